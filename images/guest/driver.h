@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The recording driver as init sees it. Device nodes are kept in the initramfs,
+ * under the moved root: a guest that deletes /dev does not stop the end mark.
+ */
+#ifndef LEMONA_GUEST_DRIVER_H
+#define LEMONA_GUEST_DRIVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Opens what must stay reachable after the root moved. Call before that. */
+void driver_keep(void);
+
+/* True if the kernel has /dev/lemona now. */
+bool driver_present(void);
+
+/* True if the initramfs carries the driver as a module. */
+bool driver_has_module(void);
+
+/*
+ * Starts the forwarder on /dev/lemona and the trace port, whose name may take a
+ * moment to arrive. Returns 0, or -1 with a text in `error`.
+ */
+int driver_attach(char *error, size_t len);
+
+/* Loads the module, if the driver is not there, and attaches the forwarder. */
+int driver_load(char *error, size_t len);
+
+/*
+ * Takes a mark on the root filesystem: with the driver if it is there, else with
+ * the stock freeze and the number 0. Returns 0, or -1 with a text in `error`.
+ */
+int driver_mark(const char *label, unsigned int flags, char *error, size_t len);
+
+/* Waits until the forwarder has delivered everything that was recorded. */
+int driver_drain(char *error, size_t len);
+
+#endif

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+/** Entry point: parse, run one verb, print an error once, end with the right status. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { CommanderError } from 'commander';
+import { catchInterrupts } from '../proc/interrupt.js';
+import { describeError, exitStatusOf } from '../util/errors.js';
+import { Invocation, ROOT, type VerbHandler } from './invocation.js';
+import { Output } from './output.js';
+import { buildProgram } from './parse.js';
+
+function versionOf(root: string): string {
+  const parsed: unknown = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+  if (typeof parsed === 'object' && parsed !== null && 'version' in parsed) return String(parsed.version);
+  return 'unknown';
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const out = new Output(process.stdout);
+  const { signal } = catchInterrupts({
+    onFirst: (name) => process.stderr.write(`\nlemona: ${name}: closing (once more ends it at once)\n`),
+  });
+  let status = 0;
+  let verbose = false;
+  const program = buildProgram(versionOf(ROOT), async (verb, args, flags) => {
+    verbose = flags.get('verbose') === true;
+    const loaded = (await import(`./verbs/${verb.module}.js`)) as { run: VerbHandler };
+    status = await loaded.run(new Invocation(verb, args, flags, out, signal));
+  });
+  try {
+    await program.parseAsync(argv.length === 0 ? ['help'] : [...argv], { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // It has printed its message already; help and version count as success.
+      status = error.exitCode === 0 ? 0 : 2;
+    } else {
+      process.stderr.write(`lemona: ${describeError(error, { stack: verbose })}\n`);
+      status = exitStatusOf(error);
+    }
+  }
+  await out.flush();
+  return status;
+}
+
+process.exitCode = await main(process.argv.slice(2));
+// Whatever a verb may have left pending must not keep a finished command alive.
+process.exit();

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+/** Data on stdout: back-pressure is obeyed, and a reader that left is no error. */
+import { once } from 'node:events';
+import type { Writable } from 'node:stream';
+
+export class Output {
+  readonly #stream: Writable & { readonly isTTY?: boolean };
+  #gone = false;
+
+  constructor(stream: Writable & { readonly isTTY?: boolean }) {
+    this.#stream = stream;
+    stream.on('error', () => {
+      this.#gone = true;
+    });
+  }
+
+  /** True once the reader has closed its end (`| head`): stop producing. */
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  get isTerminal(): boolean {
+    return this.#stream.isTTY === true;
+  }
+
+  async write(text: string | Uint8Array): Promise<void> {
+    if (this.#gone || this.#stream.write(text)) return;
+    await Promise.race([once(this.#stream, 'drain'), once(this.#stream, 'close')]).catch(() => {
+      this.#gone = true;
+    });
+  }
+
+  async line(text: string): Promise<void> {
+    await this.write(`${text}\n`);
+  }
+
+  /** One object on one line; a bigint becomes a decimal string. */
+  async json(value: unknown): Promise<void> {
+    await this.line(toJson(value));
+  }
+
+  /** Waits until all of it has reached the kernel. */
+  async flush(): Promise<void> {
+    if (this.#gone) return;
+    await new Promise<void>((resolve) => {
+      this.#stream.write('', () => resolve());
+    });
+  }
+}
+
+/** JSON in which a bigint is a decimal string, as in run.json. */
+export function toJson(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) => (typeof inner === 'bigint' ? inner.toString() : inner));
+}

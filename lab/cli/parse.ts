@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+/** The command table as a commander program. */
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import type { FlagValue } from './invocation.js';
+import { type ArgSpec, COMMON_FLAGS, EXITS, type FlagSpec, INSTANTS, VERBS, type VerbSpec } from './table.js';
+
+export type OnVerb = (verb: VerbSpec, args: readonly string[], flags: ReadonlyMap<string, FlagValue>) => Promise<void>;
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value === 0) {
+    throw new InvalidArgumentError('a whole number above 0 is wanted.');
+  }
+  return value;
+}
+
+function positiveSeconds(text: string): number {
+  const value = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || !(value > 0)) throw new InvalidArgumentError('seconds above 0 are wanted.');
+  return value;
+}
+
+/** How a flag is written: `--run <NAME>`. */
+export function flagSyntax(flag: FlagSpec): string {
+  return flag.kind === 'bool' ? `--${flag.name}` : `--${flag.name} <${flag.value ?? 'VALUE'}>`;
+}
+
+/** How an operand is written: `<run>`, `[flavour]`, `<cmd...>`. */
+export function argSyntax(arg: ArgSpec): string {
+  const inner = arg.variadic === true ? `${arg.name}...` : arg.name;
+  return arg.optional === true ? `[${inner}]` : `<${inner}>`;
+}
+
+function toOption(flag: FlagSpec): Option {
+  const option = new Option(flagSyntax(flag), flag.kind === 'list' ? `${flag.help} (repeatable)` : flag.help);
+  if (flag.kind === 'int') option.argParser(wholeNumber);
+  if (flag.kind === 'seconds') option.argParser(positiveSeconds);
+  if (flag.kind === 'list') option.argParser((text, before: string[] | undefined) => [...(before ?? []), text]);
+  if (flag.choices !== undefined) option.choices(flag.choices);
+  if (flag.required === true) option.makeOptionMandatory();
+  return option;
+}
+
+function flagsOf(specs: readonly FlagSpec[], command: Command): Map<string, FlagValue> {
+  const values = new Map<string, FlagValue>();
+  for (const spec of specs) {
+    const camel = spec.name.replace(/-(.)/g, (_all, letter: string) => letter.toUpperCase());
+    const value: unknown = command.getOptionValue(camel);
+    if (value !== undefined) values.set(spec.name, value as FlagValue);
+  }
+  return values;
+}
+
+const AFTER_HELP = [
+  '',
+  'Instants (--at):',
+  ...INSTANTS.map(([syntax, meaning]) => `  ${syntax.padEnd(24)} ${meaning}`),
+  '',
+  'Exit status:',
+  ...EXITS.map(([status, meaning]) => `  ${String(status).padEnd(5)} ${meaning}`),
+].join('\n');
+
+/** Builds the parser; commander itself prints usage errors and help. */
+export function buildProgram(version: string, onVerb: OnVerb): Command {
+  const program = new Command('lemona')
+    .description(
+      'Lemona Lab records everything a guest Linux does to its file system, and rebuilds the file system at any instant.',
+    )
+    .version(version, '--version', 'print the version')
+    .enablePositionalOptions()
+    .showHelpAfterError('(see: lemona help)')
+    .addHelpText('after', AFTER_HELP)
+    .exitOverride();
+  const parents = new Map<string, Command>();
+  for (const verb of VERBS) {
+    const [first = '', second] = verb.name.split(' ');
+    let parent = program;
+    if (second !== undefined) {
+      parent =
+        parents.get(first) ??
+        program.command(first).description(`${first} … (see: lemona help ${first})`).exitOverride();
+      parents.set(first, parent);
+    }
+    const command = parent
+      .command(second ?? first)
+      .description(verb.summary)
+      .exitOverride();
+    for (const arg of verb.args) {
+      const argument = new Argument(argSyntax(arg), arg.help);
+      if (arg.choices !== undefined) {
+        const { choices } = arg;
+        argument.argParser((text, before: unknown) => {
+          if (!choices.includes(text)) throw new InvalidArgumentError(`one of ${choices.join(', ')} is wanted.`);
+          return arg.variadic === true ? [...(Array.isArray(before) ? before : []), text] : text;
+        });
+      }
+      command.addArgument(argument);
+    }
+    const flags = [...verb.flags, ...COMMON_FLAGS];
+    for (const flag of flags) command.addOption(toOption(flag));
+    if (verb.passThrough === true) command.passThroughOptions();
+    command.action(async () => {
+      const args = command.processedArgs.flat().filter((arg): arg is string => typeof arg === 'string');
+      await onVerb(verb, args, flagsOf(flags, command));
+    });
+  }
+  return program;
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The one table of verbs and flags: the parser, `help` and docs/cli.md are all
+ * made from it. A verb's code is `verbs/<module>.ts`, loaded only when asked for.
+ */
+export type FlagKind = 'bool' | 'string' | 'int' | 'seconds' | 'list';
+
+export interface FlagSpec {
+  /** Without the dashes. */
+  readonly name: string;
+  readonly kind: FlagKind;
+  /** Placeholder of the value in help; every kind but `bool` has one. */
+  readonly value?: string;
+  readonly help: string;
+  readonly required?: true;
+  readonly choices?: readonly string[];
+}
+
+export interface ArgSpec {
+  readonly name: string;
+  readonly help: string;
+  readonly optional?: true;
+  readonly variadic?: true;
+  readonly choices?: readonly string[];
+}
+
+export interface VerbSpec {
+  /** One word, or two as in `build kernel`. */
+  readonly name: string;
+  readonly module: string;
+  readonly summary: string;
+  readonly args: readonly ArgSpec[];
+  readonly flags: readonly FlagSpec[];
+  /** Everything after the first operand belongs to the guest's command. */
+  readonly passThrough?: true;
+}
+
+/** The exit statuses every verb keeps to; `record` alone ends with its command's status. */
+export const EXITS = [
+  [0, 'success'],
+  [1, 'a difference or a failed check was found'],
+  [2, 'usage: an unknown verb, flag, run, configuration, image or instant'],
+  [3, 'the environment lacks something'],
+  [4, 'a bug of this program'],
+  [130, 'interrupted (Ctrl-C)'],
+] as const;
+
+/** The instants `--at` takes. */
+export const INSTANTS = [
+  ['start', 'the checkpoint the run began with'],
+  ['end', 'after the last recorded effect'],
+  ['mark:LABEL', 'where the guest ran `lemona-mark LABEL`'],
+  ['seq:N', 'after the effect number N'],
+  ['2026-01-31T12:00:00.5Z', 'an ISO 8601 time: after the last effect that is not later'],
+  ['+12.5s', 'seconds since the start of the record'],
+] as const;
+
+export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug'] as const;
+export const IMAGES = ['tiny', 'debian'] as const;
+export const TEST_GROUPS = ['unit', 'golden', 'boot'] as const;
+
+const RUN: ArgSpec = { name: 'run', help: 'name of a run' };
+const RUNS: FlagSpec = {
+  name: 'runs',
+  kind: 'string',
+  value: 'DIR',
+  help: 'folder that holds the runs (default: runs)',
+};
+const JSON_FLAG: FlagSpec = { name: 'json', kind: 'bool', help: 'print one JSON object per line on stdout' };
+const AT: FlagSpec = { name: 'at', kind: 'string', value: 'INSTANT', help: 'the instant (default: end)' };
+
+const GO_ON: FlagSpec = {
+  name: 'go-on',
+  kind: 'bool',
+  help: 'count results that differ from the record instead of stopping',
+};
+const STRICT: FlagSpec = { name: 'strict', kind: 'bool', help: 'compare names and attributes after every operation' };
+
+/** Flags of every verb. */
+export const COMMON_FLAGS: readonly FlagSpec[] = [
+  { name: 'quiet', kind: 'bool', help: 'no progress and no notes on stderr' },
+  { name: 'verbose', kind: 'bool', help: 'more notes on stderr, and stacks under errors' },
+];
+
+export const VERBS: readonly VerbSpec[] = [
+  {
+    name: 'demo',
+    module: 'demo',
+    summary: 'record honest work and an intrusion, destroy the disk, rebuild it, prove it, and report',
+    args: [],
+    flags: [
+      { name: 'keep', kind: 'bool', help: 'keep the run and the rebuilt disk' },
+      { name: 'run', kind: 'string', value: 'NAME', help: 'name of the run (default: demo)' },
+      { name: 'force', kind: 'bool', help: 'replace a kept run of that name' },
+      { name: 'smp', kind: 'int', value: 'N', help: 'virtual CPUs of the guest (default: 2)' },
+      JSON_FLAG,
+      RUNS,
+    ],
+  },
+  {
+    name: 'doctor',
+    module: 'doctor',
+    summary: 'say what is here, what is missing, and which accelerator was chosen and why',
+    args: [],
+    flags: [JSON_FLAG],
+  },
+  {
+    name: 'build kernel',
+    module: 'build-kernel',
+    summary: 'build the guest kernel into the cache',
+    args: [
+      { name: 'flavour', help: 'which kernel (default: y)', optional: true, choices: [...KERNEL_FLAVOURS, 'vanilla'] },
+    ],
+    flags: [JSON_FLAG],
+  },
+  {
+    name: 'build image',
+    module: 'build-image',
+    summary: "build a guest's root file system into the cache",
+    args: [{ name: 'image', help: 'which image (default: debian)', optional: true, choices: IMAGES }],
+    flags: [JSON_FLAG],
+  },
+  {
+    name: 'record',
+    module: 'record',
+    summary: 'boot a traced guest, run CMD in it as root, and record everything; exits with its status',
+    args: [{ name: 'cmd', help: 'the command and its arguments', variadic: true }],
+    flags: [
+      { name: 'run', kind: 'string', value: 'NAME', help: 'name of the new run', required: true },
+      { name: 'config', kind: 'string', value: 'C', help: 'configuration (default: static-relay)' },
+      { name: 'image', kind: 'string', value: 'I', help: 'image: tiny or debian (default: debian)' },
+      { name: 'smp', kind: 'int', value: 'N', help: 'virtual CPUs (default: the smallest that works)' },
+      { name: 'memory', kind: 'int', value: 'MIB', help: 'memory in MiB (default: the smallest that works)' },
+      { name: 'copy-in', kind: 'list', value: 'SRC:DST', help: 'copy a host file or folder into the guest first' },
+      { name: 'qemu-arg', kind: 'list', value: 'ARG', help: 'an option passed straight to QEMU' },
+      { name: 'kernel-arg', kind: 'list', value: 'ARG', help: 'a word added to the kernel command line' },
+      { name: 'timeout', kind: 'seconds', value: 'S', help: 'end the command after so many seconds, with status 124' },
+      { name: 'debug', kind: 'bool', help: 'boot the debug flavour: lockdep, KASAN, kmemleak' },
+      { name: 'force', kind: 'bool', help: 'replace a run of that name' },
+      JSON_FLAG,
+      RUNS,
+    ],
+    passThrough: true,
+  },
+  {
+    name: 'truth',
+    module: 'truth',
+    summary: "export what the guest's disk really held at a mark",
+    args: [RUN],
+    flags: [
+      { name: 'at', kind: 'string', value: 'INSTANT', help: 'mark:LABEL or end', required: true },
+      { name: 'output', kind: 'string', value: 'F.raw', help: 'the file to write', required: true },
+      RUNS,
+    ],
+  },
+  {
+    name: 'reconstruct',
+    module: 'reconstruct',
+    summary: 'rebuild the disk of a run at an instant from its checkpoint and its record',
+    args: [RUN],
+    flags: [
+      AT,
+      { name: 'output', kind: 'string', value: 'F', help: 'the image to write', required: true },
+      GO_ON,
+      STRICT,
+      { name: 'format', kind: 'string', value: 'FMT', help: 'raw or qcow2 (default: raw)', choices: ['raw', 'qcow2'] },
+      JSON_FLAG,
+      RUNS,
+    ],
+  },
+  {
+    name: 'verify',
+    module: 'verify',
+    summary: 'rebuild, compare with the truth, and print every difference',
+    args: [RUN],
+    flags: [
+      { name: 'at', kind: 'string', value: 'INSTANT', help: 'mark:LABEL or end (default: end)' },
+      { name: 'all-marks', kind: 'bool', help: 'at every mark of the run, and at its end' },
+      STRICT,
+      JSON_FLAG,
+      RUNS,
+    ],
+  },
+  {
+    name: 'events',
+    module: 'events',
+    summary: 'print the records of a run',
+    args: [RUN],
+    flags: [
+      { name: 'kind', kind: 'list', value: 'KIND', help: 'only this kind of record: entry, exec, effect, …' },
+      { name: 'op', kind: 'list', value: 'OP', help: 'only this kind of effect: WRITE, UNLINK, …' },
+      { name: 'syscall', kind: 'list', value: 'NAME', help: 'only entries and exits of this system call' },
+      { name: 'pid', kind: 'int', value: 'N', help: 'only records of this process or thread' },
+      { name: 'path', kind: 'string', value: 'TEXT', help: 'only records that mention a path with this text in it' },
+      { name: 'from', kind: 'string', value: 'SEQ', help: 'only effects from this sequence number' },
+      { name: 'to', kind: 'string', value: 'SEQ', help: 'only effects up to this sequence number' },
+      { name: 'limit', kind: 'int', value: 'N', help: 'stop after so many' },
+      JSON_FLAG,
+      RUNS,
+    ],
+  },
+  {
+    name: 'stats',
+    module: 'stats',
+    summary: 'count the records by kind and by system call: issued, recorded, lost',
+    args: [RUN],
+    flags: [JSON_FLAG, RUNS],
+  },
+  {
+    name: 'check all',
+    module: 'check',
+    summary: 'everything that needs no QEMU: types, lint, folder table, generated files',
+    args: [],
+    flags: [],
+  },
+  {
+    name: 'check text',
+    module: 'check-text',
+    summary: "prove that CONFIG_LEMONA=n has vanilla's machine code, object by object",
+    args: [],
+    flags: [JSON_FLAG],
+  },
+  {
+    name: 'test',
+    module: 'test',
+    summary: 'run the tests and end with `N passed, N failed, N skipped`',
+    args: [
+      { name: 'group', help: 'only these groups (default: all)', optional: true, variadic: true, choices: TEST_GROUPS },
+    ],
+    flags: [{ name: 'grep', kind: 'string', value: 'PATTERN', help: 'only tests whose name matches' }],
+  },
+];

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+import { parseImageKind } from '../../../images/build.js';
+import { recordParts } from '../../parts/parts.js';
+import { findConfig } from '../../run/configs.js';
+import { parseCopyIn } from '../../run/copy-in.js';
+import { runDirOf } from '../../run/folder.js';
+import { recordRun } from '../../run/record.js';
+import { LabError } from '../../util/errors.js';
+import type { Invocation } from '../invocation.js';
+
+/** `record`: what is wrong with the command line is said before anything is built. */
+export async function run(invocation: Invocation): Promise<number> {
+  const ctx = invocation.context();
+  const name = invocation.need('run');
+  const runDir = runDirOf(ctx.runsDir, name);
+  const config = findConfig(invocation.string('config') ?? 'static-relay');
+  const imageKind = parseImageKind(invocation.string('image') ?? 'debian');
+  const copyIn = invocation.list('copy-in').map(parseCopyIn);
+  const [program, ...args] = invocation.args;
+  if (program === undefined) throw new LabError('LAB_USAGE', 'record: no command was given');
+  const smp = invocation.int('smp');
+  const memoryMiB = invocation.int('memory');
+  const seconds = invocation.seconds('timeout');
+  const parts = await recordParts(config, imageKind, invocation.bool('debug'), ctx);
+  const result = await recordRun(
+    {
+      ...parts,
+      runDir,
+      config: config.name,
+      command: [program, ...args],
+      copyIn,
+      kernelArgs: [...(invocation.bool('debug') ? ['panic_on_warn=1'] : []), ...invocation.list('kernel-arg')],
+      qemuArgs: invocation.list('qemu-arg'),
+      force: invocation.bool('force'),
+      // With --json, stdout is for the facts alone.
+      stdout: invocation.json ? process.stderr : process.stdout,
+      stderr: process.stderr,
+      ...(process.stdin.isTTY === true ? {} : { stdin: process.stdin }),
+      ...(smp === undefined ? {} : { smp }),
+      ...(memoryMiB === undefined ? {} : { memoryMiB }),
+      ...(seconds === undefined ? {} : { timeoutMs: seconds * 1000 }),
+    },
+    ctx,
+  );
+  const { manifest } = result;
+  if (invocation.json) await invocation.out.json({ runDir, ...manifest });
+  ctx.log.info(
+    `run '${name}': ${manifest.state}, ${manifest.marks.length} marks, ${manifest.trace.bytes} bytes of record, ` +
+      `command ended with ${result.exitStatus}${result.timedOut ? ' (timeout)' : ''}: ${runDir}`,
+  );
+  return result.exitStatus;
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+import Table from 'cli-table3';
+import { openRun, runDirOf } from '../../run/folder.js';
+import type { Account } from '../../trace/account.js';
+import { statsOf } from '../../trace/stats.js';
+import type { Invocation } from '../invocation.js';
+
+/** A table without lines, numbers to the right. */
+function table(head: readonly string[], rows: readonly (readonly (string | number | bigint)[])[]): string {
+  const none = '';
+  const drawn = new Table({
+    head: [...head],
+    colAligns: head.map((_name, index) => (index === 0 ? 'left' : 'right')),
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
+    chars: Object.fromEntries(
+      [
+        ...['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right'],
+        ...['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid', 'middle'],
+      ].map((name) => [name, none]),
+    ),
+  });
+  for (const row of rows) drawn.push(row.map(String));
+  return drawn
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
+}
+
+/** `issued = recorded + declared lost`, with what is missing if it does not come out. Pure. */
+export function equation(account: Account): string {
+  const { issued, recorded, dropped, missing } = account;
+  const holds = `${issued} issued = ${recorded} recorded + ${dropped} declared lost`;
+  return missing === 0n ? holds : `${holds} + ${missing} MISSING without a declaration`;
+}
+
+/** `stats`: 1 if anything is missing that was not declared. */
+export async function run(invocation: Invocation): Promise<number> {
+  const ctx = invocation.context();
+  const { out } = invocation;
+  const runDir = runDirOf(ctx.runsDir, invocation.run);
+  const opened = await openRun(runDir);
+  const stats = await statsOf(runDir, ctx.signal);
+  const { account } = stats;
+  if (invocation.json) {
+    await out.json({ run: opened.name, state: opened.manifest.state, ...stats });
+    return account.isHonest ? 0 : 1;
+  }
+  await out.line(`run ${opened.name} (${opened.manifest.state}): ${stats.subbufs} sub-buffers, ${stats.bytes} bytes`);
+  await out.line('');
+  await out.line(
+    table(
+      ['kind', 'records', 'bytes'],
+      stats.kinds.map((row) => [row.name, row.count, row.bytes]),
+    ),
+  );
+  await out.line('');
+  await out.line(
+    table(
+      ['effect', 'records', 'bytes'],
+      stats.ops.map((row) => [row.name, row.count, row.bytes]),
+    ),
+  );
+  await out.line('');
+  await out.line(
+    table(
+      ['system call', 'entries', 'exits', 'denied'],
+      stats.syscalls.map((row) => [
+        row.abi === '64' ? row.name : `${row.name} (${row.abi})`,
+        row.entries,
+        row.exits,
+        row.denied,
+      ]),
+    ),
+  );
+  await out.line('');
+  for (const stream of account.streams) {
+    await out.line(
+      `cpu ${stream.cpu}: ${stream.issued} issued = ${stream.recorded} recorded + ${stream.dropped} declared lost` +
+        (stream.missing === 0n ? '' : ` + ${stream.missing} MISSING`),
+    );
+  }
+  await out.line(`effects: ${account.effects}, numbers ${account.seqFirst} to ${account.seqLast}`);
+  for (const gap of account.gaps) {
+    await out.line(`gap: ${gap.first} to ${gap.last}: ${gap.isDeclared ? 'declared lost' : 'NOT declared'}`);
+  }
+  for (const seq of account.duplicates) await out.line(`number ${seq} is there twice`);
+  for (const { segment, offset, kind, detail } of stats.problems) {
+    await out.line(`segment ${segment} at ${offset}: ${kind}: ${detail}`);
+  }
+  await out.line(equation(account));
+  return account.isHonest ? 0 : 1;
+}

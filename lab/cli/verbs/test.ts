@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type Invocation, ROOT } from '../invocation.js';
+import { TEST_GROUPS } from '../table.js';
+
+interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** A real boot, a verify: minutes on a slow machine that emulates. */
+const TIMEOUT_MS = { unit: 20_000, golden: 20_000, boot: 1_200_000 } as const satisfies Record<
+  (typeof TEST_GROUPS)[number],
+  number
+>;
+
+async function hasTests(group: string): Promise<boolean> {
+  const names = await readdir(path.join(ROOT, 'test', group), { recursive: true }).catch(() => []);
+  return names.some((name) => name.endsWith('.test.ts'));
+}
+
+/** Runs one group; a mocha that ends without counts is a failure of its own. */
+async function runGroup(
+  group: (typeof TEST_GROUPS)[number],
+  grep: string | undefined,
+  countsFile: string,
+  signal: AbortSignal,
+): Promise<Counts> {
+  const args = [
+    '--timeout',
+    String(TIMEOUT_MS[group]),
+    '--reporter',
+    path.join(ROOT, 'test/harness/reporter.ts'),
+    ...(grep === undefined ? [] : ['--grep', grep]),
+    `test/${group}/**/*.test.ts`,
+  ];
+  const child = spawn(path.join(ROOT, 'node_modules/.bin/mocha'), args, {
+    cwd: ROOT,
+    env: { ...process.env, LEMONA_TEST_COUNTS: countsFile },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  // Not a kill: the tests close their guests in order first.
+  const onAbort = () => void child.kill('SIGINT');
+  signal.addEventListener('abort', onAbort, { once: true });
+  const [code] = (await once(child, 'close')) as [number | null];
+  signal.removeEventListener('abort', onAbort);
+  const text = await readFile(countsFile, 'utf8').catch(() => undefined);
+  if (text === undefined) {
+    process.stderr.write(`lemona: the ${group} tests ended with status ${code} before they could be counted\n`);
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+  const counts = JSON.parse(text) as Counts;
+  // Mocha fails for other reasons too, such as an error after the last test.
+  if (code !== 0 && counts.failed === 0) return { ...counts, failed: 1 };
+  return counts;
+}
+
+/** `test`: the last line is the sum, alone on its line. */
+export async function run(invocation: Invocation): Promise<number> {
+  const { signal, log } = invocation.context();
+  const asked = TEST_GROUPS.filter((group) => invocation.args.includes(group));
+  const groups = asked.length === 0 ? [...TEST_GROUPS] : asked;
+  const sum: Counts = { passed: 0, failed: 0, skipped: 0 };
+  const folder = await mkdtemp(path.join(tmpdir(), 'lemona-test-'));
+  try {
+    for (const group of groups) {
+      if (signal.aborted) break;
+      if (!(await hasTests(group))) {
+        log.error(`there are no ${group} tests`);
+        sum.failed += 1;
+        continue;
+      }
+      await invocation.out.line(`== ${group}`);
+      const counts = await runGroup(group, invocation.string('grep'), path.join(folder, group), signal);
+      sum.passed += counts.passed;
+      sum.failed += counts.failed;
+      sum.skipped += counts.skipped;
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  await invocation.out.line(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
+  if (signal.aborted) return 130;
+  return sum.failed === 0 && sum.passed > 0 ? 0 : 1;
+}

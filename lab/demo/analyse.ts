@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Reads a record and tells the story of an intrusion: a timeline of what the
+ * sessions of non-root users did that matters (rules.ts), the files they
+ * deleted, and the first act that destroyed a disk. Nothing here knows the
+ * demo's scripts; it is judged by records alone.
+ */
+import type { Attr, Effect } from '../abi/effects.js';
+import { FLAG, KIND } from '../abi/layout.js';
+import { abiOf, syscallName } from '../abi/syscalls.js';
+import { InodeNames } from '../trace/names.js';
+import type { TraceRecord } from '../trace/record.js';
+import type { RunIndex } from '../trace/run-index.js';
+import { displayBytes } from '../trace/text.js';
+import { timeline } from '../trace/timeline.js';
+import type { BasePaths } from './base-paths.js';
+import { FileContents } from './contents.js';
+import { type Process, Processes, type Session } from './processes.js';
+import { classOf, isScratch, isSecret, type PathClass } from './rules.js';
+
+export type Rule =
+  | 'session'
+  | 'account'
+  | 'root'
+  | 'secret'
+  | 'setuid'
+  | 'changed'
+  | 'tampered'
+  | 'tools'
+  | 'deleted'
+  | 'destroyed'
+  | PathClass;
+
+export interface Finding {
+  readonly realNs: bigint;
+  readonly rule: Rule;
+  readonly uid: number;
+  readonly euid: number;
+  readonly pid: number;
+  /** Process tree within the session, outermost first. */
+  readonly chain: string;
+  readonly text: string;
+  readonly session: number;
+}
+
+export interface DeletedFile {
+  readonly path: string;
+  /** The effect that removed its last name. */
+  readonly seq: bigint;
+  readonly realNs: bigint;
+  readonly sizeBytes: bigint;
+  readonly session: number;
+  readonly pid: number;
+  /** Put together from the record alone; undefined if it was too large, or not born in the record. */
+  readonly content: Buffer | undefined;
+}
+
+export interface Destruction {
+  /** Its first effect. */
+  readonly seq: bigint;
+  readonly realNs: bigint;
+  readonly chain: string;
+  readonly text: string;
+  /** The last mark before it. */
+  readonly mark: { readonly label: string; readonly seq: bigint } | undefined;
+}
+
+export interface Story {
+  readonly findings: readonly Finding[];
+  readonly deleted: readonly DeletedFile[];
+  readonly destruction: Destruction | undefined;
+}
+
+/** Rules that make a session an intruder's; the others only tell more about one that is. */
+const HEAVY: ReadonlySet<Rule> = new Set<Rule>(['setuid', 'tampered', 'accounts', 'schedule', 'destroyed', 'login']);
+
+const CALLS: ReadonlySet<string> = new Set(['execve', 'execveat', 'open', 'openat', 'openat2']);
+/** O_ACCMODE and its value for reading. */
+const ACCESS_MASK = 3n;
+/** More findings than a person reads are only more of the same. */
+const FINDINGS_KEPT = 5_000;
+const DELETED_KEPT = 5_000;
+const SAMPLE_BYTES = 100;
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+const S_ISUID = 0o4000;
+
+/** A finding that grows while one process goes on doing the same. */
+interface Draft {
+  realNs: bigint;
+  rule: Rule;
+  uid: number;
+  euid: number;
+  pid: number;
+  chain: string;
+  session: Session;
+  subject: string;
+  verb: string;
+  bytes: number;
+  sample: string;
+  names: string[];
+  count: number;
+}
+
+const keyOf = (effect: { readonly dev: number; readonly ino: bigint; readonly gen: number }) =>
+  `${effect.dev}:${effect.ino}:${effect.gen}`;
+
+function listed(names: readonly string[], count: number): string {
+  const shown = names.slice(0, 6).join(', ');
+  return count > 6 ? `${shown} and ${count - 6} more` : shown;
+}
+
+const LABELS: Partial<Record<Rule, string>> = {
+  accounts: 'accounts',
+  schedule: 'scheduled job',
+  log: 'log',
+  login: 'login',
+  startup: 'start-up file',
+  program: "among the system's programs",
+};
+
+function textOf(draft: Draft): string {
+  const { verb, subject, sample, names, count, rule } = draft;
+  if (rule === 'deleted') return `deleted ${count} ${count === 1 ? 'file' : 'files'}: ${listed(names, count)}`;
+  if (rule === 'tools') return `made ${count} ${count === 1 ? 'file' : 'files'} in ${subject}: ${listed(names, count)}`;
+  if (rule === 'destroyed') return `${verb} ${subject}${count > 1 ? ` (${count} writes)` : ''}`;
+  const label = LABELS[rule] === undefined ? '' : ` (${LABELS[rule]})`;
+  return `${verb} ${subject}${label}${sample === '' ? '' : `: ${sample}`}`;
+}
+
+class Analysis {
+  readonly #processes = new Processes();
+  readonly #names = new InodeNames();
+  readonly #contents = new FileContents();
+  readonly #drafts = new Map<string, Draft>();
+  readonly #deleted: DeletedFile[] = [];
+  /** Which session brought a file into being. */
+  readonly #born = new Map<string, number>();
+  /** Paths that a session wrote to, and files it made setuid. */
+  readonly #writtenPaths = new Map<string, Session>();
+  readonly #planted = new Set<string>();
+  /** Opening of a secret, until its result is known. */
+  readonly #opening = new Map<number, { readonly path: string; readonly realNs: bigint }>();
+  /** What a thread is about to execute, and as whom: its credentials change before the EXEC record comes. */
+  readonly #executing = new Map<number, { readonly argv: readonly string[]; readonly euid: number }>();
+  readonly #announced = new Set<number>();
+  #lastMark: Destruction['mark'];
+  #destruction: Destruction | undefined;
+
+  constructor(private readonly base: BasePaths) {}
+
+  #path(effect: Effect): string {
+    return this.base.resolve(this.#names.path(effect.dev, effect.ino, effect.gen));
+  }
+
+  /** Adds to the draft of this process, rule and subject, or begins one. */
+  #note(
+    record: TraceRecord,
+    process: Process,
+    rule: Rule,
+    verb: string,
+    subject: string,
+    name?: string,
+  ): Draft | undefined {
+    const { session } = process;
+    if (session === undefined) return undefined;
+    const key = `${session.id}/${process.tgid}/${rule}/${rule === 'deleted' ? '' : subject}`;
+    let draft = this.#drafts.get(key);
+    if (draft === undefined) {
+      if (this.#drafts.size >= FINDINGS_KEPT) return undefined;
+      draft = {
+        realNs: record.realNs,
+        rule,
+        uid: process.uid,
+        euid: process.euid,
+        pid: process.tgid,
+        chain: Processes.chain(process),
+        session,
+        subject,
+        verb,
+        bytes: 0,
+        sample: '',
+        names: [],
+        count: 0,
+      };
+      this.#drafts.set(key, draft);
+    }
+    draft.count += 1;
+    if (name !== undefined && draft.names.length < 6) draft.names.push(name);
+    return draft;
+  }
+
+  observe(record: TraceRecord): void {
+    switch (record.kind) {
+      case 'entry':
+        this.#entry(record);
+        return;
+      case 'exit':
+        this.#exit(record);
+        return;
+      case 'exec':
+        this.#exec(record);
+        return;
+      case 'cred': {
+        const before = this.#processes.of(record.tid);
+        const session = before?.session;
+        const uid = before?.uid;
+        this.#processes.observe(record);
+        const process = this.#processes.of(record.tid);
+        if (process === undefined) return;
+        if (session !== undefined && uid !== record.uid && record.uid !== 0) {
+          this.#note(record, process, 'account', 'became', `uid ${record.uid} (was uid ${uid})`);
+        }
+        return;
+      }
+      case 'effect':
+        if (record.effect.op !== 'MALFORMED') this.#effect(record, record.effect);
+        return;
+      default:
+        this.#processes.observe(record);
+    }
+  }
+
+  #entry(record: Extract<TraceRecord, { kind: 'entry' }>): void {
+    const name = syscallName(record.nr, record.abi);
+    if (name.startsWith('exec')) {
+      const strings = record.captures.find((capture) => capture.type === 'STRV');
+      if (strings === undefined) return;
+      const words = strings.bytes.toString('latin1').split('\0').filter(Boolean);
+      const argv = words.map((word) => displayBytes(Buffer.from(word, 'latin1')));
+      this.#executing.set(record.tid, { argv, euid: this.#processes.of(record.tid)?.euid ?? 0 });
+      return;
+    }
+    const process = this.#processes.of(record.tid);
+    // A program of the system that is setuid for a reason, such as su, reads secrets as its job.
+    if (process?.session === undefined || process.privilege === 'system program') return;
+    const captured = record.captures.find((capture) => capture.type === 'PATH');
+    const flags = record.args[name === 'open' ? 1 : 2] ?? 0n;
+    if (captured === undefined || (name !== 'openat2' && (flags & ACCESS_MASK) !== 0n)) return;
+    const path = displayBytes(captured.bytes);
+    if (isSecret(path)) this.#opening.set(record.tid, { path, realNs: record.realNs });
+  }
+
+  #exit(record: Extract<TraceRecord, { kind: 'exit' }>): void {
+    const opening = this.#opening.get(record.tid);
+    if (opening === undefined) return;
+    this.#opening.delete(record.tid);
+    const process = this.#processes.of(record.tid);
+    if (process !== undefined && record.ret >= 0n) this.#note(record, process, 'secret', 'read', opening.path);
+  }
+
+  #exec(record: Extract<TraceRecord, { kind: 'exec' }>): void {
+    const before = this.#processes.of(record.tgid);
+    const { argv, euid: wasEuid } = this.#executing.get(record.tid) ?? { argv: [], euid: before?.euid ?? 0 };
+    this.#executing.delete(record.tid);
+    this.#processes.observe(record);
+    const process = this.#processes.of(record.tgid);
+    if (process === undefined) return;
+    process.argv = argv;
+    const program = displayBytes(record.path);
+    if (process.session !== undefined && !this.#announced.has(process.session.id)) {
+      this.#announced.add(process.session.id);
+      this.#note(record, process, 'session', 'began with', argv.join(' ') || program);
+    }
+    if (process.session === undefined && record.uid === 0) {
+      // Root runs what a session wrote: from here on it does the session's bidding.
+      for (const word of [program, ...argv.slice(0, 2)]) {
+        const writer = this.#writtenPaths.get(word);
+        if (writer === undefined) continue;
+        process.session = writer;
+        this.#note(record, process, 'tampered', 'root ran', `${word}, which the session had changed`);
+        break;
+      }
+    }
+    if (record.uid !== 0 && record.euid === 0 && wasEuid !== 0) {
+      const planted = this.#planted.has(keyOf(record)) || this.#planted.has(program);
+      process.privilege = planted ? 'planted program' : 'system program';
+      if (planted)
+        this.#note(record, process, 'root', 'became root through', `${program}, a setuid program that was planted`);
+    }
+  }
+
+  #effect(record: TraceRecord, effect: Effect): void {
+    if (effect.op === 'MARK') {
+      if (this.#destruction === undefined) this.#lastMark = { label: displayBytes(effect.label), seq: effect.seq };
+      return;
+    }
+    const process = this.#processes.of(record.tid);
+    if (effect.op === 'TAINT') {
+      this.#taint(record, effect, process);
+      return;
+    }
+    // Names are learned first: the path of a removed file is the one it had.
+    this.#names.observe(effect);
+    if (process?.session !== undefined) this.#act(record, effect, process, process.session);
+    if (effect.op === 'UNLINK' && effect.child.nlink === 0) this.#remember(record, effect, process);
+    this.#contents.observe(effect);
+  }
+
+  #taint(record: TraceRecord, effect: Extract<Effect, { op: 'TAINT' }>, process: Process | undefined): void {
+    if (effect.reason !== FLAG.TAINT_RAW_WRITE) return;
+    const device = displayBytes(effect.text) || 'a block device';
+    if (process !== undefined) this.#note(record, process, 'destroyed', 'overwrote the raw disk', device);
+    this.#destruction ??= {
+      seq: effect.seq,
+      realNs: record.realNs,
+      chain: process === undefined ? 'unknown' : Processes.chain(process),
+      text: `${process?.argv.join(' ') || process?.comm || 'an unknown process'} wrote to the raw disk`,
+      mark: this.#lastMark,
+    };
+  }
+
+  #remember(
+    record: TraceRecord,
+    effect: Extract<Effect, { readonly child: Attr }>,
+    process: Process | undefined,
+  ): void {
+    if (process?.session === undefined) return;
+    if (this.#deleted.length >= DELETED_KEPT) return;
+    const path = this.#path(effect);
+    this.#deleted.push({
+      path,
+      seq: effect.seq,
+      realNs: record.realNs,
+      sizeBytes: effect.child.size,
+      session: process.session.id,
+      pid: process.tgid,
+      content: this.#contents.get(effect.dev, effect.ino, effect.gen),
+    });
+    this.#note(record, process, 'deleted', 'deleted', '', path);
+  }
+
+  #act(record: TraceRecord, effect: Effect, process: Process, session: Session): void {
+    const path = this.#path(effect);
+    const key = keyOf(effect);
+    const special = process.privilege === 'system program' ? undefined : classOf(path);
+    switch (effect.op) {
+      case 'CREATE':
+        this.#born.set(key, session.id);
+        if (special !== undefined) this.#note(record, process, special, 'created', path);
+        else if (isScratch(path)) {
+          const at = path.lastIndexOf('/');
+          this.#note(record, process, 'tools', 'made', path.slice(0, at), path.slice(at + 1));
+        }
+        break;
+      case 'WRITE':
+      case 'PAGE': {
+        this.#writtenPaths.set(path, session);
+        const own = this.#born.get(key) === session.id;
+        if (special === undefined && (own || isScratch(path) || path.startsWith('#'))) break;
+        const rule = special ?? 'changed';
+        const draft = this.#note(record, process, rule, own ? 'created' : 'changed', path);
+        if (draft === undefined) break;
+        draft.bytes += effect.data.length;
+        // Machine code makes no reading.
+        if (draft.sample === '' && !effect.data.includes(0)) {
+          const line = effect.data.subarray(0, SAMPLE_BYTES).toString('latin1').split('\n')[0] ?? '';
+          draft.sample = displayBytes(Buffer.from(line, 'latin1'));
+        }
+        break;
+      }
+      case 'SETATTR': {
+        const { attr, valid } = effect;
+        if ((valid & FLAG.VALID_MODE) !== 0 && (attr.mode & S_IFMT) === S_IFREG && (attr.mode & S_ISUID) !== 0) {
+          this.#planted.add(key);
+          this.#planted.add(path);
+          this.#note(record, process, 'setuid', `made setuid for uid ${attr.uid}:`, path);
+        } else if ((valid & FLAG.VALID_SIZE) !== 0 && special !== undefined && this.#born.get(key) !== session.id) {
+          this.#note(record, process, special, `cut to ${attr.size} bytes:`, path);
+        }
+        break;
+      }
+      case 'RENAME':
+        if (special !== undefined && effect.target.ino !== 0n) {
+          const what = `replaced (${effect.target.size} bytes became ${effect.source.size})`;
+          this.#note(record, process, special, what, path);
+        }
+        break;
+      case 'LINK':
+      case 'SYMLINK':
+        if (special !== undefined) this.#note(record, process, special, 'linked', path);
+        break;
+      case 'UNLINK':
+        if (special !== undefined && this.#born.get(key) !== session.id) {
+          this.#note(record, process, special, 'removed', path);
+        }
+        break;
+      default:
+    }
+  }
+
+  story(): Story {
+    const drafts = [...this.#drafts.values()];
+    const bad = new Set(drafts.filter((draft) => HEAVY.has(draft.rule)).map((draft) => draft.session.id));
+    const findings = drafts
+      .filter((draft) => bad.has(draft.session.id))
+      .sort((a, b) => (a.realNs < b.realNs ? -1 : a.realNs > b.realNs ? 1 : 0))
+      .map((draft) => ({
+        realNs: draft.realNs,
+        rule: draft.rule,
+        uid: draft.uid,
+        euid: draft.euid,
+        pid: draft.pid,
+        chain: draft.chain,
+        text: textOf(draft),
+        session: draft.session.id,
+      }));
+    return {
+      findings,
+      deleted: this.#deleted.filter((file) => bad.has(file.session)),
+      destruction: this.#destruction,
+    };
+  }
+}
+
+/** Decodes only what the story needs: most records of a run are system calls it never looks at. */
+function isWanted(kind: number, code: number, flags: number): boolean {
+  if (kind === KIND.ENTRY || kind === KIND.EXIT) return CALLS.has(syscallName(code, abiOf(flags)));
+  return kind !== KIND.SWITCH && kind !== KIND.FAULT && kind !== KIND.INFO && kind !== KIND.LOSS;
+}
+
+/** The story of a run. */
+export async function analyse(runDir: string, index: RunIndex, base: BasePaths, signal: AbortSignal): Promise<Story> {
+  const analysis = new Analysis(base);
+  for await (const record of timeline(runDir, index, { wish: isWanted, signal })) analysis.observe(record);
+  return analysis.story();
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Which folder may import which: one row a folder, the longest matching path
+ * wins. `npm run check` fails on an import that is not listed, and on a listed
+ * one that nothing uses. A folder may always import itself.
+ */
+export interface DepsRow {
+  readonly folder: string;
+  /** Folders of this repository. */
+  readonly folders: readonly string[];
+  /** npm packages; Node's own modules are free to all. */
+  readonly packages: readonly string[];
+  /** Only files directly in it: folders below need rows of their own. */
+  readonly isShallow?: true;
+}
+
+export const DEPS = [
+  { folder: 'lab', folders: [], packages: ['typescript'], isShallow: true },
+  { folder: 'lab/abi', folders: [], packages: [] },
+  { folder: 'lab/util', folders: [], packages: [] },
+  { folder: 'lab/proc', folders: ['lab/util'], packages: [] },
+  { folder: 'lab/trace', folders: ['lab/abi', 'lab/util'], packages: [] },
+  { folder: 'lab/vm', folders: ['lab/proc', 'lab/util'], packages: ['@xterm/headless'] },
+  { folder: 'lab/link', folders: ['lab/trace', 'lab/util'], packages: [] },
+  {
+    folder: 'lab/run',
+    folders: ['lab/vm', 'lab/link', 'lab/trace', 'lab/proc', 'lab/util'],
+    packages: ['zod'],
+  },
+  { folder: 'guest-kernel', folders: ['lab/proc', 'lab/util'], packages: [] },
+  { folder: 'images', folders: ['lab/proc', 'lab/util'], packages: [] },
+  // It has a row of its own because it must not see apply or plan; of images it uses the cache.
+  { folder: 'replay/verify', folders: ['images', 'lab/proc', 'lab/util'], packages: [] },
+  {
+    folder: 'replay',
+    folders: ['replay/verify', 'lab/run', 'lab/vm', 'lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
+    packages: [],
+  },
+  {
+    folder: 'lab/parts',
+    folders: ['guest-kernel', 'images', 'replay', 'lab/run', 'lab/vm', 'lab/util'],
+    packages: [],
+  },
+  {
+    folder: 'lab/demo',
+    folders: ['replay', 'lab/parts', 'lab/run', 'lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
+    packages: ['picocolors'],
+  },
+  {
+    folder: 'lab/cli',
+    folders: [
+      ...['guest-kernel', 'images', 'replay', 'lab/demo', 'lab/parts', 'lab/run'],
+      ...['lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
+    ],
+    packages: ['commander', 'cli-table3'],
+  },
+  {
+    folder: 'test/support',
+    folders: ['lab/abi', 'lab/trace'],
+    packages: [],
+  },
+  {
+    folder: 'test/harness',
+    folders: ['lab/cli', 'lab/parts', 'lab/run', 'lab/trace', 'lab/util', 'replay'],
+    packages: ['mocha'],
+  },
+  {
+    folder: 'test',
+    folders: [
+      ...['guest-kernel', 'images', 'replay', 'replay/verify', 'test/harness', 'test/support'],
+      ...[
+        'lab',
+        'lab/cli',
+        'lab/demo',
+        'lab/parts',
+        'lab/run',
+        'lab/link',
+        'lab/vm',
+        'lab/trace',
+        'lab/abi',
+        'lab/proc',
+        'lab/util',
+      ],
+    ],
+    packages: ['chai', 'fast-check'],
+  },
+] as const satisfies readonly DepsRow[];
+
+/** Every folder whose files are checked; a folder here without a row fails. */
+export const CHECKED = ['lab', 'replay', 'images', 'guest-kernel', 'test'] as const;

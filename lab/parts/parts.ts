@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+/** Brings the built parts together: which kernel, image and initramfs a run or a rebuild boots. */
+import { buildKernel } from '../../guest-kernel/build.js';
+import { buildImage, type ImageKind } from '../../images/build.js';
+import { buildInitramfs } from '../../images/initramfs.js';
+import type { ReplayVm } from '../../replay/apply.js';
+import type { RunConfig } from '../run/configs.js';
+import { openRun } from '../run/folder.js';
+import type { RecordOptions } from '../run/record.js';
+import type { LabContext } from '../util/context.js';
+import { chooseAccelerator } from '../vm/accel.js';
+
+/** What a recorded guest boots. */
+export async function recordParts(
+  config: RunConfig,
+  imageKind: ImageKind,
+  debug: boolean,
+  ctx: LabContext,
+): Promise<Pick<RecordOptions, 'kernel' | 'image' | 'initramfs'>> {
+  const kernel = await buildKernel(debug ? 'debug' : config.flavour, ctx);
+  const image = await buildImage(imageKind, ctx);
+  const initramfs = await buildInitramfs({ role: 'record', module: kernel.module }, ctx);
+  return { kernel, image, initramfs };
+}
+
+/**
+ * What a rebuild boots: our own kernel, because no other can set all four
+ * times. The accelerator is the one found good for recording; on a host that
+ * changed since, it is found out again.
+ */
+export async function replayVm(runDir: string, ctx: LabContext): Promise<ReplayVm> {
+  const kernel = await buildKernel('y', ctx);
+  const initramfs = await buildInitramfs({ role: 'replay', module: null }, ctx);
+  const run = await openRun(runDir);
+  const { accelerator } = await chooseAccelerator(
+    {
+      digest: kernel.digest,
+      kernel: kernel.bzImage,
+      initrd: await buildInitramfs({ role: 'record', module: null }, ctx),
+      rootRaw: run.manifest.image.raw,
+    },
+    { log: ctx.log, cacheDir: ctx.cacheDir, signal: ctx.signal },
+  );
+  return { bzImage: kernel.bzImage, initramfs, accelerator };
+}

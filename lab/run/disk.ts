@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+/** The guest's disk: a qcow2 overlay on an immutable image, with internal snapshots. */
+import { rename, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { runTool } from '../proc/tool.js';
+import { ioError } from '../util/errors.js';
+
+/** The name of a mark's snapshot in disk.qcow2. */
+export function markSnapshotName(label: string): string {
+  return `mark-${label}`;
+}
+
+/** Creates an empty overlay on a raw file. */
+export async function createOverlay(backingRaw: string, file: string, signal?: AbortSignal): Promise<void> {
+  await runTool(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', path.resolve(backingRaw), '-F', 'raw', file], {
+    signal,
+  });
+}
+
+export interface ConvertSource {
+  readonly file: string;
+  readonly format: 'raw' | 'qcow2';
+  readonly snapshot?: string;
+}
+
+/**
+ * Copies an image, or one of its snapshots, into a new file; holes stay holes.
+ * The file appears under its name only when it is whole.
+ */
+export async function convertImage(
+  source: ConvertSource,
+  output: string,
+  outputFormat: 'raw' | 'qcow2',
+  signal?: AbortSignal,
+): Promise<void> {
+  const draft = `${output}.part`;
+  try {
+    await runTool(
+      [
+        'qemu-img',
+        'convert',
+        ...(source.snapshot === undefined ? [] : ['-l', `snapshot.name=${source.snapshot}`]),
+        // Lost power would only lose a copy: no need to wait for the disk.
+        ...['-t', 'unsafe', '-f', source.format, '-O', outputFormat, source.file, draft],
+      ],
+      { signal },
+    );
+    await rename(draft, output);
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
+
+/** Bytes as `ls` shows them. */
+export async function fileSize(file: string): Promise<number> {
+  try {
+    return (await stat(file)).size;
+  } catch (error) {
+    throw ioError(`looking at ${file}`, error);
+  }
+}

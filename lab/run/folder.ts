@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The folder of a run:
+ *
+ *   run.json       all inputs, digests, versions, outcome (manifest.ts)
+ *   qemu.argv      QEMU's arguments, one a line; reproduce.sh the same by hand
+ *   console.log    the guest's serial console
+ *   qmp.jsonl      both directions of the QMP connection
+ *   segments/      the record: NNNNNN.seg
+ *   disk/          disk.qcow2: overlay on the image, with a snapshot for each mark
+ *   checkpoints/   one JSON for each checkpoint
+ */
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { ioError, LabError, systemCodeOf } from '../util/errors.js';
+import { type RunManifest, readManifest } from './manifest.js';
+
+export interface RunFolder {
+  readonly dir: string;
+  readonly name: string;
+  readonly manifestFile: string;
+  readonly segmentsDir: string;
+  readonly diskFile: string;
+  readonly checkpointsDir: string;
+}
+
+/** A run that is there, with its manifest. */
+export interface OpenRun extends RunFolder {
+  readonly manifest: RunManifest;
+}
+
+/** The paths in a run's folder. */
+export function runFolderAt(dir: string): RunFolder {
+  const absolute = path.resolve(dir);
+  return {
+    dir: absolute,
+    name: path.basename(absolute),
+    manifestFile: path.join(absolute, 'run.json'),
+    segmentsDir: path.join(absolute, 'segments'),
+    diskFile: path.join(absolute, 'disk', 'disk.qcow2'),
+    checkpointsDir: path.join(absolute, 'checkpoints'),
+  };
+}
+
+/** Where the run of that name lies. A name is one path component, so that no run escapes the runs folder. */
+export function runDirOf(runsDir: string, name: string): string {
+  if (!/^[A-Za-z0-9][\w.+-]{0,99}$/.test(name)) {
+    throw new LabError('LAB_USAGE', `'${name}' can't be a run's name`, {
+      next: 'use letters, digits and _ . + -, beginning with a letter or digit',
+    });
+  }
+  return path.join(runsDir, name);
+}
+
+/** Reads the run in a folder; LAB_RUN_UNKNOWN if there is none. */
+export async function openRun(dir: string): Promise<OpenRun> {
+  const folder = runFolderAt(dir);
+  const manifest = await readManifest(folder.manifestFile);
+  if (manifest === undefined) {
+    throw new LabError('LAB_RUN_UNKNOWN', `there is no run in ${folder.dir} (no run.json)`, {
+      next: `${await otherRuns(path.dirname(folder.dir))}; --runs DIR looks elsewhere`,
+    });
+  }
+  return { ...folder, manifest };
+}
+
+async function otherRuns(runsDir: string): Promise<string> {
+  try {
+    const entries = await readdir(runsDir, { withFileTypes: true });
+    const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+    if (names.length > 0) return `runs there: ${names.slice(0, 20).join(', ')}`;
+  } catch {
+    // Says the same as an empty folder.
+  }
+  return `${runsDir} holds no run yet`;
+}
+
+/** Makes the folder of a new run. An old run is replaced only with `force`; anything else is never deleted. */
+export async function createRunFolder(dir: string, force: boolean): Promise<RunFolder> {
+  const folder = runFolderAt(dir);
+  let entries: string[];
+  try {
+    entries = await readdir(folder.dir);
+  } catch (error) {
+    if (systemCodeOf(error) !== 'ENOENT') throw ioError(`the run's folder ${folder.dir}`, error);
+    entries = [];
+  }
+  if (entries.length > 0) {
+    const isRun = entries.includes('run.json');
+    if (!isRun) {
+      throw new LabError(
+        'LAB_RUN_EXISTS',
+        `${folder.dir} exists, is not empty and holds no run.json: it will not be touched`,
+        {
+          next: 'choose another name with --run, or empty it yourself',
+        },
+      );
+    }
+    if (!force) {
+      throw new LabError('LAB_RUN_EXISTS', `run '${folder.name}' exists already in ${folder.dir}`, {
+        next: 'choose another name with --run, or replace it with --force',
+      });
+    }
+  }
+  try {
+    if (entries.length > 0) await rm(folder.dir, { recursive: true });
+    for (const sub of [folder.segmentsDir, path.dirname(folder.diskFile), folder.checkpointsDir]) {
+      await mkdir(sub, { recursive: true });
+    }
+  } catch (error) {
+    throw ioError(`making the run's folder ${folder.dir}`, error);
+  }
+  return folder;
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+/**
+ * run.json: everything that went into a run and everything that is known of
+ * its outcome. Sequence numbers and nanoseconds are decimal strings, because a
+ * JSON number loses digits above 2^53. It is replaced as a whole, never edited:
+ * a reader sees the old one or the new one.
+ */
+import { open, readFile, rename, rm } from 'node:fs/promises';
+import { z } from 'zod';
+import { ioError, LabError, systemCodeOf } from '../util/errors.js';
+
+const decimal = z.string().regex(/^\d+$/, 'wanted a decimal string');
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'wanted 64 hexadecimal digits');
+
+const checkpoint = z.object({
+  /** `start` is the one every rebuild begins at. */
+  name: z.string(),
+  /** Effects up to and including this number are already in the disk. */
+  seq: decimal,
+  /** Internal snapshot of disk/disk.qcow2, or null: the image as it was before power-on. */
+  snapshot: z.string().nullable(),
+  /** Of the image's raw file, for a checkpoint without a snapshot. */
+  sha256: sha256.optional(),
+});
+
+const mark = z.object({
+  label: z.string(),
+  /** Sequence number of the MARK record: the disk holds every effect before it. */
+  seq: decimal,
+  realNs: decimal,
+  snapshot: z.string(),
+});
+
+export const runManifestSchema = z.object({
+  format: z.literal(1),
+  name: z.string(),
+  /** ISO time of the host. */
+  created: z.string(),
+  /**
+   * recording: still going on, or this program was killed; complete: ended in order; torn: cut off, usable up to
+   * its last record; failed: never came to the point of recording.
+   */
+  state: z.enum(['recording', 'complete', 'torn', 'failed']),
+  config: z.string(),
+  flavour: z.enum(['n', 'm', 'y', 'debug', 'vanilla']),
+  kernel: z.object({ digest: z.string(), release: z.string(), bzImage: z.string() }),
+  image: z.object({ kind: z.string(), digest: z.string(), raw: z.string() }),
+  initramfs: z.object({ sha256 }),
+  smp: z.number().int().positive(),
+  memoryMiB: z.number().int().positive(),
+  kernelArgs: z.array(z.string()),
+  qemuArgs: z.array(z.string()),
+  accelerator: z.enum(['kvm', 'tcg']).nullable(),
+  acceleratorWhy: z.string(),
+  qemuVersion: z.string().nullable(),
+  command: z.array(z.string()),
+  copyIn: z.array(z.object({ source: z.string(), destination: z.string() })),
+  /** Of the command; null while it has none. */
+  exitStatus: z.number().int().nullable(),
+  timedOut: z.boolean(),
+  seconds: z.object({ boot: z.number().nullable(), command: z.number().nullable(), total: z.number().nullable() }),
+  checkpoints: z.array(checkpoint),
+  marks: z.array(mark),
+  /** The guest's disk at its end, with all its snapshots; null while the guest runs and after a torn run. */
+  disk: z.object({ sha256: sha256.nullable() }),
+  trace: z.object({
+    segments: z.number().int().nonnegative(),
+    bytes: z.number().int().nonnegative(),
+    subbufs: z.number().int().nonnegative(),
+    /** Bytes of an unfinished sub-buffer at the very end. */
+    tornBytes: z.number().int().nonnegative(),
+  }),
+  /** What the guest or the receiver complained of, and why a run is torn or failed. */
+  problems: z.array(z.string()),
+});
+
+export type RunManifest = z.infer<typeof runManifestSchema>;
+export type CheckpointEntry = z.infer<typeof checkpoint>;
+export type MarkEntry = z.infer<typeof mark>;
+
+/** Checks a parsed run.json; what does not fit is LAB_RUN_CORRUPT with the path of each fault. */
+export function parseManifest(value: unknown, file: string): RunManifest {
+  const result = runManifestSchema.safeParse(value);
+  if (result.success) return result.data;
+  const faults = result.error.issues.slice(0, 5).map((issue) => `${issue.path.join('.') || '(top)'}: ${issue.message}`);
+  throw new LabError('LAB_RUN_CORRUPT', `${file} is not a run's manifest of format 1: ${faults.join('; ')}`, {
+    next: 'it may come from another version of this program, or have been edited',
+  });
+}
+
+/** Reads run.json; undefined if there is none. */
+export async function readManifest(file: string): Promise<RunManifest | undefined> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT' || systemCodeOf(error) === 'ENOTDIR') return undefined;
+    throw ioError(`reading ${file}`, error);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new LabError('LAB_RUN_CORRUPT', `${file} is not JSON`, { cause: error });
+  }
+  return parseManifest(value, file);
+}
+
+/** Writes a draft, syncs it, and puts it in place of the old one. */
+export async function writeAtomically(file: string, text: string): Promise<void> {
+  const draft = `${file}.draft`;
+  try {
+    const handle = await open(draft, 'w');
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(draft, file);
+  } catch (error) {
+    await rm(draft, { force: true }).catch(() => {});
+    throw ioError(`writing ${file}`, error);
+  }
+}
+
+export async function writeManifest(file: string, manifest: RunManifest): Promise<void> {
+  await writeAtomically(file, `${JSON.stringify(parseManifest(manifest, file), null, 2)}\n`);
+}

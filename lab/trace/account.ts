@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The account of a run: is every record that was issued here, or declared lost? Three sums must come out:
+ *   1. the sequence of effects has no gap that no LOSS record declares, and no number twice;
+ *   2. for each CPU stream: issued = recorded + dropped, after every sub-buffer;
+ *   3. the sub-buffers of a stream are numbered 0, 1, 2, …
+ */
+import { mergeEffects } from './merge.js';
+import type { RunIndex, SubbufEntry } from './run-index.js';
+
+export interface SeqRange {
+  readonly first: bigint;
+  readonly last: bigint;
+}
+
+export interface StreamAccount {
+  readonly cpu: number;
+  readonly subbufs: number;
+  readonly issued: bigint;
+  readonly recorded: bigint;
+  readonly dropped: bigint;
+  /** Records that should be here and are not: issued − dropped − recorded. */
+  readonly missing: bigint;
+  /** Numbers of sub-buffers that are not here. */
+  readonly numberGaps: readonly SeqRange[];
+}
+
+export interface Account {
+  readonly streams: readonly StreamAccount[];
+  readonly issued: bigint;
+  readonly recorded: bigint;
+  /** Declared by the guest. */
+  readonly dropped: bigint;
+  /** Neither here nor declared. */
+  readonly missing: bigint;
+  readonly effects: bigint;
+  /** 0n: there are no effects. */
+  readonly seqFirst: bigint;
+  readonly seqLast: bigint;
+  /** Every missing number: declared and undeclared. */
+  readonly gaps: readonly (SeqRange & { readonly isDeclared: boolean })[];
+  readonly duplicates: readonly bigint[];
+  /** Sub-buffers whose effects did not ascend. */
+  readonly disordered: number;
+  /** More than one boot in one run is a mix-up. */
+  readonly boots: number;
+  /** Nothing is missing, nothing is double, nothing was lost, declared or not. */
+  readonly isComplete: boolean;
+  /** Everything that is missing was declared. */
+  readonly isHonest: boolean;
+}
+
+/** Duplicates listed; more than that are only a longer list of the same mistake. */
+const DUPLICATES_LISTED = 1000;
+
+function streamAccount(cpu: number, entries: readonly SubbufEntry[]): StreamAccount {
+  const sorted = [...entries].sort((a, b) => (a.number < b.number ? -1 : a.number > b.number ? 1 : 0));
+  const numberGaps: SeqRange[] = [];
+  let wanted = 0n;
+  let recorded = 0n;
+  for (const entry of sorted) {
+    if (entry.number > wanted) numberGaps.push({ first: wanted, last: entry.number - 1n });
+    wanted = entry.number + 1n;
+    recorded += BigInt(entry.records);
+  }
+  const last = sorted.at(-1);
+  const issued = last?.issued ?? 0n;
+  const dropped = last?.dropped ?? 0n;
+  return { cpu, subbufs: sorted.length, issued, recorded, dropped, missing: issued - dropped - recorded, numberGaps };
+}
+
+/** Merges ranges that touch or overlap. */
+export function joinRanges(ranges: readonly SeqRange[]): SeqRange[] {
+  const joined: { first: bigint; last: bigint }[] = [];
+  for (const { first, last } of [...ranges].sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0))) {
+    const previous = joined.at(-1);
+    if (previous && first <= previous.last + 1n) {
+      if (last > previous.last) previous.last = last;
+    } else joined.push({ first, last });
+  }
+  return joined;
+}
+
+/** Splits a gap into the parts that `declared` (joined, ascending) covers and those it does not. */
+export function splitGap(gap: SeqRange, declared: readonly SeqRange[]): (SeqRange & { isDeclared: boolean })[] {
+  const parts: (SeqRange & { isDeclared: boolean })[] = [];
+  let at = gap.first;
+  for (const range of declared) {
+    if (range.last < at) continue;
+    if (range.first > gap.last) break;
+    if (range.first > at) {
+      parts.push({ first: at, last: range.first - 1n, isDeclared: false });
+      at = range.first;
+    }
+    if (range.last >= gap.last) {
+      parts.push({ first: at, last: gap.last, isDeclared: true });
+      return parts;
+    }
+    parts.push({ first: at, last: range.last, isDeclared: true });
+    at = range.last + 1n;
+  }
+  if (at <= gap.last) parts.push({ first: at, last: gap.last, isDeclared: false });
+  return parts;
+}
+
+/** Does the sums; reads the whole run once more to find gaps and duplicates exactly. */
+export async function accountRun(runDir: string, index: RunIndex, signal?: AbortSignal): Promise<Account> {
+  const byCpu = new Map<number, SubbufEntry[]>();
+  for (const entry of index.entries) {
+    const list = byCpu.get(entry.cpu);
+    if (list) list.push(entry);
+    else byCpu.set(entry.cpu, [entry]);
+  }
+  const streams = [...byCpu].sort(([a], [b]) => a - b).map(([cpu, entries]) => streamAccount(cpu, entries));
+  const declared = joinRanges(
+    index.losses.filter((l) => l.seqFirst > 0n).map((l) => ({ first: l.seqFirst, last: l.seqLast })),
+  );
+  const gaps: (SeqRange & { isDeclared: boolean })[] = [];
+  const duplicates: bigint[] = [];
+  let effects = 0n;
+  let seqFirst = 0n;
+  let seqLast = 0n;
+  for await (const item of mergeEffects(runDir, index, signal ? { signal } : {})) {
+    if (item.type === 'effect') {
+      effects++;
+      if (seqFirst === 0n) seqFirst = item.seq;
+      seqLast = item.seq;
+    } else if (item.type === 'gap') gaps.push(...splitGap(item, declared));
+    else if (duplicates.length < DUPLICATES_LISTED) duplicates.push(item.seq);
+  }
+  // A loss at the very end leaves no later number that would show it.
+  const lastDeclared = declared.at(-1);
+  if (lastDeclared && lastDeclared.last > seqLast) {
+    const first = lastDeclared.first > seqLast ? lastDeclared.first : seqLast + 1n;
+    gaps.push({ first, last: lastDeclared.last, isDeclared: true });
+  }
+  const sum = (of: (s: StreamAccount) => bigint): bigint => streams.reduce((total, s) => total + of(s), 0n);
+  const missing = sum((s) => s.missing);
+  const dropped = sum((s) => s.dropped);
+  const boots = new Set(index.entries.map((e) => e.bootId)).size;
+  const isSound =
+    missing === 0n && duplicates.length === 0 && boots <= 1 && streams.every((s) => s.numberGaps.length === 0);
+  return {
+    streams,
+    issued: sum((s) => s.issued),
+    recorded: sum((s) => s.recorded),
+    dropped,
+    missing,
+    effects,
+    seqFirst,
+    seqLast,
+    gaps,
+    duplicates,
+    disordered: index.entries.filter((e) => !e.isAscending).length,
+    boots,
+    isComplete: isSound && dropped === 0n && gaps.length === 0,
+    isHonest: isSound && gaps.every((g) => g.isDeclared),
+  };
+}

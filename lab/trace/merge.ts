@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Effects of all CPUs in the one order that counts: ascending sequence numbers. Within a stream sub-buffers do not
+ * overlap, so at any moment about one sub-buffer per CPU is in memory: one is opened when its first number is
+ * not above the next number wanted, and left when it is used up.
+ *
+ * A number that nobody has is handed out as a gap, never skipped in silence.
+ */
+import { AT, KIND } from '../abi/layout.js';
+import { type RunIndex, type SubbufEntry, segmentsFolder } from './run-index.js';
+import { SegmentAccess } from './segment-reader.js';
+import { checkHeader } from './subbuf.js';
+import { walkRecords } from './walk.js';
+
+/** One raw effect record, header included. */
+export interface MergedEffect {
+  readonly type: 'effect';
+  readonly seq: bigint;
+  /** A view of the sub-buffer: copy it if it must outlive the next step. */
+  readonly buf: Buffer;
+  readonly cpu: number;
+  /** ns, monotonic clock of the guest. */
+  readonly monoNs: bigint;
+  /** ns since 1970, wall clock of the guest. */
+  readonly realNs: bigint;
+}
+
+/** Numbers `first` to `last` are in no sub-buffer. */
+export interface MergeGap {
+  readonly type: 'gap';
+  readonly first: bigint;
+  readonly last: bigint;
+}
+
+/** A number that was there before; the record is not handed out again. */
+export interface MergeDuplicate {
+  readonly type: 'duplicate';
+  readonly seq: bigint;
+}
+
+export interface MergeOptions {
+  /** First number wanted; 1n unless told. Lower ones are passed over. */
+  readonly from?: bigint;
+  /** Last number wanted, included. */
+  readonly to?: bigint;
+  readonly signal?: AbortSignal;
+}
+
+interface Cursor {
+  readonly entry: SubbufEntry;
+  readonly bytes: Buffer;
+  /** seq, offset and size of each effect, ascending by seq. */
+  readonly effects: readonly { readonly seq: bigint; readonly off: number; readonly size: number }[];
+  at: number;
+}
+
+async function openCursor(access: SegmentAccess, entry: SubbufEntry): Promise<Cursor> {
+  const bytes = await access.read(entry);
+  const effects: { seq: bigint; off: number; size: number }[] = [];
+  const check = checkHeader(bytes);
+  if (check.ok) {
+    walkRecords(bytes, check.header, (buf, off, size, kind) => {
+      if (kind === KIND.EFFECT) effects.push({ seq: buf.readBigUInt64LE(off + AT.lemona_effect.seq), off, size });
+    });
+  }
+  if (!entry.isAscending) effects.sort((a, b) => (a.seq < b.seq ? -1 : a.seq > b.seq ? 1 : 0));
+  return { entry, bytes, effects, at: 0 };
+}
+
+/**
+ * Merges the effects of a run.
+ *
+ * @param index from `indexRun`
+ * @yields effects and gaps in strictly ascending order; duplicates where they were met
+ */
+export async function* mergeEffects(
+  runDir: string,
+  index: RunIndex,
+  options: MergeOptions = {},
+): AsyncGenerator<MergedEffect | MergeGap | MergeDuplicate, void, void> {
+  const from = options.from ?? 1n;
+  const waiting = index.entries
+    .filter((e) => e.effects > 0 && e.seqLast >= from)
+    .sort((a, b) => (a.seqFirst < b.seqFirst ? -1 : a.seqFirst > b.seqFirst ? 1 : 0));
+  const access = new SegmentAccess(segmentsFolder(runDir));
+  let open: Cursor[] = [];
+  let nextWaiting = 0;
+  let wanted = from;
+  try {
+    while (options.to === undefined || wanted <= options.to) {
+      options.signal?.throwIfAborted();
+      for (let entry = waiting[nextWaiting]; entry && entry.seqFirst <= wanted; entry = waiting[++nextWaiting])
+        open.push(await openCursor(access, entry));
+      const best = lowest(open);
+      if (best === undefined) {
+        open = [];
+        const entry = waiting[nextWaiting];
+        if (entry === undefined) break;
+        const last = options.to !== undefined && entry.seqFirst > options.to ? options.to : entry.seqFirst - 1n;
+        yield { type: 'gap', first: wanted, last };
+        wanted = last + 1n;
+        continue;
+      }
+      const { cursor, seq, off, size } = best;
+      if (seq < wanted) {
+        open = advance(open, cursor);
+        if (seq >= from) yield { type: 'duplicate', seq };
+        continue;
+      }
+      if (seq > wanted) {
+        const upcoming = waiting[nextWaiting];
+        let next = upcoming && upcoming.seqFirst < seq ? upcoming.seqFirst : seq;
+        if (options.to !== undefined && next > options.to) next = options.to + 1n;
+        yield { type: 'gap', first: wanted, last: next - 1n };
+        wanted = next;
+        continue;
+      }
+      const dt = BigInt(cursor.bytes.readUInt32LE(off + AT.lemona_rec.dt));
+      yield {
+        type: 'effect',
+        seq,
+        buf: cursor.bytes.subarray(off, off + size),
+        cpu: cursor.entry.cpu,
+        monoNs: cursor.entry.monoNs + dt,
+        realNs: cursor.entry.realNs + dt,
+      };
+      open = advance(open, cursor);
+      wanted = seq + 1n;
+    }
+  } finally {
+    await access.close();
+  }
+}
+
+/** Steps a cursor; one that is used up is let go. */
+function advance(open: Cursor[], cursor: Cursor): Cursor[] {
+  cursor.at++;
+  return cursor.at < cursor.effects.length ? open : open.filter((c) => c !== cursor);
+}
+
+function lowest(open: readonly Cursor[]): { cursor: Cursor; seq: bigint; off: number; size: number } | undefined {
+  let best: { cursor: Cursor; seq: bigint; off: number; size: number } | undefined;
+  for (const cursor of open) {
+    const effect = cursor.effects[cursor.at];
+    if (effect && (best === undefined || effect.seq < best.seq)) best = { cursor, ...effect };
+  }
+  return best;
+}

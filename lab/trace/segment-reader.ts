@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Reading of a run's segment folder. Damage is data here, not an exception: the reader hands out every sub-buffer
+ * that is good, and says where and why it had to stop. A bad frame ends its segment (there is no
+ * resynchronization); the next segment is read all the same, and the missing sequence numbers show up as a gap.
+ */
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ioError, LabError, systemCodeOf } from '../util/errors.js';
+import { FrameAssembler } from './frames.js';
+import {
+  parseSegmentFooter,
+  parseSegmentHeader,
+  SEGMENT_FOOTER_BYTES,
+  SEGMENT_HEADER_BYTES,
+  segmentName,
+  segmentNumber,
+} from './segment-format.js';
+import type { SubbufHeader } from './subbuf.js';
+
+export type SegmentProblemKind =
+  /** The last segment ends inside a sub-buffer: the writer was stopped. */
+  | 'torn'
+  /** The last segment has no seal: the writer was stopped between sub-buffers. */
+  | 'unsealed'
+  | 'corrupt'
+  | 'foreign'
+  | 'abi'
+  | 'missing'
+  /** The checksum is good, but the records inside break the format's rules: the writer is wrong. */
+  | 'malformed';
+
+export interface SegmentProblem {
+  readonly type: 'problem';
+  readonly kind: SegmentProblemKind;
+  readonly segment: number;
+  /** Offset in the segment's file. */
+  readonly offset: number;
+  readonly detail: string;
+}
+
+export interface StoredSubbuf {
+  readonly type: 'subbuf';
+  readonly segment: number;
+  readonly offset: number;
+  readonly header: SubbufHeader;
+  readonly bytes: Buffer;
+}
+
+/** Bytes read at a time: a few sub-buffers, so that most of them need no copy. */
+const WINDOW_BYTES = 2 * 1024 * 1024;
+
+/**
+ * Numbers of the segments in a folder, ascending.
+ * @throws LabError LAB_RUN_UNKNOWN if the folder isn't there
+ */
+export async function listSegments(folder: string): Promise<number[]> {
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT' || systemCodeOf(error) === 'ENOTDIR')
+      throw new LabError('LAB_RUN_UNKNOWN', `reading segments: ${folder} is not there`, {
+        cause: error,
+        next: 'name a run that was recorded',
+      });
+    throw ioError(`reading the segment folder ${folder}`, error);
+  }
+  return names.flatMap((name) => segmentNumber(name) ?? []).sort((a, b) => a - b);
+}
+
+/**
+ * Every good sub-buffer of a run in file order, and every problem where it stands.
+ * Buffers are views of a window that is not reused: holding one keeps up to 2 MiB alive.
+ */
+export async function* readSegments(folder: string): AsyncGenerator<StoredSubbuf | SegmentProblem, void, void> {
+  const numbers = await listSegments(folder);
+  let expected = 0;
+  for (const [i, number] of numbers.entries()) {
+    for (; expected < number; expected++)
+      yield problem('missing', expected, 0, `${segmentName(expected)} is not there, later ones are`);
+    expected = number + 1;
+    yield* readSegment(folder, number, i === numbers.length - 1);
+  }
+}
+
+function problem(kind: SegmentProblemKind, segment: number, offset: number, detail: string): SegmentProblem {
+  return { type: 'problem', kind, segment, offset, detail };
+}
+
+async function* readSegment(
+  folder: string,
+  number: number,
+  isLast: boolean,
+): AsyncGenerator<StoredSubbuf | SegmentProblem, void, void> {
+  const path = join(folder, segmentName(number));
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r');
+  } catch (error) {
+    throw ioError(`opening segment ${path}`, error);
+  }
+  try {
+    const { size } = await file.stat();
+    const head = await readAt(file, 0, SEGMENT_HEADER_BYTES, path);
+    const header = parseSegmentHeader(head);
+    if (typeof header === 'string') {
+      const isTorn = isLast && size < SEGMENT_HEADER_BYTES;
+      yield problem(isTorn ? 'torn' : 'foreign', number, 0, header);
+      return;
+    }
+    if (header.number !== number) {
+      yield problem('foreign', number, 12, `its header says it is segment ${header.number}`);
+      return;
+    }
+    const footer =
+      size >= SEGMENT_HEADER_BYTES + SEGMENT_FOOTER_BYTES
+        ? parseSegmentFooter(await readAt(file, size - SEGMENT_FOOTER_BYTES, SEGMENT_FOOTER_BYTES, path))
+        : undefined;
+    const bodyEnd = footer ? size - SEGMENT_FOOTER_BYTES : size;
+    const frames = new FrameAssembler();
+    const hash = createHash('sha256').update(head);
+    let subbufs = 0;
+    for (let at = SEGMENT_HEADER_BYTES; at < bodyEnd && frames.bad === undefined; ) {
+      const window = await readAt(file, at, Math.min(WINDOW_BYTES, bodyEnd - at), path);
+      if (window.length === 0) break;
+      hash.update(window);
+      at += window.length;
+      for (const event of frames.push(window)) {
+        const offset = SEGMENT_HEADER_BYTES + event.position;
+        if (event.type === 'bad') yield problem(event.problem.kind, number, offset, event.problem.detail);
+        else {
+          subbufs++;
+          yield { type: 'subbuf', segment: number, offset, header: event.header, bytes: event.bytes };
+        }
+      }
+    }
+    const end = frames.end();
+    const offset = SEGMENT_HEADER_BYTES + end.position;
+    if (end.type === 'bad') {
+      if (frames.bad === undefined) yield problem(end.problem.kind, number, offset, end.problem.detail);
+    } else if (end.type === 'torn') {
+      const kind = isLast && !footer ? 'torn' : 'corrupt';
+      yield problem(kind, number, offset, `ends inside a sub-buffer: the last ${end.bytes} bytes are not used`);
+    } else if (!footer) {
+      yield problem(isLast ? 'unsealed' : 'corrupt', number, offset, 'has no seal');
+    } else {
+      const detail = sealProblem(footer, BigInt(bodyEnd - SEGMENT_HEADER_BYTES), BigInt(subbufs), hash.digest());
+      if (detail !== undefined) yield problem('corrupt', number, bodyEnd, detail);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+function sealProblem(
+  footer: { readonly bodyBytes: bigint; readonly subbufs: bigint; readonly sha256: Buffer },
+  bodyBytes: bigint,
+  subbufs: bigint,
+  sha256: Buffer,
+): string | undefined {
+  if (footer.bodyBytes !== bodyBytes || footer.subbufs !== subbufs)
+    return `its seal says ${footer.subbufs} sub-buffers in ${footer.bodyBytes} bytes; it holds ${subbufs} in ${bodyBytes}`;
+  if (!footer.sha256.equals(sha256))
+    return `its seal says SHA-256 ${footer.sha256.toString('hex')}; the bytes give ${sha256.toString('hex')}`;
+  return undefined;
+}
+
+/** Up to `length` bytes at `position`: fewer only at the end of the file. Always fresh memory. */
+async function readAt(file: FileHandle, position: number, length: number, path: string): Promise<Buffer> {
+  const buf = Buffer.allocUnsafeSlow(length);
+  let filled = 0;
+  try {
+    while (filled < length) {
+      const { bytesRead } = await file.read(buf, filled, length - filled, position + filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+  } catch (error) {
+    throw ioError(`reading segment ${path}`, error);
+  }
+  return buf.subarray(0, filled);
+}
+
+/** Open segment files for reading sub-buffers at random, as the merges do. Close it when done. */
+export class SegmentAccess {
+  readonly #folder: string;
+  /** A merge moves forward through the segments, so a few handles suffice. */
+  readonly #files = new Map<number, FileHandle>();
+  static readonly #MAX_OPEN = 16;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** The bytes of a sub-buffer, in fresh memory. */
+  async read(place: { readonly segment: number; readonly offset: number; readonly length: number }): Promise<Buffer> {
+    const path = join(this.#folder, segmentName(place.segment));
+    let file = this.#files.get(place.segment);
+    if (file === undefined) {
+      if (this.#files.size >= SegmentAccess.#MAX_OPEN) {
+        const [oldest] = this.#files;
+        if (oldest) {
+          this.#files.delete(oldest[0]);
+          await oldest[1].close();
+        }
+      }
+      try {
+        file = await open(path, 'r');
+      } catch (error) {
+        throw ioError(`opening segment ${path}`, error);
+      }
+      this.#files.set(place.segment, file);
+    }
+    const bytes = await readAt(file, place.offset, place.length, path);
+    if (bytes.length !== place.length)
+      throw new LabError(
+        'LAB_SEGMENT_CORRUPT',
+        `${path}: ${bytes.length} bytes at offset ${place.offset}, ${place.length} were there a moment ago`,
+        { next: 'do not change a run while it is being read' },
+      );
+    return bytes;
+  }
+
+  async close(): Promise<void> {
+    for (const file of this.#files.values()) await file.close();
+    this.#files.clear();
+  }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Writing of segment files: sub-buffers are appended as they came, a segment is sealed with its SHA-256 when the
+ * next one begins and at the end. A failed append (a full disk) cuts the file back to the last whole sub-buffer,
+ * so that finished data stays readable.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ioError, LabError } from '../util/errors.js';
+import {
+  encodeSegmentFooter,
+  encodeSegmentHeader,
+  SEGMENT_HEADER_BYTES,
+  SEGMENT_LIMIT_BYTES,
+  segmentName,
+} from './segment-format.js';
+
+export interface SegmentWriterOptions {
+  /** Folder of the segments; made if it is not there. */
+  readonly folder: string;
+  /** Wall clock, ns since 1970. */
+  readonly now: () => bigint;
+  readonly limitBytes?: number;
+}
+
+export interface SegmentTotals {
+  readonly segments: number;
+  /** Bytes of sub-buffers. */
+  readonly bytes: number;
+  readonly subbufs: number;
+}
+
+interface OpenSegment {
+  readonly file: FileHandle;
+  readonly path: string;
+  readonly hash: Hash;
+  bodyBytes: number;
+  subbufs: number;
+}
+
+/** One writer, one caller: `append` and `close` must not overlap. */
+export class SegmentWriter {
+  readonly #options: SegmentWriterOptions;
+  readonly #limitBytes: number;
+  #current: OpenSegment | undefined;
+  #state: 'open' | 'failed' | 'closed' = 'open';
+  #segments = 0;
+  #bytes = 0;
+  #subbufs = 0;
+
+  private constructor(options: SegmentWriterOptions) {
+    this.#options = options;
+    this.#limitBytes = options.limitBytes ?? SEGMENT_LIMIT_BYTES;
+  }
+
+  /** Makes the folder; the first segment is begun with the first sub-buffer. */
+  static async create(options: SegmentWriterOptions): Promise<SegmentWriter> {
+    try {
+      await mkdir(options.folder, { recursive: true });
+    } catch (error) {
+      throw ioError(`making the segment folder ${options.folder}`, error);
+    }
+    return new SegmentWriter(options);
+  }
+
+  get totals(): SegmentTotals {
+    return { segments: this.#segments, bytes: this.#bytes, subbufs: this.#subbufs };
+  }
+
+  /** Appends one whole sub-buffer, already checked. Resolves when the kernel has the bytes. */
+  async append(subbuf: Buffer): Promise<void> {
+    this.#demandOpen('append');
+    if (this.#current !== undefined && this.#current.subbufs > 0) {
+      const size = SEGMENT_HEADER_BYTES + this.#current.bodyBytes + subbuf.length;
+      if (size > this.#limitBytes) await this.#seal();
+    }
+    this.#current ??= await this.#begin();
+    const segment = this.#current;
+    const position = SEGMENT_HEADER_BYTES + segment.bodyBytes;
+    try {
+      await writeFully(segment.file, subbuf, position);
+    } catch (error) {
+      this.#state = 'failed';
+      // Best effort: a reader copes with the torn tail as well.
+      await segment.file.truncate(position).catch(() => undefined);
+      throw ioError(`appending ${subbuf.length} bytes to ${segment.path}`, error);
+    }
+    segment.hash.update(subbuf);
+    segment.bodyBytes += subbuf.length;
+    segment.subbufs++;
+    this.#bytes += subbuf.length;
+    this.#subbufs++;
+  }
+
+  /** Seals and closes. After a failed append it only closes: the last segment stays unsealed. */
+  async close(): Promise<SegmentTotals> {
+    if (this.#state === 'open') await this.#seal();
+    else await this.#current?.file.close().catch(() => undefined);
+    this.#current = undefined;
+    this.#state = 'closed';
+    return this.totals;
+  }
+
+  #demandOpen(what: string): void {
+    if (this.#state !== 'open')
+      throw new LabError(
+        'LAB_BUG',
+        `segment writer of ${this.#options.folder}: ${what} in state ${this.#state}, wanted open`,
+      );
+  }
+
+  async #begin(): Promise<OpenSegment> {
+    const number = this.#segments;
+    const path = join(this.#options.folder, segmentName(number));
+    let file: FileHandle | undefined;
+    try {
+      // wx: never over a segment of another run.
+      file = await open(path, 'wx');
+      const header = encodeSegmentHeader({ number, createdRealNs: this.#options.now() });
+      await writeFully(file, header, 0);
+      this.#segments++;
+      return { file, path, hash: createHash('sha256').update(header), bodyBytes: 0, subbufs: 0 };
+    } catch (error) {
+      this.#state = 'failed';
+      await file?.close().catch(() => undefined);
+      throw ioError(`beginning segment ${path}`, error);
+    }
+  }
+
+  async #seal(): Promise<void> {
+    const segment = this.#current;
+    if (segment === undefined) return;
+    this.#current = undefined;
+    try {
+      const footer = encodeSegmentFooter({
+        bodyBytes: BigInt(segment.bodyBytes),
+        subbufs: BigInt(segment.subbufs),
+        sha256: segment.hash.digest(),
+      });
+      await writeFully(segment.file, footer, SEGMENT_HEADER_BYTES + segment.bodyBytes);
+      await segment.file.datasync();
+    } catch (error) {
+      this.#state = 'failed';
+      throw ioError(`sealing ${segment.path}`, error);
+    } finally {
+      await segment.file.close().catch(() => undefined);
+    }
+  }
+}
+
+async function writeFully(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  let done = 0;
+  while (done < bytes.length) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    done += bytesWritten;
+  }
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+/** Bytes of the guest as text that cannot harm a terminal: pure functions. */
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
+/**
+ * A name or string for people: valid UTF-8 stays, and control characters, backslash and bytes that are no UTF-8
+ * become `\xNN`, so that different bytes never look the same.
+ */
+export function displayBytes(bytes: Uint8Array): string {
+  let text: string;
+  try {
+    text = UTF8.decode(bytes);
+  } catch {
+    return [...bytes].map((b) => (b >= 0x20 && b < 0x7f && b !== 0x5c ? String.fromCharCode(b) : hexByte(b))).join('');
+  }
+  // C0, DEL and C1 controls, and the marks that turn the direction of writing.
+  return text.replace(/[\x00-\x1f\x7f-\x9f\\\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) =>
+    [...Buffer.from(c)].map(hexByte).join(''),
+  );
+}
+
+function hexByte(byte: number): string {
+  return `\\x${byte.toString(16).padStart(2, '0')}`;
+}
+
+/** `2026-01-02T03:04:05.123456789Z` from ns since 1970. */
+export function isoFromNs(ns: bigint): string {
+  let seconds = ns / 1_000_000_000n;
+  let rest = ns % 1_000_000_000n;
+  if (rest < 0n) {
+    seconds -= 1n;
+    rest += 1_000_000_000n;
+  }
+  // JavaScript's dates end 8.64e15 ms after 1970.
+  if (seconds > 8_640_000_000_000n || seconds < -8_640_000_000_000n) return `${ns}ns`;
+  return `${new Date(Number(seconds) * 1000).toISOString().slice(0, -5)}.${String(rest).padStart(9, '0')}Z`;
+}
+
+/** `-rwsr-xr-x` style is `stat`'s; here: octal with the type, as `0104755`. */
+export function octalMode(mode: number): string {
+  return `0${mode.toString(8).padStart(6, '0')}`;
+}
+
+/** `8:1` from new_encode_dev(). */
+export function deviceText(dev: number): string {
+  return `${(dev >>> 8) & 0xfff}:${(dev & 0xff) | ((dev >>> 12) & 0xfff00)}`;
+}

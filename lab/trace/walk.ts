@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Walking over the records of a sub-buffer whose checksum is good, without decoding their bodies. What does not
+ * fit (a size that is no multiple of 8, or runs past the end) ends the walk and is reported.
+ */
+import { AT, KIND, REC_SIZE_MASK, SIZE } from '../abi/layout.js';
+import { REC_KIND_SHIFT } from '../abi/records.js';
+import { SUBBUF_HEADER_BYTES, type SubbufHeader } from './subbuf.js';
+
+const REC_BYTES: number = SIZE.lemona_rec;
+
+/** Visitor of one record; bytes `off` to `off + size` are its own. */
+export type RecordVisitor = (buf: Buffer, off: number, size: number, kind: number) => void;
+
+/**
+ * Visits each record's place.
+ * @returns undefined, or why the walk ended early
+ */
+export function walkRecords(buf: Buffer, header: SubbufHeader, visit: RecordVisitor): string | undefined {
+  let off = SUBBUF_HEADER_BYTES;
+  while (off < header.length) {
+    const left = header.length - off;
+    const word = left >= REC_BYTES ? buf.readUInt32LE(off) : 0;
+    const size = word & REC_SIZE_MASK;
+    if (size < REC_BYTES || size % 8 !== 0 || size > left)
+      return `record at ${off} has size ${size}, wanted a multiple of 8 from ${REC_BYTES} to ${left}`;
+    const kind = word >>> REC_KIND_SHIFT;
+    if (kind === KIND.EFFECT && size < SIZE.lemona_effect) return `effect at ${off} has only ${size} bytes`;
+    visit(buf, off, size, kind);
+    off += size;
+  }
+  return undefined;
+}
+
+/** A declared loss on one CPU stream. */
+export interface DeclaredLoss {
+  readonly cpu: number;
+  readonly reason: number;
+  /** 0n: no effect was lost. */
+  readonly seqFirst: bigint;
+  readonly seqLast: bigint;
+  readonly effects: number;
+  readonly records: number;
+}
+
+/** What a walk finds out about a sub-buffer. */
+export interface Survey {
+  /** Smallest and largest sequence number; 0n if there is no effect. */
+  readonly seqFirst: bigint;
+  readonly seqLast: bigint;
+  readonly isAscending: boolean;
+  readonly losses: readonly DeclaredLoss[];
+  /** A broken rule 4 or 5, or undefined. */
+  readonly problem: string | undefined;
+}
+
+/** Checks rules 4 and 5, and collects declared losses. */
+export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
+  let records = 0;
+  let effects = 0;
+  let seqFirst = 0n;
+  let seqLast = 0n;
+  let previous = 0n;
+  let isAscending = true;
+  const losses: DeclaredLoss[] = [];
+  let problem = walkRecords(buf, header, (_buf, off, size, kind) => {
+    records++;
+    if (kind === KIND.EFFECT) {
+      const seq = buf.readBigUInt64LE(off + AT.lemona_effect.seq);
+      if (effects === 0 || seq < seqFirst) seqFirst = seq;
+      if (effects === 0 || seq > seqLast) seqLast = seq;
+      if (effects > 0 && seq <= previous) isAscending = false;
+      previous = seq;
+      effects++;
+    } else if (kind === KIND.LOSS && size >= SIZE.lemona_loss) {
+      losses.push({
+        cpu: header.cpu,
+        reason: buf.readUInt16LE(off + AT.lemona_rec.code),
+        seqFirst: buf.readBigUInt64LE(off + AT.lemona_loss.seq_first),
+        seqLast: buf.readBigUInt64LE(off + AT.lemona_loss.seq_last),
+        effects: buf.readUInt32LE(off + AT.lemona_loss.effects),
+        records: buf.readUInt32LE(off + AT.lemona_loss.records),
+      });
+    }
+  });
+  if (problem === undefined && (records !== header.records || effects !== header.effects))
+    problem = `holds ${records} records with ${effects} effects; its header says ${header.records} and ${header.effects}`;
+  if (problem === undefined && (seqFirst !== header.seqFirst || seqLast !== header.seqLast))
+    problem = `effects are ${seqFirst} to ${seqLast}; its header says ${header.seqFirst} to ${header.seqLast}`;
+  return { seqFirst, seqLast, isAscending, losses, problem };
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+/** QEMU's command line as one list, with the reason beside each odd flag. Pure. */
+
+export type Accelerator = 'kvm' | 'tcg';
+
+export interface DiskSpec {
+  /** Names the block node for QMP; the guest sees disks in order, /dev/vda first. */
+  readonly nodeName: string;
+  readonly path: string;
+  readonly format: 'qcow2' | 'raw';
+  readonly readOnly?: boolean;
+}
+
+export interface PortSpec {
+  /** The name the guest finds it by, under /sys/class/virtio-ports. */
+  readonly name: string;
+  readonly socketPath: string;
+}
+
+/**
+ * Where QEMU's channels lead: to our sockets, or, for a person who repeats a
+ * failed boot by hand, to the terminal and to files.
+ */
+export type Endpoints =
+  | {
+      readonly kind: 'sockets';
+      readonly ports: readonly PortSpec[];
+      readonly qmpSocketPath: string;
+      readonly consoleSocketPath: string;
+      readonly consoleLogPath: string;
+    }
+  | { readonly kind: 'by-hand'; readonly portNames: readonly string[]; readonly portFolder: string };
+
+export interface QemuArgsSpec {
+  readonly name: string;
+  readonly accelerator: Accelerator;
+  readonly smp: number;
+  readonly memoryMiB: number;
+  readonly kernel: string;
+  readonly initrd: string;
+  /** Kernel parameters after the ones every guest gets. */
+  readonly append: readonly string[];
+  readonly disks: readonly DiskSpec[];
+  readonly endpoints: Endpoints;
+  /** Passed through as they are, last: the user's word wins. */
+  readonly extraArgs: readonly string[];
+}
+
+export const QEMU_PROGRAM = 'qemu-system-x86_64';
+
+/** QEMU separates options with commas; one inside a value is doubled. */
+function value(text: string): string {
+  return text.replaceAll(',', ',,');
+}
+
+/** What every guest's kernel is told; then the caller's own. */
+export function kernelCommandLine(append: readonly string[]): string {
+  return [
+    'console=ttyS0',
+    // Warnings and worse reach the console. Each character costs an exit to QEMU.
+    'loglevel=4',
+    // A panic reboots at once, and -no-reboot turns that into QEMU's exit: nothing waits for a dead guest.
+    'panic=-1',
+    // An oops leaves a kernel that can't be trusted to record.
+    'oops=panic',
+    ...append,
+  ].join(' ');
+}
+
+function consoleArgs(endpoints: Endpoints): string[] {
+  // Ctrl-A X ends a QEMU that has its console on the terminal; -snapshot leaves the run's disk as it is.
+  if (endpoints.kind === 'by-hand') return ['-serial', 'mon:stdio', '-snapshot'];
+  return [
+    // Started paused: the guest first runs when every socket is connected, so no early byte is lost.
+    '-S',
+    // QEMU connects to sockets we already listen on: if it can't, it fails at once instead of us polling for a file.
+    ...['-chardev', `socket,id=qmp,path=${value(endpoints.qmpSocketPath)}`],
+    ...['-mon', 'chardev=qmp,mode=control'],
+    // QEMU keeps the log itself, so it is whole even if we die.
+    ...[
+      '-chardev',
+      `socket,id=console,path=${value(endpoints.consoleSocketPath)},logfile=${value(endpoints.consoleLogPath)},logappend=off`,
+    ],
+    ...['-serial', 'chardev:console'],
+  ];
+}
+
+function portArgs(endpoints: Endpoints): string[] {
+  const backends =
+    endpoints.kind === 'sockets'
+      ? endpoints.ports.map((port) => ({ name: port.name, backend: 'socket', path: port.socketPath }))
+      : endpoints.portNames.map((name) => ({ name, backend: 'file', path: `${endpoints.portFolder}/${name}.out` }));
+  if (backends.length === 0) return [];
+  return [
+    ...['-device', 'virtio-serial-pci,id=ports,max_ports=16'],
+    ...backends.flatMap((port, index) => [
+      ...['-chardev', `${port.backend},id=port${index}c,path=${value(port.path)}`],
+      // Port 0 is reserved for consoles.
+      ...[
+        '-device',
+        `virtserialport,bus=ports.0,nr=${index + 1},chardev=port${index}c,id=port${index},name=${port.name}`,
+      ],
+    ]),
+  ];
+}
+
+/** The full command line, program first. */
+export function qemuArgs(spec: QemuArgsSpec): [string, ...string[]] {
+  const tcg = spec.accelerator === 'tcg';
+  return [
+    QEMU_PROGRAM,
+    ...['-name', value(spec.name)],
+    // Nothing we did not ask for: no floppy, no VGA, no network, no file in /etc/qemu.
+    '-nodefaults',
+    '-no-user-config',
+    ...['-display', 'none'],
+    // i440fx has fewer devices to probe than q35. No HPET: reading it exits to QEMU.
+    ...['-machine', 'pc,hpet=off,vmport=off,usb=off'],
+    // One translated block cache and one host thread per vCPU; without MTTCG two vCPUs share a host CPU.
+    ...['-accel', tcg ? (spec.smp > 1 ? 'tcg,thread=multi' : 'tcg,thread=single') : 'kvm'],
+    // Under TCG, five-level page tables would make every TLB miss a level longer.
+    ...['-cpu', tcg ? 'max,la57=off' : 'host'],
+    ...['-smp', String(spec.smp)],
+    ...['-m', `${spec.memoryMiB}M`],
+    ...['-kernel', spec.kernel],
+    ...['-initrd', spec.initrd],
+    ...['-append', kernelCommandLine(spec.append)],
+    // A panicking or rebooting guest ends QEMU, so its end can be waited for.
+    '-no-reboot',
+    ...consoleArgs(spec.endpoints),
+    // Guests without entropy wait for it at boot.
+    ...['-object', 'rng-random,id=rng,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng'],
+    ...spec.disks.flatMap((disk) => [
+      // Host page cache, and a guest's flush does not wait for the host's disk: what must survive is the trace, not
+      // this disk, and QEMU's death alone loses nothing (a flush still writes qcow2's tables to the host's cache).
+      ...[
+        '-blockdev',
+        `driver=file,node-name=${disk.nodeName}-file,filename=${value(disk.path)},cache.direct=off,cache.no-flush=on${disk.readOnly === true ? ',read-only=on' : ''}`,
+      ],
+      ...[
+        '-blockdev',
+        `driver=${disk.format},node-name=${disk.nodeName},file=${disk.nodeName}-file,cache.direct=off,cache.no-flush=on${disk.readOnly === true ? ',read-only=on' : ''}`,
+      ],
+      ...['-device', `virtio-blk-pci,drive=${disk.nodeName},serial=${disk.nodeName}`],
+    ]),
+    ...portArgs(spec.endpoints),
+    ...spec.extraArgs,
+  ];
+}

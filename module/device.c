@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * /dev/lemona: the relay's reading end, and the controls.
+ *
+ * read() returns one sub-buffer at a time, with its checksum. The sub-buffer is
+ * given back to the pool at the next read(), when the reader shows that it has
+ * delivered it: a reader that dies in between loses nothing, since the next one
+ * gets it again.
+ */
+#include <linux/crc32c.h>
+#include <linux/file.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mount.h>
+#include <linux/mutex.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <linux/timekeeping.h>
+#include <linux/uaccess.h>
+
+#include "lemona.h"
+
+/**
+ * struct lemona_file - an open /dev/lemona
+ * @lock: taken by every operation but poll
+ * @reader: this file is the reader
+ * @frozen: superblock that this file froze, referenced; or NULL
+ */
+struct lemona_file {
+	struct mutex lock;	/* protects the members */
+	bool reader;
+	struct super_block *frozen;
+};
+
+/* Who reads, and what has been read but not given back */
+static DEFINE_MUTEX(reader_lock);
+static struct lemona_file *reader;
+static struct lemona_sub *delivered;
+
+static int lemona_open(struct inode *inode, struct file *file)
+{
+	struct lemona_file *lf = kzalloc(sizeof(*lf), GFP_KERNEL);
+
+	if (!lf)
+		return -ENOMEM;
+	mutex_init(&lf->lock);
+	file->private_data = lf;
+	return nonseekable_open(inode, file);
+}
+
+static int lemona_thaw(struct lemona_file *lf)
+{
+	int error;
+
+	if (!lf->frozen)
+		return -EINVAL;
+	error = thaw_super(lf->frozen, FREEZE_HOLDER_USERSPACE);
+	deactivate_super(lf->frozen);
+	lf->frozen = NULL;
+	return error;
+}
+
+static int lemona_release(struct inode *inode, struct file *file)
+{
+	struct lemona_file *lf = file->private_data;
+
+	if (lf->frozen)
+		lemona_thaw(lf);
+	mutex_lock(&reader_lock);
+	if (reader == lf) {
+		reader = NULL;
+		lemona_reader_attach(false);
+	}
+	mutex_unlock(&reader_lock);
+	kfree(lf);
+	return 0;
+}
+
+static int lemona_become_reader(struct lemona_file *lf)
+{
+	int error = 0;
+
+	mutex_lock(&reader_lock);
+	if (!reader) {
+		reader = lf;
+		lf->reader = true;
+		lemona_reader_attach(true);
+	} else {
+		error = -EBUSY;
+	}
+	mutex_unlock(&reader_lock);
+	return error;
+}
+
+static ssize_t lemona_read(struct file *file, char __user *buf, size_t count,
+			   loff_t *ppos)
+{
+	struct lemona_file *lf = file->private_data;
+	struct lemona_subbuf *h;
+	ssize_t ret;
+
+	if (mutex_lock_interruptible(&lf->lock))
+		return -ERESTARTSYS;
+	if (!lf->reader) {
+		ret = lemona_become_reader(lf);
+		if (ret)
+			goto out;
+		/* what the last reader did not give back comes again */
+	} else if (delivered) {
+		lemona_free(delivered);
+		delivered = NULL;
+	}
+	if (!delivered) {
+		ret = lemona_next(&delivered, file->f_flags & O_NONBLOCK);
+		if (ret)
+			goto out;
+		h = lemona_sub_data(delivered);
+		h->crc32c = 0;
+		h->crc32c = ~crc32c(~0U, h, h->length);
+	}
+	h = lemona_sub_data(delivered);
+	ret = h->length;
+	if (count < h->length)
+		ret = -EMSGSIZE;
+	else if (copy_to_user(buf, h, h->length))
+		ret = -EFAULT;
+out:
+	mutex_unlock(&lf->lock);
+	return ret;
+}
+
+static __poll_t lemona_poll(struct file *file, poll_table *wait)
+{
+	poll_wait(file, &lemona_readq, wait);
+	return lemona_readable() ? EPOLLIN | EPOLLRDNORM : 0;
+}
+
+/*
+ * Freeze, then make the record say all that the frozen disk says: pages still
+ * pending from mappings, and a MARK. Nothing can change until the thaw.
+ */
+static int lemona_freeze(struct lemona_file *lf, struct lemona_freeze *arg)
+{
+	struct super_block *sb;
+	struct file *file;
+	int error;
+
+	if (arg->size != sizeof(*arg) || arg->label_len > sizeof(arg->label) ||
+	    arg->flags & ~LEMONA_FREEZE_F_ENABLE)
+		return -EINVAL;
+	if (lf->frozen)
+		return -EBUSY;
+
+	file = fget_raw(arg->fd);
+	if (!file)
+		return -EBADF;
+	sb = file_inode(file)->i_sb;
+	error = freeze_super(sb, FREEZE_HOLDER_USERSPACE);
+	if (!error)
+		atomic_inc(&sb->s_active);
+	fput(file);
+	if (error)
+		return error;
+
+	lf->frozen = sb;
+	if (arg->flags & LEMONA_FREEZE_F_ENABLE)
+		error = lemona_start();
+	if (error) {
+		lemona_thaw(lf);
+		return error;
+	}
+	lemona_capture_sb(sb);
+	arg->seq = lemona_effect_mark(arg->label, arg->label_len);
+	arg->real_ns = ktime_get_real_ns();
+	lemona_push();
+	return 0;
+}
+
+static int lemona_set_times(const struct lemona_settimes *arg)
+{
+	struct file *file = fget_raw(arg->fd);
+	struct timespec64 ts[4];
+	int error = -EINVAL;
+	int i;
+
+	if (!file)
+		return -EBADF;
+	for (i = 0; i < 4; i++) {
+		ts[i].tv_sec = arg->sec[i];
+		ts[i].tv_nsec = arg->nsec[i];
+		if (arg->nsec[i] >= NSEC_PER_SEC)
+			goto out;
+	}
+	error = mnt_want_write(file->f_path.mnt);
+	if (error)
+		goto out;
+	error = lemona_ext4_set_times(file_inode(file), ts);
+	mnt_drop_write(file->f_path.mnt);
+out:
+	fput(file);
+	return error;
+}
+
+static long lemona_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct lemona_file *lf = file->private_data;
+	void __user *user = (void __user *)arg;
+	union {
+		struct lemona_freeze freeze;
+		struct lemona_settimes times;
+		struct lemona_stats stats;
+	} u;
+	long ret;
+
+	switch (cmd) {
+	case LEMONA_IOC_EXEMPT:
+		clear_task_syscall_work(current, LEMONA);
+		return 0;
+	case LEMONA_IOC_FREEZE:
+		if (copy_from_user(&u.freeze, user, sizeof(u.freeze)))
+			return -EFAULT;
+		mutex_lock(&lf->lock);
+		ret = lemona_freeze(lf, &u.freeze);
+		mutex_unlock(&lf->lock);
+		if (!ret && copy_to_user(user, &u.freeze, sizeof(u.freeze)))
+			ret = -EFAULT;
+		return ret;
+	case LEMONA_IOC_THAW:
+		mutex_lock(&lf->lock);
+		ret = lemona_thaw(lf);
+		mutex_unlock(&lf->lock);
+		return ret;
+	case LEMONA_IOC_DRAIN:
+		return lemona_drain();
+	case LEMONA_IOC_SETTIMES:
+		if (copy_from_user(&u.times, user, sizeof(u.times)))
+			return -EFAULT;
+		return lemona_set_times(&u.times);
+	case LEMONA_IOC_STATS:
+		lemona_get_stats(&u.stats);
+		if (copy_to_user(user, &u.stats, sizeof(u.stats)))
+			return -EFAULT;
+		return 0;
+	}
+	return -ENOTTY;
+}
+
+static const struct file_operations lemona_fops = {
+	.owner = THIS_MODULE,
+	.open = lemona_open,
+	.release = lemona_release,
+	.read = lemona_read,
+	.poll = lemona_poll,
+	.unlocked_ioctl = lemona_ioctl,
+};
+
+static struct miscdevice lemona_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "lemona",
+	.fops = &lemona_fops,
+	.mode = 0600,
+};
+
+int lemona_device_init(void)
+{
+	return misc_register(&lemona_misc);
+}
+
+void lemona_device_exit(void)
+{
+	misc_deregister(&lemona_misc);
+	if (delivered)
+		lemona_free(delivered);
+	delivered = NULL;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * Lemona's driver, inside. One concern a file:
+ *
+ *   main.c      parameters, start and stop, the table of operations
+ *   buffer.c    sub-buffers: reserving, numbering, flow control
+ *   device.c    /dev/lemona: the reader and the controls
+ *   effects.c   the effect plane: names, attributes, contents
+ *   mapped.c    stores through shared mappings
+ *   forensic.c  the forensic plane: system calls, switches, process life
+ */
+#ifndef LEMONA_H
+#define LEMONA_H
+
+#include <linux/fs.h>
+#include <linux/lemona.h>
+#include <linux/magic.h>
+
+#include "lemona_abi.h"
+
+/* main.c: module parameters */
+extern bool lemona_lossy;
+extern unsigned int lemona_pool_mb;
+extern unsigned int lemona_early_mb;
+extern unsigned int lemona_subbuf_kb;
+extern unsigned int lemona_snap;
+extern unsigned int lemona_flush_ms;
+
+int lemona_start(void);
+
+/* buffer.c */
+
+/**
+ * struct lemona_slot - a record being written
+ * @flags: saved interrupt state
+ * @stream: the CPU's stream, locked
+ *
+ * Between lemona_begin() and lemona_end() interrupts are off.
+ */
+struct lemona_slot {
+	unsigned long flags;
+	struct lemona_stream *stream;
+};
+
+struct lemona_sub;
+
+int lemona_buffers_init(void);
+void lemona_buffers_stop(void);
+void lemona_buffers_exit(void);
+void lemona_prepare(void);
+void *lemona_begin(struct lemona_slot *slot, enum lemona_kind kind, u16 code,
+		   size_t size);
+void lemona_end(struct lemona_slot *slot);
+void lemona_wait_for_space(void);
+void lemona_push(void);
+void lemona_tick(void);
+int lemona_drain(void);
+void lemona_get_stats(struct lemona_stats *stats);
+
+void lemona_reader_attach(bool attached);
+bool lemona_readable(void);
+int lemona_next(struct lemona_sub **sub, bool nonblock);
+void lemona_free(struct lemona_sub *sub);
+struct lemona_subbuf *lemona_sub_data(struct lemona_sub *sub);
+extern struct wait_queue_head lemona_readq;
+
+/* device.c */
+int lemona_device_init(void);
+void lemona_device_exit(void);
+
+/* effects.c */
+static inline bool lemona_traced(const struct inode *inode)
+{
+	return inode->i_sb->s_magic == EXT4_SUPER_MAGIC;
+}
+
+void *lemona_effect(struct lemona_slot *slot, enum lemona_op op,
+		    struct inode *inode, size_t size);
+void lemona_effect_start(void);
+u64 lemona_effect_mark(const char *label, u32 len);
+void lemona_effect_mounts(void);
+void lemona_taint(struct inode *inode, u32 reason, const char *text);
+void lemona_on_write(struct inode *inode, struct folio *folio, loff_t pos,
+		     size_t bytes, size_t copied);
+void lemona_on_fallocate(struct inode *inode, int mode, loff_t offset,
+			 loff_t len, long ret);
+void lemona_on_raw_write(struct inode *bd_inode, loff_t pos, size_t bytes);
+void lemona_on_dentry(enum lemona_ns op, struct inode *dir,
+		      struct inode *child, struct dentry *dentry,
+		      const char *target);
+void lemona_on_rename(struct inode *old_dir, struct dentry *old,
+		      struct inode *new_dir, struct dentry *new,
+		      unsigned int flags);
+void lemona_on_evict(struct inode *inode);
+void lemona_on_setattr(struct inode *inode, unsigned int valid);
+void lemona_on_xattr(struct inode *inode, int name_index, const char *name,
+		     const void *value, size_t value_len);
+void lemona_on_mount(struct super_block *sb, const char *source);
+void lemona_on_umount(struct super_block *sb);
+
+/* mapped.c */
+int lemona_mapped_init(void);
+void lemona_mapped_exit(void);
+void lemona_capture_current(void);
+void lemona_capture_all(void);
+void lemona_capture_sb(struct super_block *sb);
+void lemona_on_resample(struct address_space *mapping, loff_t pos);
+void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio);
+void lemona_on_isize_extended(struct inode *inode, loff_t from);
+void lemona_on_flush_inode(struct inode *inode);
+
+/* forensic.c */
+int lemona_forensic_init(void);
+void lemona_forensic_exit(void);
+void lemona_forensic_start(void);
+void lemona_fault(struct inode *inode, u64 index, u64 address);
+void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied);
+void lemona_on_syscall_exit(struct pt_regs *regs);
+void lemona_on_user_preempt(void);
+void lemona_on_throttle(void);
+void lemona_on_fork(struct task_struct *child);
+void lemona_on_exec(struct linux_binprm *bprm);
+void lemona_on_exit(long code);
+void lemona_on_cred(const struct cred *new);
+void lemona_on_sched_switch(struct task_struct *prev, struct task_struct *next,
+			    unsigned int prev_state);
+
+#endif /* LEMONA_H */

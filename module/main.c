@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Parameters, start and stop, and the table of operations that the core calls.
+ */
+#include <linux/module.h>
+#include <linux/mutex.h>
+
+#include "lemona.h"
+
+static bool start = true;
+module_param(start, bool, 0444);
+MODULE_PARM_DESC(start, "record from initialisation on (default: yes); else at a FREEZE with the enable flag");
+
+bool lemona_lossy;
+module_param_named(lossy, lemona_lossy, bool, 0444);
+MODULE_PARM_DESC(lossy, "drop and declare records instead of making writers wait (default: no)");
+
+unsigned int lemona_pool_mb = 16;
+module_param_named(pool_mb, lemona_pool_mb, uint, 0444);
+MODULE_PARM_DESC(pool_mb, "MiB queued for the reader above which writers wait (default: 16)");
+
+unsigned int lemona_early_mb = 64;
+module_param_named(early_mb, lemona_early_mb, uint, 0444);
+MODULE_PARM_DESC(early_mb, "MiB that may queue before there is a reader (default: 64)");
+
+unsigned int lemona_subbuf_kb = 256;
+module_param_named(subbuf_kb, lemona_subbuf_kb, uint, 0444);
+MODULE_PARM_DESC(subbuf_kb, "KiB of a sub-buffer, 96 to 1024 (default: 256)");
+
+unsigned int lemona_snap = 256;
+module_param_named(snap, lemona_snap, uint, 0644);
+MODULE_PARM_DESC(snap, "bytes kept of a system call's buffer, up to 2048 (default: 256)");
+
+unsigned int lemona_flush_ms = 50;
+module_param_named(flush_ms, lemona_flush_ms, uint, 0644);
+MODULE_PARM_DESC(flush_ms, "ms after which mapped stores are captured and records reach the reader at the latest (default: 50)");
+
+static const struct lemona_ops ops = {
+	.on_syscall_enter = lemona_on_syscall_enter,
+	.on_syscall_exit = lemona_on_syscall_exit,
+	.on_user_preempt = lemona_on_user_preempt,
+	.on_fork = lemona_on_fork,
+	.on_exec = lemona_on_exec,
+	.on_exit = lemona_on_exit,
+	.on_cred = lemona_on_cred,
+	.on_throttle = lemona_on_throttle,
+	.on_write = lemona_on_write,
+	.on_resample = lemona_on_resample,
+	.on_mkwrite = lemona_on_mkwrite,
+	.on_isize_extended = lemona_on_isize_extended,
+	.on_flush_inode = lemona_on_flush_inode,
+	.on_fallocate = lemona_on_fallocate,
+	.on_raw_write = lemona_on_raw_write,
+	.on_dentry = lemona_on_dentry,
+	.on_rename = lemona_on_rename,
+	.on_evict = lemona_on_evict,
+	.on_setattr = lemona_on_setattr,
+	.on_xattr = lemona_on_xattr,
+	.on_mount = lemona_on_mount,
+	.on_umount = lemona_on_umount,
+	.on_sched_switch = lemona_on_sched_switch,
+};
+
+/* Serialises lemona_start() */
+static DEFINE_MUTEX(start_lock);
+static bool started;
+
+/**
+ * lemona_start - begin to record
+ *
+ * Return: 0, also if it has begun before; or an error.
+ */
+int lemona_start(void)
+{
+	int error = 0;
+
+	mutex_lock(&start_lock);
+	if (!started) {
+		lemona_effect_start();
+		/* before that no filesystem has been registered */
+		if (system_state >= SYSTEM_RUNNING)
+			lemona_effect_mounts();
+		error = lemona_register(&ops);
+		if (!error)
+			lemona_forensic_start();
+		started = !error;
+	}
+	mutex_unlock(&start_lock);
+	return error;
+}
+
+static int __init lemona_setup(void)
+{
+	int error;
+
+	error = lemona_buffers_init();
+	if (error)
+		return error;
+	error = lemona_forensic_init();
+	if (error)
+		goto out_buffers;
+	error = lemona_mapped_init();
+	if (error)
+		goto out_forensic;
+	if (start) {
+		error = lemona_start();
+		if (error)
+			goto out_mapped;
+	}
+	return 0;
+
+out_mapped:
+	lemona_mapped_exit();
+out_forensic:
+	lemona_forensic_exit();
+out_buffers:
+	lemona_buffers_exit();
+	return error;
+}
+
+#ifdef MODULE
+
+static void lemona_teardown(void)
+{
+	lemona_buffers_stop();
+	if (started)
+		lemona_unregister();
+	lemona_mapped_exit();
+	lemona_forensic_exit();
+	lemona_buffers_exit();
+}
+
+static int __init lemona_module_init(void)
+{
+	int error = lemona_setup();
+
+	if (error)
+		return error;
+	error = lemona_device_init();
+	if (error)
+		lemona_teardown();
+	return error;
+}
+
+static void __exit lemona_module_exit(void)
+{
+	lemona_device_exit();
+	lemona_teardown();
+}
+
+module_init(lemona_module_init);
+module_exit(lemona_module_exit);
+
+#else
+
+/*
+ * Built in, recording starts before there is a second CPU or a process. That is
+ * also before another CPU could run code whose static branches are being
+ * patched: QEMU's multi-threaded TCG (seen with 7.2) may keep a translation of
+ * the breakpoint that stands there meanwhile.
+ */
+early_initcall(lemona_setup);
+device_initcall(lemona_device_init);
+
+#endif
+
+MODULE_DESCRIPTION("Lemona: record system calls and filesystem effects");
+MODULE_LICENSE("Dual MIT/GPL");

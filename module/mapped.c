@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Stores through shared mappings.
+ *
+ * Invariant: a page that any page table maps writable is pending. A page that
+ * is not pending has, after a replay up to now, its true content.
+ *
+ * A page becomes pending under its folio's lock before it becomes writable
+ * (mkwrite). It is captured when its writer enters a system call, is switched
+ * out or exits, by a kernel thread every flush_ms for those who do none of
+ * these, and before its range shifts, its filesystem freezes or goes away.
+ * Capturing takes the page off the list, write-protects it everywhere, and
+ * copies it under the folio's lock, so that the next store makes it pending
+ * again. The list may hold a page twice; it is then captured twice.
+ *
+ * capture_sem: captures hold it shared from taking a page off the list to the
+ * record; who must know that a page is captured, not only taken, holds it
+ * exclusively.
+ */
+#include <linux/highmem.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/rwsem.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+
+#include "lemona.h"
+
+/* In mm->flags and mapping->flags, beside enum mapping_flags and MMF_* */
+#define MMF_LEMONA	40	/* may have pending pages */
+#define AS_LEMONA	15	/* has ever been stored to through a mapping */
+
+/**
+ * struct lemona_pending - a page to be captured
+ * @list: in the list of pending pages
+ * @inode: its file, referenced
+ * @mm: whose mapping was stored to; only compared
+ * @index: of the page in its file
+ * @since: in jiffies
+ * @tid: who stored first
+ */
+struct lemona_pending {
+	struct list_head list;
+	struct inode *inode;
+	struct mm_struct *mm;
+	pgoff_t index;
+	unsigned long since;
+	u32 tid;
+};
+
+static LIST_HEAD(pending);
+static DEFINE_SPINLOCK(pending_lock);
+static DECLARE_RWSEM(capture_sem);
+static struct kmem_cache *pending_cache;
+static struct task_struct *flusher;
+
+static void pend(struct inode *inode, pgoff_t index, struct mm_struct *mm,
+		 u32 tid)
+{
+	struct lemona_pending *p;
+
+	if (!igrab(inode))
+		return;
+	p = kmem_cache_alloc(pending_cache, GFP_NOFS | __GFP_NOFAIL);
+	p->inode = inode;
+	p->mm = mm;
+	p->index = index;
+	p->since = jiffies;
+	p->tid = tid;
+	spin_lock(&pending_lock);
+	list_add_tail(&p->list, &pending);
+	spin_unlock(&pending_lock);
+	if (mm && !test_bit(MMF_LEMONA, &mm->flags))
+		set_bit(MMF_LEMONA, &mm->flags);
+}
+
+/* Lock the page's folio, read in again if it was reclaimed; NULL: no content */
+static struct folio *pending_folio(struct lemona_pending *p)
+{
+	struct address_space *mapping = p->inode->i_mapping;
+	struct folio *folio;
+
+	for (;;) {
+		folio = filemap_lock_folio(mapping, p->index);
+		if (!IS_ERR(folio) && folio_test_uptodate(folio))
+			return folio;
+		if (!IS_ERR(folio)) {
+			folio_unlock(folio);
+			folio_put(folio);
+		}
+		if ((loff_t)p->index << PAGE_SHIFT >= i_size_read(p->inode))
+			return NULL;
+		folio = read_mapping_folio(mapping, p->index, NULL);
+		if (IS_ERR(folio))
+			return NULL;
+		folio_put(folio);
+	}
+}
+
+static void capture(struct lemona_pending *p)
+{
+	loff_t pos = (loff_t)p->index << PAGE_SHIFT;
+	struct folio *folio = pending_folio(p);
+	struct lemona_slot slot;
+	struct lemona_write *w;
+	loff_t size;
+	size_t len;
+
+	if (!folio) {
+		if (pos < i_size_read(p->inode))
+			lemona_taint(p->inode, LEMONA_TAINT_WRITE_ERROR,
+				     "a mapped page could not be read back");
+		return;
+	}
+	if (folio_mkclean(folio))
+		folio_mark_dirty(folio);
+	/* whoever pins it may store to it without a fault */
+	if (folio_maybe_dma_pinned(folio))
+		pend(p->inode, p->index, p->mm, p->tid);
+
+	size = i_size_read(p->inode);
+	if (pos < size) {
+		len = min_t(loff_t, PAGE_SIZE, size - pos);
+		w = lemona_effect(&slot, LEMONA_OP_PAGE, p->inode,
+				  sizeof(*w) + len);
+		if (w) {
+			w->e.h.tid = p->tid;
+			w->pos = pos;
+			w->len = len;
+			w->flags = 0;
+			memcpy_from_folio(w->data, folio,
+					  offset_in_folio(folio, pos), len);
+			lemona_end(&slot);
+		}
+	}
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+/* Which pending pages: all members that are set must match */
+struct lemona_which {
+	struct mm_struct *mm;
+	struct inode *inode;
+	struct super_block *sb;
+	unsigned long older_than;	/* ms */
+};
+
+static bool matches(const struct lemona_pending *p,
+		    const struct lemona_which *which)
+{
+	return (!which->mm || which->mm == p->mm) &&
+	       (!which->inode || which->inode == p->inode) &&
+	       (!which->sb || which->sb == p->inode->i_sb) &&
+	       (!which->older_than ||
+		time_after_eq(jiffies, p->since +
+			      msecs_to_jiffies(which->older_than)));
+}
+
+/* Take the matching pages off the list and capture them; capture_sem is held. */
+static void capture_matching(const struct lemona_which *which,
+			     struct list_head *done)
+{
+	struct lemona_pending *p, *next;
+	LIST_HEAD(taken);
+
+	spin_lock(&pending_lock);
+	list_for_each_entry_safe(p, next, &pending, list)
+		if (matches(p, which))
+			list_move_tail(&p->list, &taken);
+	spin_unlock(&pending_lock);
+
+	list_for_each_entry(p, &taken, list)
+		capture(p);
+	list_splice(&taken, done);
+}
+
+static void release(struct list_head *done)
+{
+	struct lemona_pending *p, *next;
+
+	list_for_each_entry_safe(p, next, done, list) {
+		iput(p->inode);
+		kmem_cache_free(pending_cache, p);
+	}
+}
+
+static void capture_shared(const struct lemona_which *which)
+{
+	LIST_HEAD(done);
+
+	down_read(&capture_sem);
+	capture_matching(which, &done);
+	up_read(&capture_sem);
+	release(&done);
+}
+
+static void capture_exclusive(const struct lemona_which *which)
+{
+	LIST_HEAD(done);
+
+	down_write(&capture_sem);
+	capture_matching(which, &done);
+	up_write(&capture_sem);
+	release(&done);
+}
+
+/** lemona_capture_current - capture what the current task's mm stored to */
+void lemona_capture_current(void)
+{
+	struct lemona_which which = { .mm = current->mm };
+
+	if (which.mm && test_bit(MMF_LEMONA, &which.mm->flags)) {
+		clear_bit(MMF_LEMONA, &which.mm->flags);
+		capture_shared(&which);
+	}
+}
+
+/** lemona_capture_sb - capture all pending pages of a filesystem */
+void lemona_capture_sb(struct super_block *sb)
+{
+	capture_exclusive(&(struct lemona_which){ .sb = sb });
+}
+
+/** lemona_capture_all - capture all pending pages */
+void lemona_capture_all(void)
+{
+	capture_exclusive(&(struct lemona_which){});
+}
+
+void lemona_on_resample(struct address_space *mapping, loff_t pos)
+{
+	if (lemona_traced(mapping->host))
+		pend(mapping->host, pos >> PAGE_SHIFT, NULL, current->pid);
+}
+
+void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio)
+{
+	struct inode *inode = folio->mapping->host;
+
+	if (!lemona_traced(inode)) {
+		if (S_ISBLK(inode->i_mode))
+			lemona_on_raw_write(inode, folio_pos(folio),
+					    PAGE_SIZE);
+		return;
+	}
+	set_bit(AS_LEMONA, &inode->i_mapping->flags);
+	pend(inode, vmf->pgoff, vmf->vma->vm_mm, current->pid);
+	lemona_fault(inode, vmf->pgoff, vmf->address);
+}
+
+/*
+ * A store behind the end of file was clipped when its page was captured. When
+ * the file grows over it, the page's content changes without a store.
+ */
+void lemona_on_isize_extended(struct inode *inode, loff_t from)
+{
+	if (lemona_traced(inode) && (from & ~PAGE_MASK) &&
+	    test_bit(AS_LEMONA, &inode->i_mapping->flags))
+		pend(inode, from >> PAGE_SHIFT, NULL, current->pid);
+}
+
+void lemona_on_flush_inode(struct inode *inode)
+{
+	if (test_bit(AS_LEMONA, &inode->i_mapping->flags))
+		capture_exclusive(&(struct lemona_which){ .inode = inode });
+}
+
+static int flusher_fn(void *unused)
+{
+	while (!kthread_should_stop()) {
+		unsigned int ms = max(lemona_flush_ms, 1U);
+
+		schedule_timeout_interruptible(msecs_to_jiffies(ms));
+		if (!list_empty(&pending))
+			capture_shared(&(struct lemona_which){
+						.older_than = ms });
+		lemona_tick();
+	}
+	return 0;
+}
+
+int lemona_mapped_init(void)
+{
+	pending_cache = KMEM_CACHE(lemona_pending, 0);
+	if (!pending_cache)
+		return -ENOMEM;
+	flusher = kthread_run(flusher_fn, NULL, "lemona_flush");
+	if (IS_ERR(flusher)) {
+		kmem_cache_destroy(pending_cache);
+		return PTR_ERR(flusher);
+	}
+	return 0;
+}
+
+/** lemona_mapped_exit - no operation runs any more */
+void lemona_mapped_exit(void)
+{
+	kthread_stop(flusher);
+	lemona_capture_all();
+	kmem_cache_destroy(pending_cache);
+}

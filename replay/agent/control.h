@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the host and lemona-replay say to each other over the port lemona.plan.
+ *
+ * host -> agent: a stream of records. Effects are the recorded bytes, in
+ * order of seq. Between them stand control records: an ordinary record
+ * header (struct lemona_rec) of kind CONTROL_KIND, which no recording holds,
+ * with one of the codes below, and a body.
+ *
+ *   BEGIN   struct control_begin, then mount options as text. Comes first,
+ *           once: mounts the disk.
+ *   STOP    struct control_stop. Completes the file system as of the last
+ *           effect, freezes it and answers {"t":"stopped"}. The disk then
+ *           holds exactly that instant, and the host may read it.
+ *   RESUME  struct control_stop with the same id: thaws.
+ *   END     no body: completes the file system, unmounts it, answers
+ *           {"t":"result"} and powers off.
+ *
+ * agent -> host: JSON, one object a line, "t" first: ready, progress,
+ * stopped, mismatch, result, fatal.
+ */
+#ifndef LEMONA_REPLAY_CONTROL_H
+#define LEMONA_REPLAY_CONTROL_H
+
+#include "lemona_abi.h"
+
+#define CONTROL_KIND 63
+
+#define CONTROL_BEGIN 1
+#define CONTROL_STOP 2
+#define CONTROL_RESUME 3
+#define CONTROL_END 4
+
+/* control_begin.flags */
+#define BEGIN_CONTINUE 1 /* count mismatches and go on */
+#define BEGIN_STRICT 2 /* compare names and attributes after every operation */
+#define BEGIN_TIMES_UTIMENS 4 /* test lane only: atime and mtime by utimensat() */
+
+struct control_begin {
+	struct lemona_rec h;
+	__u32 dev; /* effects of another device are skipped */
+	__u32 flags; /* BEGIN_* */
+	__u32 options_len; /* bytes of mount options that follow */
+	__u32 pad;
+	char options[];
+};
+
+static_assert(sizeof(struct control_begin) == 32);
+
+struct control_stop {
+	struct lemona_rec h;
+	__u64 id; /* comes back in the answer */
+};
+
+static_assert(sizeof(struct control_stop) == 24);
+
+#endif /* LEMONA_REPLAY_CONTROL_H */

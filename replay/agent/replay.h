@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lemona-replay: applies recorded effects to a file system.
+ *
+ * Identity. An inode of the recording is (ino, gen). An inode that the
+ * checkpoint holds has the same pair on the rebuilt disk and is opened by
+ * file handle. One that was born later gets whatever inode the rebuilt file
+ * system gives it; its handle is remembered. Paths are never used.
+ *
+ * Rules:
+ *  1. Effects are applied in order of seq. An effect on an inode that is not
+ *     born yet waits for the birth and is applied right after it.
+ *  2. Content, size, names and xattrs are applied at once; mode, owner,
+ *     immutable and append-only flags and the times only in the final pass,
+ *     from the last attributes seen. None of them changes what a later
+ *     operation of root does, except the two flags, which must not be in its
+ *     way.
+ *  3. An inode whose last name went away can't come back (the kernel lets
+ *     only O_TMPFILE inodes, which never had a name, be linked), so later
+ *     effects on it change nothing that a path can reach: they are counted
+ *     and left out. A nameless O_TMPFILE inode is held open instead.
+ *  4. The final pass compares every touched inode with the record (type,
+ *     links, size, rdev) before it sets the times.
+ */
+#ifndef LEMONA_REPLAY_H
+#define LEMONA_REPLAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "control.h"
+
+/* Doubly linked ring; a node that points to itself is in no list. */
+struct link {
+	struct link *prev, *next;
+};
+
+static inline void link_init(struct link *l)
+{
+	l->prev = l;
+	l->next = l;
+}
+
+static inline bool link_alone(const struct link *l)
+{
+	return l->next == l;
+}
+
+static inline void link_del(struct link *l)
+{
+	l->prev->next = l->next;
+	l->next->prev = l->prev;
+	link_init(l);
+}
+
+/* Adds @l at the end of the ring @head. */
+static inline void link_add(struct link *head, struct link *l)
+{
+	l->prev = head->prev;
+	l->next = head;
+	head->prev->next = l;
+	head->prev = l;
+}
+
+#define container_of(ptr, type, member) \
+	((type *)((char *)(ptr) - offsetof(type, member)))
+
+enum state {
+	UNBORN, /* effects wait in early */
+	LIVE,
+	DEAD, /* its last name is gone */
+};
+
+enum access {
+	CLOSED,
+	ACCESS_PATH, /* O_PATH */
+	ACCESS_RW, /* O_RDWR, regular files only */
+};
+
+enum caps {
+	CAPS_UNKNOWN,
+	CAPS_NONE,
+	CAPS_SET, /* has security.capability, which every pwrite() removes */
+};
+
+struct early {
+	struct early *next;
+	char rec[];
+};
+
+/* One recorded inode. */
+struct object {
+	struct object *chain; /* hash chain */
+	struct link lru; /* in rp.lru while fd is cached and not pinned */
+	struct link dirty; /* in rp.dirty: touched since the last final pass */
+	struct early *early, **early_tail;
+	struct lemona_attr attr; /* last seen; ino and gen are the key */
+	uint32_t h_ino, h_gen; /* handle on the rebuilt disk */
+	int fd;
+	uint8_t state, access, caps;
+	bool handle_known;
+	bool have_attr;
+	bool have_flags; /* attr.flags is from a record */
+	bool flags_due; /* immutable or append-only differ from attr.flags */
+	bool pinned; /* nameless: fd must stay open */
+};
+
+struct replay {
+	/* set at BEGIN */
+	uint32_t dev;
+	bool go_on, strict, utimens;
+	/* environment */
+	const char *mount_point;
+	const char *device; /* NULL: the mount point is mounted already */
+	int root; /* the root directory of the rebuilt file system */
+	int lemona; /* /dev/lemona, or -1 */
+	int in, out;
+	/* file descriptors kept open, oldest first */
+	struct link lru;
+	unsigned int open_count;
+	struct link dirty;
+	/* counters */
+	uint64_t received, applied, skipped, unreachable, held_back;
+	uint64_t bytes, objects, last_seq, finished;
+	uint64_t mismatches;
+	uint64_t start_ns, apply_ns, final_ns;
+};
+
+extern struct replay rp;
+
+/* table.c */
+struct object *object_find(uint64_t ino, uint32_t gen);
+struct object *object_get(uint64_t ino, uint32_t gen);
+struct object *object_add_dead(uint64_t ino, uint32_t gen);
+void object_free(struct object *o);
+void object_touch(struct object *o);
+void object_die(struct object *o);
+int object_fd(struct object *o, enum access access);
+void object_adopt_fd(struct object *o, int fd, enum access access);
+void object_close(struct object *o);
+void object_pin(struct object *o, bool pin);
+int object_learn_handle(struct object *o, int dirfd, const char *name);
+void object_born(struct object *o);
+bool object_unlock(struct object *o);
+void objects_each(void (*visit)(struct object *o));
+void objects_close_all(void);
+
+/* apply.c */
+void apply_effect(const struct lemona_effect *e, uint32_t size);
+
+/* xattr.c */
+int xattr_apply(struct object *o, const struct lemona_xattr *x, const char **what);
+int pwrite_keeping_caps(struct object *o, int fd, const void *data, size_t len, off_t pos);
+int chown_keeping_caps(int fd, uid_t uid, gid_t gid);
+
+/* final.c */
+bool object_check(struct object *o, const char *when);
+void final_pass(void);
+int fs_freeze(void);
+int fs_thaw(void);
+
+/* orphan.c */
+int orphans_read(const char *device);
+
+/* report.c */
+uint64_t now_ns(void);
+const char *op_name(unsigned int op);
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void json_string(char *to, size_t room, const char *text, size_t len);
+void fatal(const char *format, ...)
+	__attribute__((format(printf, 1, 2), noreturn));
+void report_ready(void);
+void report_progress(void);
+void report_stopped(uint64_t id);
+void report_taint(const struct lemona_taint *t);
+void report_result(const char *outcome);
+void mismatch_context(const struct lemona_effect *e);
+void mismatch(const struct object *o, const char *what, const char *wanted,
+	      const char *seen, int error);
+void mismatch_number(const struct object *o, const char *what, uint64_t wanted,
+		     uint64_t seen);
+
+/* main.c */
+void leave(int status) __attribute__((noreturn));
+
+#endif /* LEMONA_REPLAY_H */

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Extended attributes. Effects name them as ext4 does: a prefix index and the
+ * rest. ACLs come in ext4's on-disk format and leave in the one setxattr()
+ * wants.
+ *
+ *   ext4:  u32 version = 1, then entries u16 tag, u16 perm, and u32 id only
+ *          for named users and groups
+ *   posix: u32 version = 2, then entries u16 tag, u16 perm, u32 id, which is
+ *          0xffffffff where there is none
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+#include <linux/limits.h>
+
+#include "replay.h"
+
+#define CAPABILITY "security.capability"
+#define ACL_USER 0x02
+#define ACL_GROUP 0x08
+
+static const char * const prefixes[] = {
+	[LEMONA_XATTR_USER] = "user.",
+	[LEMONA_XATTR_ACL_ACCESS] = "system.posix_acl_access",
+	[LEMONA_XATTR_ACL_DEFAULT] = "system.posix_acl_default",
+	[LEMONA_XATTR_TRUSTED] = "trusted.",
+	[LEMONA_XATTR_SECURITY] = "security.",
+	[LEMONA_XATTR_SYSTEM] = "system.",
+};
+
+static void put(unsigned char *to, uint32_t value, int bytes)
+{
+	while (bytes--) {
+		*to++ = value;
+		value >>= 8;
+	}
+}
+
+/* Returns the bytes of the converted ACL, or -1. */
+static ssize_t convert_acl(const unsigned char *from, size_t len, unsigned char *to, size_t room)
+{
+	const unsigned char *end = from + len;
+	size_t at = 4;
+
+	if (len < 4 || from[0] != 1 || from[1] || from[2] || from[3])
+		return -1;
+	put(to, 2, 4);
+	for (from += 4; from < end; at += 8) {
+		unsigned int tag;
+		uint32_t id = 0xffffffff;
+
+		if (end - from < 4 || at + 8 > room)
+			return -1;
+		tag = from[0] | from[1] << 8;
+		memcpy(to + at, from, 4);
+		from += 4;
+		if (tag == ACL_USER || tag == ACL_GROUP) {
+			if (end - from < 4)
+				return -1;
+			memcpy(&id, from, 4);
+			from += 4;
+		}
+		put(to + at + 4, id, 4);
+	}
+	return at;
+}
+
+/*
+ * Sets or removes one attribute. Returns 0, or -1 with errno and *@what.
+ * An attribute that is to be removed may be gone already: the kernel itself
+ * drops capabilities and ACLs along with other operations.
+ */
+int xattr_apply(struct object *o, const struct lemona_xattr *x, const char **what)
+{
+	static unsigned char acl[XATTR_SIZE_MAX];
+	char name[XATTR_NAME_MAX + 32], path[40];
+	const unsigned char *value = (const unsigned char *)(x + 1) + x->name_len;
+	bool is_acl = x->name_index == LEMONA_XATTR_ACL_ACCESS ||
+		      x->name_index == LEMONA_XATTR_ACL_DEFAULT;
+	bool remove = x->value_len == LEMONA_XATTR_REMOVED;
+	ssize_t len = remove ? 0 : (ssize_t)x->value_len;
+	bool is_caps;
+	int fd, r, attempt;
+
+	if (x->name_index >= sizeof(prefixes) / sizeof(*prefixes) || !prefixes[x->name_index]) {
+		*what = "xattr of an unknown name space";
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	snprintf(name, sizeof(name), "%s%.*s", prefixes[x->name_index],
+		 is_acl ? 0 : x->name_len, (const char *)(x + 1));
+	is_caps = strcmp(name, CAPABILITY) == 0;
+	if (is_acl && !remove) {
+		len = convert_acl(value, len, acl, sizeof(acl));
+		if (len < 0) {
+			*what = "ACL in ext4's format";
+			errno = EINVAL;
+			return -1;
+		}
+		value = acl;
+	}
+	fd = object_fd(o, ACCESS_PATH);
+	if (fd < 0) {
+		*what = "open for xattr";
+		return -1;
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	for (attempt = 0; attempt < 2; attempt++) {
+		r = remove ? removexattr(path, name) : setxattr(path, name, value, len, 0);
+		if (r == 0 || errno != EPERM || !object_unlock(o))
+			break;
+	}
+	*what = remove ? "removexattr" : "setxattr";
+	if (r < 0 && errno == ENODATA && remove && (is_acl || is_caps))
+		r = 0;
+	if (is_caps && r == 0)
+		o->caps = remove ? CAPS_NONE : CAPS_SET;
+	return r;
+}
+
+/*
+ * A store through a mapping leaves file capabilities alone, pwrite() removes
+ * them. Returns 0, or -1 with errno.
+ */
+int pwrite_keeping_caps(struct object *o, int fd, const void *data, size_t len, off_t pos)
+{
+	unsigned char caps[64];
+	ssize_t size = -1;
+
+	if (o->caps != CAPS_NONE) {
+		size = fgetxattr(fd, CAPABILITY, caps, sizeof(caps));
+		o->caps = size >= 0 ? CAPS_SET : CAPS_NONE;
+	}
+	if (pwrite(fd, data, len, pos) != (ssize_t)len)
+		return -1;
+	return size >= 0 ? fsetxattr(fd, CAPABILITY, caps, size, 0) : 0;
+}
+
+/* chown() removes file capabilities, which belong to an older effect here. */
+int chown_keeping_caps(int fd, uid_t uid, gid_t gid)
+{
+	unsigned char caps[64];
+	char path[40];
+	ssize_t size;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	size = getxattr(path, CAPABILITY, caps, sizeof(caps));
+	if (fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
+		return -1;
+	return size >= 0 ? setxattr(path, CAPABILITY, caps, size, 0) : 0;
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Rebuilds a run's disk at an instant: restores the checkpoint, applies the effects, and puts the finished image in
+ * place under its name. What was there under that name stays until then.
+ */
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { convertImage } from '../lab/run/disk.js';
+import { restoreCheckpoint } from '../lab/run/truth.js';
+import type { LabContext } from '../lab/util/context.js';
+import { ioError } from '../lab/util/errors.js';
+import { Scope } from '../lab/util/scope.js';
+import { type ApplyResult, applyPlan, type ReplayVm } from './apply.js';
+import type { Mismatch, Taint } from './control.js';
+import { seqSpan } from './instants.js';
+import { type PlanGap, planEffects } from './plan.js';
+import { openSource, type RebuildSource, rootDevOf, seqOf } from './source.js';
+
+export interface ReconstructOptions {
+  readonly runDir: string;
+  /** `start`, `end`, `mark:L`, `seq:N`, an ISO time, `+12.5s`. */
+  readonly at: string;
+  readonly output: string;
+  readonly format: 'raw' | 'qcow2';
+  /** What the replay VM boots; asked for only if there is anything to apply. */
+  readonly vm: () => Promise<ReplayVm>;
+  /** Count mismatches and go on. A gap in the record implies it: what follows may not fit. */
+  readonly goOn?: boolean;
+  readonly strict?: boolean;
+}
+
+export interface ReconstructResult {
+  readonly output: string;
+  readonly format: 'raw' | 'qcow2';
+  readonly at: string;
+  readonly seq: bigint;
+  readonly checkpointSeq: bigint;
+  readonly effects: bigint;
+  readonly bytes: bigint;
+  readonly seconds: { readonly total: number; readonly boot: number; readonly apply: number };
+  /** Effects a second while they were applied, the final pass included. */
+  readonly effectsPerSecond: number;
+  /** Effects that are missing. Not empty: the image is no proof for anything they may have touched. */
+  readonly gaps: readonly PlanGap[];
+  /** Inodes whose rebuilt state contradicts what is recorded of them; the first few. */
+  readonly mismatches: readonly Mismatch[];
+  readonly mismatchCount: bigint;
+  readonly taints: readonly Taint[];
+  readonly taintCount: bigint;
+  /** Effects on inodes that no path could reach any more. */
+  readonly unreachable: bigint;
+  /** Torn tails and damaged segments, in words. */
+  readonly problems: readonly string[];
+  /** Nothing is missing, nothing contradicts, nothing happened that effects do not describe. */
+  readonly isVouchedFor: boolean;
+}
+
+/** What a rebuild that has nothing to apply found. */
+const NOTHING: Pick<
+  ApplyResult,
+  'applied' | 'bytes' | 'first' | 'mismatches' | 'taints' | 'taintCount' | 'unreachable' | 'gaps'
+> = {
+  applied: 0n,
+  bytes: 0n,
+  first: [],
+  mismatches: 0n,
+  taints: [],
+  taintCount: 0n,
+  unreachable: 0n,
+  gaps: [],
+};
+
+/**
+ * Rebuilds.
+ *
+ * @throws LabError LAB_REPLAY_DIVERGED at the first operation whose result differs from the record
+ */
+export async function reconstruct(options: ReconstructOptions, ctx: LabContext): Promise<ReconstructResult> {
+  const startedMs = performance.now();
+  const source = await openSource(options.runDir, ctx.signal);
+  const { run, index, checkpointSeq } = source;
+  const seq = await seqOf(source, options.at, ctx.signal);
+  const output = path.resolve(options.output);
+  const scope = new Scope();
+  try {
+    const folder = await workFolder(output);
+    scope.defer(`working folder ${folder}`, () => rm(folder, { recursive: true, force: true }));
+    const disk = { path: path.join(folder, 'disk'), format: options.format };
+    const step = ctx.progress.step('restore the checkpoint');
+    try {
+      await restoreCheckpoint(run, disk.path, disk.format, ctx);
+      step.done();
+    } catch (error) {
+      step.fail();
+      throw error;
+    }
+    let applied: typeof NOTHING & Partial<ApplyResult> = NOTHING;
+    if (seq > checkpointSeq) {
+      const dev = await rootDevOf(source, ctx.signal);
+      const hasGaps = options.goOn === true || (await gapBefore(source, seq, ctx.signal));
+      applied = await applyPlan(
+        {
+          vm: await options.vm(),
+          disk,
+          dev,
+          plan: planEffects(run.dir, index, { after: checkpointSeq, to: seq, dev, signal: ctx.signal }),
+          lastSeq: seq,
+          goOn: hasGaps,
+          strict: options.strict ?? false,
+          logFolder: folder,
+        },
+        ctx,
+      );
+    }
+    if (options.format === 'qcow2') {
+      // The overlay leans on the cached image; what is handed out must stand alone.
+      await convertImage({ file: disk.path, format: 'qcow2' }, output, 'qcow2', ctx.signal);
+    } else {
+      await moveInto(disk.path, output);
+    }
+    const applySeconds = applied.seconds?.stream ?? 0;
+    const problems = source.problems.map(
+      (problem) => `segment ${problem.segment} at ${problem.offset}: ${problem.kind}: ${problem.detail}`,
+    );
+    return {
+      output,
+      format: options.format,
+      at: options.at,
+      seq,
+      checkpointSeq,
+      effects: applied.applied,
+      bytes: applied.bytes,
+      seconds: { total: (performance.now() - startedMs) / 1000, boot: applied.seconds?.boot ?? 0, apply: applySeconds },
+      effectsPerSecond: applySeconds > 0 ? Math.round(Number(applied.applied) / applySeconds) : 0,
+      gaps: applied.gaps,
+      mismatches: applied.first,
+      mismatchCount: applied.mismatches,
+      taints: applied.taints,
+      taintCount: applied.taintCount,
+      unreachable: applied.unreachable,
+      problems,
+      isVouchedFor: applied.gaps.length === 0 && applied.mismatches === 0n && applied.taintCount === 0n,
+    };
+  } finally {
+    for (const error of await scope.close()) ctx.log.warn(error.message);
+  }
+}
+
+/** A folder beside the output, so that the finished image only has to be renamed. */
+async function workFolder(output: string): Promise<string> {
+  try {
+    await mkdir(path.dirname(output), { recursive: true });
+    return await mkdtemp(path.join(path.dirname(output), `.${path.basename(output)}.`));
+  } catch (error) {
+    throw ioError(`making a working folder beside ${output}`, error);
+  }
+}
+
+async function moveInto(from: string, output: string): Promise<void> {
+  try {
+    await rename(from, output);
+  } catch (error) {
+    throw ioError(`putting the finished image in place as ${output}`, error);
+  }
+}
+
+/** Whether any number up to `seq` is missing. Counting answers nearly always; only a run with holes is read for it. */
+async function gapBefore(source: RebuildSource, seq: bigint, signal: AbortSignal): Promise<boolean> {
+  const { first, last, count } = seqSpan(source.index);
+  if (first <= source.checkpointSeq + 1n && count === last - first + 1n) return false;
+  for await (const item of planEffects(source.run.dir, source.index, {
+    after: source.checkpointSeq,
+    to: seq,
+    dev: -1,
+    signal,
+  })) {
+    if (item.type === 'gap') return true;
+  }
+  return false;
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+/** What a rebuild starts from: the run's folder, the index of its record, and its root file system's identity. */
+import { open } from 'node:fs/promises';
+import { type OpenRun, openRun } from '../lab/run/folder.js';
+import { indexRun, type RunIndex } from '../lab/trace/run-index.js';
+import type { SegmentProblem } from '../lab/trace/segment-reader.js';
+import { ioError, LabError } from '../lab/util/errors.js';
+import { resolveInstant } from './instants.js';
+import { findRootDev } from './plan.js';
+
+export interface RebuildSource {
+  readonly run: OpenRun;
+  readonly index: RunIndex;
+  /** Effects up to and including this one are in the checkpoint. */
+  readonly checkpointSeq: bigint;
+  /** Torn tails, cut and damaged segments. */
+  readonly problems: readonly SegmentProblem[];
+}
+
+/** Bytes 0x68 to 0x77 of ext4's superblock, which stands at 1024. */
+const UUID_AT = 1024 + 0x68;
+const MAGIC_AT = 1024 + 0x38;
+const EXT4_MAGIC = 0xef53;
+
+/** The UUID in an ext4 image's superblock. */
+export async function ext4Uuid(raw: string): Promise<Buffer> {
+  const block = Buffer.alloc(2048);
+  try {
+    const file = await open(raw, 'r');
+    try {
+      await file.read(block, 0, block.length, 0);
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw ioError(`reading the image ${raw}`, error);
+  }
+  if (block.readUInt16LE(MAGIC_AT) !== EXT4_MAGIC) {
+    throw new LabError('LAB_RUN_CORRUPT', `${raw} holds no ext4 file system`, {
+      next: './lemona build image makes the image again',
+    });
+  }
+  return block.subarray(UUID_AT, UUID_AT + 16);
+}
+
+/** Opens a run for rebuilding; reads and checks all of its record once. */
+export async function openSource(runDir: string, signal: AbortSignal): Promise<RebuildSource> {
+  const run = await openRun(runDir);
+  const checkpoint = run.manifest.checkpoints.find((candidate) => candidate.name === 'start');
+  if (checkpoint === undefined) {
+    throw new LabError('LAB_RUN_STATE', `run '${run.name}' has no checkpoint 'start': it is ${run.manifest.state}`, {
+      next: 'only a run that came to the point of recording can be rebuilt',
+    });
+  }
+  const index = await indexRun(run.dir, signal);
+  return { run, index, checkpointSeq: BigInt(checkpoint.seq), problems: index.problems };
+}
+
+/** The sequence number of an instant of this run. */
+export async function seqOf(source: RebuildSource, instant: string, signal: AbortSignal): Promise<bigint> {
+  const { run, index, checkpointSeq } = source;
+  const marks = run.manifest.marks.map((mark) => ({ label: mark.label, seq: BigInt(mark.seq) }));
+  return resolveInstant(instant, run.dir, index, { runName: run.name, checkpointSeq, marks }, signal);
+}
+
+/** The root file system's device number while it was recorded. */
+export async function rootDevOf(source: RebuildSource, signal: AbortSignal): Promise<number> {
+  return findRootDev(source.run.dir, source.index, await ext4Uuid(source.run.manifest.image.raw), signal);
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+/**
+ * What boot tests share: a folder for the runs of one test, which is removed
+ * if it passed and kept, with one command to reproduce it, if it failed.
+ */
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { PassThrough } from 'node:stream';
+import { ROOT } from '../../lab/cli/invocation.js';
+import { recordParts, replayVm } from '../../lab/parts/parts.js';
+import { findConfig } from '../../lab/run/configs.js';
+import { type RecordOptions, type RecordResult, recordRun } from '../../lab/run/record.js';
+import { statsOf } from '../../lab/trace/stats.js';
+import { defaultCacheDir, type LabContext } from '../../lab/util/context.js';
+import { stderrLog } from '../../lab/util/log.js';
+import { silentProgress } from '../../lab/util/progress.js';
+import { type VerifyRunResult, verifyRun } from '../../replay/verify.js';
+
+const RUNS = path.join(ROOT, 'tmp/boot-tests');
+
+export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'image' | 'initramfs'>> & {
+  readonly image?: 'tiny' | 'debian';
+};
+
+export interface Bench {
+  readonly ctx: LabContext;
+  readonly folder: string;
+  /** Records a shell script in a new run and returns it with what the guest printed. */
+  record(name: string, script: string, options?: GuestOptions): Promise<RecordResult & { readonly output: string }>;
+  runDir(name: string): string;
+  verify(name: string): Promise<VerifyRunResult>;
+}
+
+/** All marks of a run, with the differences spelled out: what a failed test should show. */
+export function describeVerdict(result: VerifyRunResult): string {
+  return result.marks
+    .flatMap((mark) =>
+      mark.first.slice(0, 10).map((d) => `${mark.mark}: ${d.path}: ${d.field}: ${d.rebuilt} / ${d.truth}`),
+    )
+    .join('\n');
+}
+
+/** Where a test's random choices come from; LEMONA_SEED repeats them. */
+export function testSeed(): number {
+  const given = Number(process.env.LEMONA_SEED);
+  return Number.isSafeInteger(given) && given > 0 ? given : Math.floor(Math.random() * 1_000_000) + 1;
+}
+
+/** A new bench for each test of the surrounding `describe`. */
+export function useBench(): () => Bench {
+  let bench: Bench | undefined;
+  let abort = new AbortController();
+
+  beforeEach(async () => {
+    await mkdir(RUNS, { recursive: true });
+    const folder = await mkdtemp(path.join(RUNS, 'run-'));
+    abort = new AbortController();
+    const ctx: LabContext = {
+      log: stderrLog('warn'),
+      progress: silentProgress,
+      signal: abort.signal,
+      cacheDir: defaultCacheDir(),
+      runsDir: folder,
+    };
+    const runDir = (name: string) => path.join(folder, name);
+    bench = {
+      ctx,
+      folder,
+      runDir,
+      async record(name, script, options = {}) {
+        const { image = 'tiny', config = 'static-relay', ...rest } = options;
+        const parts = await recordParts(findConfig(config), image, false, ctx);
+        const file = path.join(folder, `${name}.sh`);
+        await writeFile(file, script);
+        const stdout = new PassThrough();
+        let output = '';
+        stdout.on('data', (chunk: Buffer) => {
+          output += chunk.toString('utf8');
+        });
+        const result = await recordRun(
+          {
+            ...parts,
+            runDir: runDir(name),
+            config,
+            command: ['sh', '/root/test.sh'],
+            ...rest,
+            copyIn: [{ source: file, destination: '/root/test.sh' }, ...(rest.copyIn ?? [])],
+            stdout,
+            stderr: rest.stderr ?? stdout,
+          },
+          ctx,
+        );
+        return { ...result, output };
+      },
+      verify: async (name) => {
+        const vm = await replayVm(runDir(name), ctx);
+        return verifyRun({ runDir: runDir(name), allMarks: true, vm: () => Promise.resolve(vm) }, ctx);
+      },
+    };
+  });
+
+  afterEach(async function () {
+    // Ends guests of a test that timed out.
+    abort.abort();
+    const test = this.currentTest;
+    if (bench === undefined || test === undefined) return;
+    if (test.state === 'failed') {
+      process.stderr.write(`    kept: ${bench.folder}\n`);
+      process.stderr.write(`    reproduce: ./lemona test boot --grep '${test.fullTitle().replaceAll("'", "'\\''")}'\n`);
+    } else {
+      await rm(bench.folder, { recursive: true, force: true });
+    }
+    bench = undefined;
+  });
+
+  return () => {
+    if (bench === undefined) throw new Error('the bench is there only within a test');
+    return bench;
+  };
+}
+
+/** Everything issued is here, nothing was lost. */
+export async function accountOf(runDir: string): Promise<Awaited<ReturnType<typeof statsOf>>['account']> {
+  return (await statsOf(runDir)).account;
+}
+
+/** The process ids of QEMUs whose arguments name a folder: of one test's guests, and no others. */
+export async function qemusOf(folder: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const words = (await readFile(`/proc/${name}/cmdline`, 'latin1').catch(() => '')).split('\0');
+    if (words[0]?.includes('qemu-system') === true && words.some((word) => word.includes(folder)))
+      found.push(Number(name));
+  }
+  return found;
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+import { expect } from 'chai';
+import type { Attr, Effect } from '../../lab/abi/effects.js';
+import { FLAG } from '../../lab/abi/layout.js';
+import { BasePaths, parseNcheck } from '../../lab/demo/base-paths.js';
+import { FileContents } from '../../lab/demo/contents.js';
+import { Processes } from '../../lab/demo/processes.js';
+import { size } from '../../lab/demo/report.js';
+import { classOf, isScratch, isSecret } from '../../lab/demo/rules.js';
+import type { RecordBody, TraceRecord } from '../../lab/trace/record.js';
+
+const TIME = { sec: 0n, nsec: 0 };
+const head = { seq: 1n, ino: 20n, gen: 7, dev: 65024 };
+
+function attr(change: Partial<Attr> = {}): Attr {
+  return {
+    ...{ ino: 20n, gen: 7, mode: 0o100644, uid: 0, gid: 0, nlink: 1, rdev: 0, size: 0n, flags: 0, projid: 0 },
+    ...{ atime: TIME, mtime: TIME, ctime: TIME, btime: TIME },
+    ...change,
+  };
+}
+
+const create: Effect = {
+  ...head,
+  op: 'CREATE',
+  child: attr(),
+  dir: attr({ ino: 2n }),
+  name: Buffer.from('f'),
+  extra: Buffer.alloc(0),
+};
+const write = (pos: bigint, text: string): Effect => {
+  const data = Buffer.from(text);
+  return { ...head, op: 'WRITE', pos, len: data.length, data };
+};
+const truncate = (bytes: bigint): Effect => ({
+  ...head,
+  op: 'SETATTR',
+  valid: FLAG.VALID_SIZE,
+  attr: attr({ size: bytes }),
+});
+
+function contentOf(...effects: Effect[]): string | undefined {
+  const contents = new FileContents();
+  for (const effect of effects) contents.observe(effect);
+  return contents.get(head.dev, head.ino, head.gen)?.toString('latin1');
+}
+
+describe('contents of deleted files from the record alone', () => {
+  it('follows writes, overwrites, holes and truncation', () => {
+    expect(contentOf(create, write(0n, 'hello'), write(5n, ' world'))).to.equal('hello world');
+    expect(contentOf(create, write(0n, 'hello'), write(1n, 'a'))).to.equal('hallo');
+    expect(contentOf(create, write(3n, 'x'))).to.equal('\0\0\0x');
+    expect(contentOf(create, write(0n, 'hello'), truncate(2n), truncate(4n))).to.equal('he\0\0');
+  });
+
+  it('takes writes that came shortly before the birth', () => {
+    expect(contentOf(write(0n, 'early'), create)).to.equal('early');
+  });
+
+  it('claims nothing about a file that was not born in the record, is too large, or is gone', () => {
+    expect(contentOf(write(0n, 'a piece'))).to.equal(undefined);
+    expect(contentOf(create, write(40_000n, 'x'), write(0n, 'y'))).to.equal(undefined);
+    expect(contentOf(create, write(0n, 'x'), { ...head, op: 'GONE' })).to.equal(undefined);
+    const punch: Effect = { ...head, op: 'FALLOCATE', mode: 3, offset: 0n, len: 1n, attr: attr() };
+    expect(contentOf(create, write(0n, 'x'), punch)).to.equal(undefined);
+  });
+});
+
+describe('sessions', () => {
+  const base = { cpu: 0, code: 0, flags: 0, monoNs: 0n, realNs: 0n, size: 0 };
+  const root = { uid: 0, gid: 0, euid: 0, egid: 0 };
+  const fork = (parentTgid: number, tgid: number): TraceRecord => ({
+    ...base,
+    tid: parentTgid,
+    kind: 'task',
+    isFork: true,
+    taskTid: tgid,
+    tgid,
+    parentTgid,
+    isKernelThread: false,
+    isThread: false,
+    comm: Buffer.from('sh'),
+    ...root,
+  });
+  const of = (tid: number, body: RecordBody): TraceRecord => ({ ...base, tid, ...body });
+  const cred = (tid: number, uid: number, euid: number) =>
+    of(tid, { kind: 'cred', uid, euid, gid: 0, egid: 0, suid: euid, sgid: 0, fsuid: euid, fsgid: 0 });
+  const exec = (tid: number, comm: string, uid: number, euid: number) =>
+    of(tid, {
+      ...{ kind: 'exec', tgid: tid, ino: 1n, gen: 0, dev: 0, gid: 0, egid: 0 },
+      ...{ uid, euid, comm: Buffer.from(comm), path: Buffer.from(`/bin/${comm}`) },
+    });
+
+  it('begin where a chain first is not root, and last whatever it becomes', () => {
+    const processes = new Processes();
+    const story = [
+      fork(1, 10),
+      fork(10, 11),
+      cred(11, 33, 33),
+      exec(11, 'bash', 33, 33),
+      fork(11, 12),
+      exec(12, 'su', 33, 0),
+    ];
+    for (const record of [...story, cred(12, 1000, 1000), fork(12, 13), exec(13, 'cp', 1000, 1000)])
+      processes.observe(record);
+    expect(processes.of(10)?.session).to.equal(undefined);
+    expect(processes.of(13)?.session).to.equal(processes.of(11)?.session);
+    expect(processes.of(13)?.session?.uid).to.equal(33);
+    const last = processes.of(13);
+    expect(last && Processes.chain(last)).to.equal('bash › su › cp');
+  });
+});
+
+describe('rules of the timeline', () => {
+  it('know the places that matter', () => {
+    expect(classOf('/etc/passwd')).to.equal('accounts');
+    expect(classOf('/etc/passwd+')).to.equal('accounts');
+    expect(classOf('/etc/passwords')).to.equal(undefined);
+    expect(classOf('/etc/cron.d/x')).to.equal('schedule');
+    expect(classOf('/var/log/auth.log')).to.equal('log');
+    expect(classOf('/usr/lib/.hidden')).to.equal('program');
+    expect(classOf('/home/a/.ssh/authorized_keys')).to.equal('login');
+    expect(classOf('/srv/www/index.html')).to.equal(undefined);
+    expect(isSecret('/root/payroll.csv')).to.equal(true);
+    expect(isSecret('/root/.bashrc')).to.equal(false);
+    expect(isSecret('/home/b/.ssh/id_ed25519')).to.equal(true);
+    expect(isScratch('/var/tmp/x')).to.equal(true);
+    expect(isScratch('/var/tmpx')).to.equal(false);
+  });
+
+  it('find the names of inodes that were there before', () => {
+    const paths = new BasePaths(
+      parseNcheck('Inode\tPathname\n131\t//etc\n140\t/etc/passwd\n2\t/\n140\t/other\nnoise\n'),
+    );
+    expect(paths.resolve('#131/cron.d/x')).to.equal('/etc/cron.d/x');
+    expect(paths.resolve('#140')).to.equal('/etc/passwd');
+    expect(paths.resolve('#2/a')).to.equal('/a');
+    expect(paths.resolve('#9/a')).to.equal('#9/a');
+    expect(paths.resolve('/a')).to.equal('/a');
+  });
+
+  it('print sizes as people read them', () => {
+    expect([size(999), size(1000n), size(12_345_678), size(2n * 10n ** 9n)]).to.deep.equal([
+      '999 B',
+      '1.0 kB',
+      '12.3 MB',
+      '2.00 GB',
+    ]);
+  });
+});

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+
+import { Readable } from 'node:stream';
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { compareManifests, type Difference } from '../../replay/verify/compare.js';
+import { FIELDS, parseName, readManifestLines, sortKeyOf } from '../../replay/verify/lines.js';
+
+function line(path: string, change: Partial<Record<(typeof FIELDS)[number], string>> = {}): string {
+  return [path, ...FIELDS.map((field) => change[field] ?? `${field}-of-it`)].join('\t');
+}
+
+function manifest(names: readonly string[], end = `end ${names.length} 1000`): string {
+  return `${['lemona-manifest 1', ...names, end].join('\n')}\n`;
+}
+
+const read = (text: string, source = 'it') => readManifestLines(Readable.from([Buffer.from(text)]), source);
+
+async function compare(rebuilt: readonly string[], truth: readonly string[]) {
+  const found: Difference[] = [];
+  const result = await compareManifests(read(manifest(rebuilt)), read(manifest(truth)), (d) => found.push(d));
+  return { result, found: found.map((d) => `${d.path} ${d.field} ${d.rebuilt}|${d.truth}`) };
+}
+
+async function failureOf(work: Promise<unknown>): Promise<string> {
+  return work.then(
+    () => 'nothing',
+    (error: unknown) => String(error),
+  );
+}
+
+describe('comparing two manifests', () => {
+  it('finds nothing where nothing differs, and counts', async () => {
+    const names = [line('/'), line('/a'), line('/a/b')];
+    const { result, found } = await compare(names, names);
+    expect(found).to.deep.equal([]);
+    expect(result).to.deep.equal({
+      compared: 3,
+      differences: 0,
+      names: { rebuilt: 3, truth: 3 },
+      bytes: { rebuilt: 1000n, truth: 1000n },
+    });
+  });
+
+  it('finds a change of any one field', async () => {
+    for (const field of FIELDS) {
+      const { found, result } = await compare([line('/'), line('/a', { [field]: 'x' })], [line('/'), line('/a')]);
+      expect(found).to.deep.equal([`/a ${field} x|${field}-of-it`]);
+      expect(result.differences).to.equal(1);
+    }
+  });
+
+  it('finds names that only one side has, wherever they stand', async () => {
+    const { found } = await compare(
+      [line('/'), line('/a'), line('/a/x'), line('/z')],
+      [line('/'), line('/a'), line('/a/y'), line('/a%20b')],
+    );
+    expect(found).to.deep.equal([
+      '/a/x name present|absent',
+      '/a/y name absent|present',
+      '/a%20b name absent|present',
+      '/z name present|absent',
+    ]);
+  });
+
+  it('refuses a manifest that was cut off, is out of order, or is none', async () => {
+    const whole = manifest([line('/'), line('/a')]);
+    const other = () => read(manifest([line('/'), line('/a')]));
+    for (const bad of [
+      '',
+      'lemona-manifest 2\nend 0 0\n',
+      whole.slice(0, whole.indexOf('end')),
+      manifest([line('/'), line('/b'), line('/a')]),
+      manifest([line('/'), '/a\tonly']),
+      manifest([line('/')], 'end 2 1000'),
+    ]) {
+      expect(await failureOf(compareManifests(read(bad), other(), () => {})), JSON.stringify(bad)).to.not.equal(
+        'nothing',
+      );
+    }
+  });
+});
+
+describe('the order of names', () => {
+  const name = fc.stringMatching(/^[\x01-\x2e\x30-\xff]{1,4}$/);
+
+  it('is that of a depth-first walk over sorted directories', () => {
+    fc.assert(
+      fc.property(fc.array(fc.array(name, { minLength: 1, maxLength: 3 }), { minLength: 2, maxLength: 8 }), (paths) => {
+        const escape = (part: string) =>
+          [...part]
+            .map((c) => (c < '!' || c > '~' || c === '%' ? `%${c.charCodeAt(0).toString(16).padStart(2, '0')}` : c))
+            .join('');
+        const byKey = [...paths].sort((a, b) => {
+          const x = sortKeyOf(`/${a.map(escape).join('/')}`);
+          const y = sortKeyOf(`/${b.map(escape).join('/')}`);
+          return x < y ? -1 : x > y ? 1 : 0;
+        });
+        const byParts = [...paths].sort((a, b) => {
+          for (let i = 0; i < Math.min(a.length, b.length); i++) {
+            const order = Buffer.compare(Buffer.from(a[i] ?? '', 'latin1'), Buffer.from(b[i] ?? '', 'latin1'));
+            if (order !== 0) return order;
+          }
+          return a.length - b.length;
+        });
+        expect(byKey).to.deep.equal(byParts);
+      }),
+    );
+  });
+
+  it('reads a line into a path and its fields', () => {
+    expect(parseName(line('/a'), 'it').values).to.have.length(FIELDS.length);
+  });
+});

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { segmentsFolder } from '../../lab/trace/run-index.js';
+import { readSegments, type SegmentProblem, type StoredSubbuf } from '../../lab/trace/segment-reader.js';
+import { SegmentWriter } from '../../lab/trace/segment-writer.js';
+import { LabError } from '../../lab/util/errors.js';
+import { collect, SEGMENT_CLOCK_NS, withRun } from '../support/run-builder.js';
+import * as b from '../support/trace-builder.js';
+
+const FRAMES = [b.subbuf([b.start()]), b.subbuf([b.nop(2n)], { number: 1n }), b.subbuf([b.nop(3n)], { number: 2n })];
+
+function split(items: readonly (StoredSubbuf | SegmentProblem)[]): { good: Buffer[]; problems: string[] } {
+  return {
+    good: items.flatMap((i) => (i.type === 'subbuf' ? [i.bytes] : [])),
+    problems: items.flatMap((i) => (i.type === 'problem' ? [`${i.kind} ${i.segment}@${i.offset}`] : [])),
+  };
+}
+
+async function read(runDir: string): Promise<{ good: Buffer[]; problems: string[] }> {
+  return split(await collect(readSegments(segmentsFolder(runDir))));
+}
+
+describe('segment files', () => {
+  it('give back what was appended, sealed', async () => {
+    await withRun(FRAMES, async (runDir) => {
+      const { good, problems } = await read(runDir);
+      expect(problems).to.deep.equal([]);
+      expect(Buffer.concat(good).equals(Buffer.concat(FRAMES))).to.equal(true);
+    });
+  });
+
+  it('begin a new segment at the limit, and each is sealed', async () => {
+    await withRun(
+      FRAMES,
+      async (runDir) => {
+        expect(await readdir(segmentsFolder(runDir))).to.deep.equal(['000000.seg', '000001.seg', '000002.seg']);
+        const { good, problems } = await read(runDir);
+        expect([good.length, problems]).to.deep.equal([3, []]);
+      },
+      250,
+    );
+  });
+
+  it('report a torn tail and keep what came before, at every cut', async () => {
+    await withRun(FRAMES, async (runDir) => {
+      const path = join(segmentsFolder(runDir), '000000.seg');
+      const whole = await readFile(path);
+      const bodyEnd = whole.length - 64;
+      const ends = [64];
+      for (const frame of FRAMES) ends.push((ends.at(-1) ?? 0) + frame.length);
+      for (let cut = 0; cut < whole.length; cut++) {
+        await writeFile(path, whole.subarray(0, cut));
+        const { good, problems } = await read(runDir);
+        const expected = ends.filter((end) => end > 64 && end <= cut).length;
+        expect(good.length, `cut at ${cut}`).to.equal(expected);
+        expect(problems.length, `cut at ${cut}`).to.equal(1);
+        // A footer that is cut looks like the start of a frame that is not ours.
+        const kinds = cut < bodyEnd ? ['torn', 'unsealed'] : ['torn', 'unsealed', 'foreign'];
+        expect(problems[0]?.split(' ')[0], `cut at ${cut}`).to.be.oneOf(kinds);
+      }
+    });
+  });
+
+  it('notice a flip of any byte, and give only sub-buffers that were written', async () => {
+    await withRun(FRAMES, async (runDir) => {
+      const path = join(segmentsFolder(runDir), '000000.seg');
+      const whole = await readFile(path);
+      for (let at = 0; at < whole.length; at++) {
+        const copy = Buffer.from(whole);
+        copy[at] = (copy[at] ?? 0) ^ 0x20;
+        await writeFile(path, copy);
+        const { good, problems } = await read(runDir);
+        expect(problems, `flip at ${at}`).not.to.deep.equal([]);
+        for (const [i, bytes] of good.entries()) expect(bytes.equals(FRAMES[i] ?? Buffer.alloc(0))).to.equal(true);
+      }
+    });
+  }).timeout(20_000);
+
+  it('that are missing, foreign, or in the wrong place are named, and the others still read', async () => {
+    await withRun(
+      FRAMES,
+      async (runDir) => {
+        const folder = segmentsFolder(runDir);
+        await rename(join(folder, '000001.seg'), join(folder, '000004.seg'));
+        await writeFile(join(folder, '000003.seg'), 'not a segment, but long enough to hold the header of one, I say');
+        const { good, problems } = await read(runDir);
+        expect(good).to.have.length(2);
+        expect(problems).to.deep.equal(['missing 1@0', 'foreign 3@0', 'foreign 4@12']);
+      },
+      250,
+    );
+  });
+
+  it('that are not the last must be sealed', async () => {
+    await withRun(
+      FRAMES,
+      async (runDir) => {
+        const path = join(segmentsFolder(runDir), '000000.seg');
+        const whole = await readFile(path);
+        await writeFile(path, whole.subarray(0, whole.length - 64));
+        expect((await read(runDir)).problems).to.deep.equal([`corrupt 0@${whole.length - 64}`]);
+      },
+      250,
+    );
+  });
+
+  it('of a run that is not there give an error that says so', async () => {
+    const error = await collect(readSegments('/nonexistent/segments')).catch((e: unknown) => e);
+    expect(error).to.be.instanceOf(LabError);
+    expect((error as LabError).code).to.equal('LAB_RUN_UNKNOWN');
+  });
+
+  it('are never written over', async () => {
+    await withRun(FRAMES, async (runDir) => {
+      const writer = await SegmentWriter.create({ folder: segmentsFolder(runDir), now: () => SEGMENT_CLOCK_NS });
+      const error = await writer.append(FRAMES[0] ?? Buffer.alloc(0)).catch((e: unknown) => e);
+      expect(String(error)).to.match(/EEXIST/);
+      const again = await writer.append(FRAMES[0] ?? Buffer.alloc(0)).catch((e: unknown) => e);
+      expect(String(again)).to.match(/append in state failed/);
+      await writer.close();
+    });
+  });
+
+  it('of an empty recording are no segments at all', async () => {
+    await withRun([], async (runDir) => {
+      expect(await read(runDir)).to.deep.equal({ good: [], problems: [] });
+      await rm(segmentsFolder(runDir), { recursive: true });
+    });
+  });
+});

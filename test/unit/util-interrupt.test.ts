@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+import { expect } from 'chai';
+import { catchInterrupts } from '../../lab/proc/interrupt.js';
+
+describe('interrupts', () => {
+  it('close at the first, count one that comes twice as one, and kill at the second', () => {
+    let nowMs = 0;
+    const statuses: number[] = [];
+    const names: string[] = [];
+    const interrupts = catchInterrupts({
+      onFirst: (name) => names.push(name),
+      exit: (status) => statuses.push(status),
+      now: () => nowMs,
+    });
+    try {
+      process.emit('SIGINT', 'SIGINT');
+      expect(interrupts.signal.aborted).to.equal(true);
+      nowMs = 100;
+      process.emit('SIGINT', 'SIGINT');
+      expect(statuses).to.deep.equal([]);
+      nowMs = 900;
+      process.emit('SIGTERM', 'SIGTERM');
+      expect([names, statuses]).to.deep.equal([['SIGINT'], [143]]);
+    } finally {
+      interrupts.dispose();
+    }
+  });
+});

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+import { expect } from 'chai';
+import { type QemuArgsSpec, qemuArgs } from '../../lab/vm/qemu-args.js';
+
+const spec: QemuArgsSpec = {
+  name: 'a,b',
+  accelerator: 'tcg',
+  smp: 2,
+  memoryMiB: 512,
+  kernel: '/k/bzImage',
+  initrd: '/k/initrd',
+  append: ['lemona.start=1'],
+  disks: [{ nodeName: 'disk0', path: '/r/a,b.qcow2', format: 'qcow2' }],
+  endpoints: {
+    kind: 'sockets',
+    ports: [{ name: 'lemona.ctl', socketPath: '/s/lemona.ctl' }],
+    qmpSocketPath: '/s/qmp',
+    consoleSocketPath: '/s/console',
+    consoleLogPath: '/r/console.log',
+  },
+  extraArgs: ['-m', '1G'],
+};
+
+/** Values of an option, in order. */
+function valuesOf(args: readonly string[], option: string): string[] {
+  return args.flatMap((arg, index) => (arg === option ? [args[index + 1] ?? ''] : []));
+}
+
+describe("QEMU's arguments", () => {
+  it('start paused and end instead of rebooting', () => {
+    expect(qemuArgs(spec)).to.include.members(['-S', '-no-reboot', '-nodefaults', '-no-user-config']);
+  });
+
+  it('use one thread per vCPU only where there is more than one', () => {
+    expect(valuesOf(qemuArgs(spec), '-accel')).to.deep.equal(['tcg,thread=multi']);
+    expect(valuesOf(qemuArgs({ ...spec, smp: 1 }), '-accel')).to.deep.equal(['tcg,thread=single']);
+    expect(valuesOf(qemuArgs({ ...spec, accelerator: 'kvm' }), '-accel')).to.deep.equal(['kvm']);
+    expect(valuesOf(qemuArgs({ ...spec, accelerator: 'kvm' }), '-cpu')).to.deep.equal(['host']);
+  });
+
+  it('double commas in names and paths', () => {
+    const args = qemuArgs(spec);
+    expect(valuesOf(args, '-name')).to.deep.equal(['a,,b']);
+    expect(valuesOf(args, '-blockdev')[0]).to.include('filename=/r/a,,b.qcow2,');
+  });
+
+  it('name the ports so that the guest finds them', () => {
+    const devices = valuesOf(qemuArgs(spec), '-device');
+    expect(devices).to.include('virtserialport,bus=ports.0,nr=1,chardev=port0c,id=port0,name=lemona.ctl');
+  });
+
+  it("put the user's own arguments last, so that they win", () => {
+    expect(qemuArgs(spec).slice(-2)).to.deep.equal(['-m', '1G']);
+  });
+
+  it('can be repeated by hand: no socket, the disk untouched, the console on the terminal', () => {
+    const args = qemuArgs({ ...spec, endpoints: { kind: 'by-hand', portNames: ['lemona.ctl'], portFolder: '/tmp' } });
+    expect(args).to.include.members(['-snapshot', 'mon:stdio']);
+    expect(args).not.to.include('-S');
+    expect(args.join(' ')).not.to.include('socket,');
+  });
+
+  it('tell the kernel its console, its end at a panic, and what the caller wants', () => {
+    const [append = ''] = valuesOf(qemuArgs(spec), '-append');
+    expect(append.split(' ')).to.include.members(['console=ttyS0', 'panic=-1', 'lemona.start=1']);
+  });
+});
