@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net';
 import type { LabContext } from '../lab/util/context.js';
-import { withDeadline } from '../lab/util/deadline.js';
+import { deferred, withDeadline } from '../lab/util/deadline.js';
 import { LabError, throwIfAborted } from '../lab/util/errors.js';
 import type { ProgressStep } from '../lab/util/progress.js';
 import { Machine } from '../lab/vm/machine.js';
@@ -69,13 +69,6 @@ export interface ApplyResult extends AgentResult {
  * rename or a truncate.
  */
 export const MOUNT_OPTIONS = 'user_xattr,acl,nobarrier,data=writeback,commit=600,noauto_da_alloc,noinit_itable';
-
-/**
- * What emulation does badly, the guest is not offered. The crc32 instruction is a loop over bits in QEMU (ext4 sums
- * every inode, bitmap and directory block), `rep movsb` moves one byte at a time, and each change of SMAP's flag ends
- * a translated block. Without them the same plan takes two thirds of the time.
- */
-const TCG_CPU = 'max,la57=off,sse4.2=off,erms=off,fsrm=off,smap=off,smep=off';
 
 const DEFAULT_MEMORY_MIB = 512;
 /** One write to the socket: large enough that its cost does not count, small enough to be bounded memory. */
@@ -153,6 +146,7 @@ class Applying {
   readonly #answers: Answers;
   readonly #signal: AbortSignal;
   readonly gaps: PlanGap[] = [];
+  readonly #diskFailed = deferred<never>();
   #batch = Buffer.allocUnsafe(BATCH_BYTES);
   #filled = 0;
 
@@ -165,10 +159,22 @@ class Applying {
       step.update(`effect ${p.seq} of ${options.lastSeq}, ${(Number(p.bytes) / 1e6).toFixed(0)} MB of content`);
     });
     this.#socket.resume();
+    // QEMU stops the guest when the host's disk is full, and would wait for ever for somebody to make room.
+    machine.qmp.onEvent(({ event, data }) => {
+      if (event !== 'BLOCK_IO_ERROR' || data.action !== 'stop') return;
+      const full = data.nospace === true;
+      this.#diskFailed.reject(
+        new LabError(
+          full ? 'LAB_ENV_DISK_FULL' : 'LAB_ENV_IO',
+          `writing the rebuilt disk ${options.disk.path}: ${full ? "no space left on the host's disk" : String(data.reason)}`,
+          full ? { next: 'free some space, or choose another folder for the output' } : {},
+        ),
+      );
+    });
   }
 
   async wait<T>(work: Promise<T>, label: string, timeoutMs: number): Promise<T> {
-    return this.#machine.guard(work, {
+    return this.#machine.guard(Promise.race([work, this.#diskFailed.promise]), {
       label,
       timeoutMs,
       signal: this.#signal,
@@ -191,7 +197,7 @@ class Applying {
           'LAB_REPLAY_DIVERGED',
           `the rebuild differs from the record: ${describeMismatch(answer.mismatch)}`,
           {
-            next: '--keep-going counts all differences; ./lemona events shows what was recorded around that number',
+            next: '--go-on counts all differences; ./lemona events shows what was recorded around that number',
           },
         );
       }
@@ -293,7 +299,7 @@ export async function applyPlan(
         disks: [{ nodeName: 'disk0', path: disk.path, format: disk.format }],
         ports: ['lemona.plan'],
         logFolder: options.logFolder,
-        extraArgs: vm.accelerator === 'tcg' ? ['-cpu', TCG_CPU] : [],
+        extraArgs: [],
       },
       ctx,
     );

@@ -123,7 +123,7 @@ function textOf(draft: Draft): string {
   const { verb, subject, sample, names, count, rule } = draft;
   if (rule === 'deleted') return `deleted ${count} ${count === 1 ? 'file' : 'files'}: ${listed(names, count)}`;
   if (rule === 'tools') return `made ${count} ${count === 1 ? 'file' : 'files'} in ${subject}: ${listed(names, count)}`;
-  if (rule === 'destroyed') return `${verb} ${subject}${count > 1 ? ` (${count} writes)` : ''}`;
+  if (rule === 'destroyed') return `${verb}: ${count} ${count === 1 ? 'write' : 'writes'}, the first a ${sample}`;
   const label = LABELS[rule] === undefined ? '' : ` (${LABELS[rule]})`;
   return `${verb} ${subject}${label}${sample === '' ? '' : `: ${sample}`}`;
 }
@@ -164,7 +164,8 @@ class Analysis {
   ): Draft | undefined {
     const { session } = process;
     if (session === undefined) return undefined;
-    const key = `${session.id}/${process.tgid}/${rule}/${rule === 'deleted' ? '' : subject}`;
+    const who = rule === 'tools' ? '' : process.tgid;
+    const key = `${session.id}/${who}/${rule}/${rule === 'deleted' ? '' : subject}`;
     let draft = this.#drafts.get(key);
     if (draft === undefined) {
       if (this.#drafts.size >= FINDINGS_KEPT) return undefined;
@@ -268,7 +269,7 @@ class Analysis {
         const writer = this.#writtenPaths.get(word);
         if (writer === undefined) continue;
         process.session = writer;
-        this.#note(record, process, 'tampered', 'root ran', `${word}, which the session had changed`);
+        this.#note(record, process, 'tampered', 'root ran', `${word}, which uid ${writer.uid}'s session had changed`);
         break;
       }
     }
@@ -299,8 +300,10 @@ class Analysis {
 
   #taint(record: TraceRecord, effect: Extract<Effect, { op: 'TAINT' }>, process: Process | undefined): void {
     if (effect.reason !== FLAG.TAINT_RAW_WRITE) return;
-    const device = displayBytes(effect.text) || 'a block device';
-    if (process !== undefined) this.#note(record, process, 'destroyed', 'overwrote the raw disk', device);
+    if (process !== undefined) {
+      const draft = this.#note(record, process, 'destroyed', 'overwrote the raw disk under the file system', '');
+      if (draft !== undefined && draft.sample === '') draft.sample = displayBytes(effect.text);
+    }
     this.#destruction ??= {
       seq: effect.seq,
       realNs: record.realNs,
@@ -337,7 +340,8 @@ class Analysis {
     switch (effect.op) {
       case 'CREATE':
         this.#born.set(key, session.id);
-        if (special !== undefined) this.#note(record, process, special, 'created', path);
+        // Programs add logs all the time; only what is taken from one matters.
+        if (special !== undefined && special !== 'log') this.#note(record, process, special, 'created', path);
         else if (isScratch(path)) {
           const at = path.lastIndexOf('/');
           this.#note(record, process, 'tools', 'made', path.slice(0, at), path.slice(at + 1));
@@ -347,6 +351,7 @@ class Analysis {
       case 'PAGE': {
         this.#writtenPaths.set(path, session);
         const own = this.#born.get(key) === session.id;
+        if (special === 'log') break;
         if (special === undefined && (own || isScratch(path) || path.startsWith('#'))) break;
         const rule = special ?? 'changed';
         const draft = this.#note(record, process, rule, own ? 'created' : 'changed', path);

@@ -73,6 +73,8 @@ export interface DemoResult {
     readonly first: readonly Difference[];
   };
   readonly recovered: readonly RecoveredFile[];
+  /** Names of the users, by the rebuilt disk's own /etc/passwd. */
+  readonly users: ReadonlyMap<number, string>;
   /** The instant the deleted files were read at. */
   readonly recoveredAt: bigint | undefined;
   readonly seconds: {
@@ -127,6 +129,17 @@ async function readFromImage(image: string, name: string, signal: AbortSignal): 
   }
 }
 
+/** User names by number; the first line of several wins, as it does for the system. Pure. */
+export function usersOf(passwd: string): Map<number, string> {
+  const users = new Map<number, string>();
+  for (const line of passwd.split('\n')) {
+    const [name, , uid] = line.split(':');
+    if (name === undefined || name === '' || uid === undefined || !/^\d+$/.test(uid)) continue;
+    if (!users.has(Number(uid))) users.set(Number(uid), name);
+  }
+  return users;
+}
+
 /** Rebuilds the disk as it was just before the first deletion, and reads the deleted files there. */
 async function recover(
   files: readonly DeletedFile[],
@@ -179,9 +192,11 @@ export async function runDemo(options: DemoOptions, ctx: LabContext): Promise<De
     });
     const { destruction } = story;
     if (destruction?.mark === undefined) {
-      throw new LabError('LAB_CHECK_FAILED', 'the record shows no mark followed by the destruction of the disk', {
-        next: `./lemona events ${path.basename(runDir)} --op TAINT --op MARK shows what there is`,
-      });
+      throw new LabError(
+        'LAB_CHECK_FAILED',
+        `the record shows no mark followed by the destruction of the disk; the guest's script ended with ${manifest.exitStatus}`,
+        { next: `./lemona events ${path.basename(runDir)} --op TAINT --op MARK shows what there is` },
+      );
     }
     const { mark } = destruction;
 
@@ -203,6 +218,7 @@ export async function runDemo(options: DemoOptions, ctx: LabContext): Promise<De
       verifyImages(rebuiltRaw, truth, ctx),
     );
 
+    const passwd = await readFromImage(rebuiltRaw, '/etc/passwd', ctx.signal);
     let recovered: Awaited<ReturnType<typeof recover>> | undefined;
     const before = story.deleted.filter((file) => file.seq < mark.seq);
     if (before.length > 0) {
@@ -241,6 +257,7 @@ export async function runDemo(options: DemoOptions, ctx: LabContext): Promise<De
         first: verdict.first.slice(0, 20),
       },
       recovered: recovered?.files ?? [],
+      users: usersOf(passwd?.toString('latin1') ?? ''),
       recoveredAt: recovered?.at,
       seconds: {
         // Without a command's own end, the whole run is what it took.

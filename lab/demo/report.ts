@@ -19,10 +19,20 @@ export function size(bytes: number | bigint): string {
   return `${(value / 1e9).toFixed(2)} GB`;
 }
 
-const LOUD: ReadonlySet<Rule> = new Set<Rule>(['setuid', 'root', 'accounts', 'destroyed']);
+const SHOWN_LINES = 8;
 
-function owner(uid: number, euid: number): string {
-  return uid === euid ? `uid ${uid}` : `uid ${uid} as ${euid === 0 ? 'root' : `uid ${euid}`}`;
+const LOUD: ReadonlySet<Rule> = new Set<Rule>(['setuid', 'root', 'accounts', 'schedule', 'destroyed']);
+
+type Users = ReadonlyMap<number, string>;
+
+function owner(uid: number, euid: number, users: Users): string {
+  const name = (id: number) => users.get(id) ?? `uid ${id}`;
+  return uid === euid ? name(uid) : `${name(uid)} as ${name(euid)}`;
+}
+
+/** `uid 33` in a sentence becomes `www-data`. */
+function named(text: string, users: Users): string {
+  return text.replace(/\buid (\d+)\b/g, (all, uid: string) => displayBytes(Buffer.from(users.get(Number(uid)) ?? all)));
 }
 
 function heading(c: Colors, text: string): string[] {
@@ -46,9 +56,9 @@ function timeline(result: DemoResult, c: Colors, width: number): string[] {
   const lines: string[] = [];
   for (const finding of result.story.findings) {
     const time = isoFromNs(finding.realNs).slice(11, 23);
-    const who = owner(finding.uid, finding.euid);
+    const who = owner(finding.uid, finding.euid, result.users);
     const paint = LOUD.has(finding.rule) ? c.red : (text: string) => text;
-    const [first = '', ...more] = wrapped(finding.text, width - 15, ' '.repeat(15));
+    const [first = '', ...more] = wrapped(named(finding.text, result.users), width - 15, ' '.repeat(15));
     lines.push(`${c.dim(time)}  ${c.cyan(who)}  ${c.dim(`[${finding.pid}] ${finding.chain}`)}`);
     lines.push(`               ${paint(first)}`, ...more.map(paint));
   }
@@ -62,7 +72,9 @@ function recoveredFile(file: RecoveredFile, c: Colors): string[] {
       : file.agrees
         ? 'the rebuilt disk and the record alone agree'
         : 'THE REBUILT DISK AND THE RECORD DISAGREE';
-  const lines = displayText(file.content).slice(0, 8);
+  const all = displayText(file.content);
+  const lines = all.slice(0, SHOWN_LINES);
+  if (all.length > SHOWN_LINES) lines.push(`… ${all.length - SHOWN_LINES} more lines`);
   return [
     `${c.green('●')} ${file.path}  ${c.dim(`${size(file.sizeBytes)}, sha256 ${file.sha256.slice(0, 16)}…, ${agreement}`)}`,
     ...lines.map((line) => c.dim(`    │ ${line}`)),
@@ -71,7 +83,7 @@ function recoveredFile(file: RecoveredFile, c: Colors): string[] {
 
 /** The first lines of a file, harmless for a terminal. */
 function displayText(content: Buffer): string[] {
-  const lines = content.subarray(0, 4096).toString('latin1').split('\n');
+  const lines = content.subarray(0, 4096).toString('latin1').replaceAll('\t', '    ').split('\n');
   if (lines.at(-1) === '') lines.pop();
   return lines.map((line) => {
     const text = displayBytes(Buffer.from(line, 'latin1'));
@@ -102,7 +114,7 @@ export function renderReport(result: DemoResult, colors: boolean, width = 100): 
 
   out.push(...heading(c, 'The disk'));
   out.push(
-    `destroyed  at effect ${destruction.seq}, ${isoFromNs(destruction.realNs)}`,
+    `destroyed  at effect ${destruction.seq}, ${isoFromNs(destruction.realNs)}, by the guest itself`,
     `           ${destruction.chain}: ${displayBytes(Buffer.from(destruction.text))}`,
     `gone       the guest's disk, ${size(result.thrownAwayBytes)}: deleted; only the record, the checkpoint and the oracle are left`,
     `rebuilt    at effect ${rebuilt.seq} (mark ${mark.label}), ${destruction.seq - mark.seq} effects before the first destructive one:`,

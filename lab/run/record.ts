@@ -258,6 +258,7 @@ class Recording {
           name: `lemona-${this.#folder.name}`,
           accelerator: this.#manifest.accelerator ?? 'tcg',
           smp: this.#manifest.smp,
+          patchesRunningCode: this.#config.flavour === 'm' && this.#config.records,
           memoryMiB: this.#manifest.memoryMiB,
           kernel: this.#manifest.kernel.bzImage,
           initrd: path.resolve(this.#options.initramfs),

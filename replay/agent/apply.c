@@ -75,6 +75,17 @@ static void take_attr(struct object *o, const struct lemona_attr *a, bool size_i
 	object_touch(o);
 }
 
+/*
+ * A sample of times is taken without the inode's lock: its link count may be that of an unlink() which is under way
+ * and whose effect has a later number. Only the times are taken from it.
+ */
+static void take_times(struct object *o, const struct lemona_attr *a)
+{
+	memcpy(o->attr.sec, a->sec, sizeof(a->sec));
+	memcpy(o->attr.nsec, a->nsec, sizeof(a->nsec));
+	object_touch(o);
+}
+
 static void take_dir(struct object *dir, const struct lemona_attr *a)
 {
 	take_attr(dir, a, true);
@@ -378,7 +389,10 @@ static void apply_setattr(const struct lemona_setattr *s, struct object *o)
 		if (fd < 0 || ftruncate(fd, s->attr.size) < 0)
 			failed(o, "truncate");
 	}
-	take_attr(o, &s->attr, resize);
+	if (s->valid)
+		take_attr(o, &s->attr, resize);
+	else
+		take_times(o, &s->attr);
 	if (s->valid & LEMONA_VALID_FSFLAGS)
 		apply_fsflags(o, &s->attr);
 }

@@ -4,6 +4,7 @@ import type { Attr, Effect } from '../../lab/abi/effects.js';
 import { FLAG } from '../../lab/abi/layout.js';
 import { BasePaths, parseNcheck } from '../../lab/demo/base-paths.js';
 import { FileContents } from '../../lab/demo/contents.js';
+import { usersOf } from '../../lab/demo/demo.js';
 import { Processes } from '../../lab/demo/processes.js';
 import { size } from '../../lab/demo/report.js';
 import { classOf, isScratch, isSecret } from '../../lab/demo/rules.js';
@@ -137,6 +138,14 @@ describe('rules of the timeline', () => {
     expect(paths.resolve('#2/a')).to.equal('/a');
     expect(paths.resolve('#9/a')).to.equal('#9/a');
     expect(paths.resolve('/a')).to.equal('/a');
+  });
+
+  it('name users as the system would', () => {
+    const users = usersOf('root:x:0:0::/root:/bin/sh\nw:x:33:33::/:/bin/false\nsysd::0:0::/root:/bin/bash\nbroken\n');
+    expect([...users]).to.deep.equal([
+      [0, 'root'],
+      [33, 'w'],
+    ]);
   });
 
   it('print sizes as people read them', () => {

@@ -87,13 +87,13 @@ describe('the order of names', () => {
   it('is that of a depth-first walk over sorted directories', () => {
     fc.assert(
       fc.property(fc.array(fc.array(name, { minLength: 1, maxLength: 3 }), { minLength: 2, maxLength: 8 }), (paths) => {
-        const escape = (part: string) =>
+        const quoted = (part: string) =>
           [...part]
             .map((c) => (c < '!' || c > '~' || c === '%' ? `%${c.charCodeAt(0).toString(16).padStart(2, '0')}` : c))
             .join('');
         const byKey = [...paths].sort((a, b) => {
-          const x = sortKeyOf(`/${a.map(escape).join('/')}`);
-          const y = sortKeyOf(`/${b.map(escape).join('/')}`);
+          const x = sortKeyOf(`/${a.map(quoted).join('/')}`);
+          const y = sortKeyOf(`/${b.map(quoted).join('/')}`);
           return x < y ? -1 : x > y ? 1 : 0;
         });
         const byParts = [...paths].sort((a, b) => {

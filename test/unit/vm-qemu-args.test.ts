@@ -38,6 +38,11 @@ describe("QEMU's arguments", () => {
     expect(valuesOf(qemuArgs({ ...spec, accelerator: 'kvm' }), '-cpu')).to.deep.equal(['host']);
   });
 
+  it('gives a guest that patches running code a single TCG thread', () => {
+    const args = qemuArgs({ ...spec, patchesRunningCode: true });
+    expect(valuesOf(args, '-accel')).to.deep.equal(['tcg,thread=single']);
+  });
+
   it('double commas in names and paths', () => {
     const args = qemuArgs(spec);
     expect(valuesOf(args, '-name')).to.deep.equal(['a,,b']);

@@ -2,7 +2,7 @@
 import Table from 'cli-table3';
 import { openRun, runDirOf } from '../../run/folder.js';
 import type { Account } from '../../trace/account.js';
-import { statsOf } from '../../trace/stats.js';
+import { type RunStats, statsOf } from '../../trace/stats.js';
 import type { Invocation } from '../invocation.js';
 
 /** A table without lines, numbers to the right. */
@@ -34,7 +34,15 @@ export function equation(account: Account): string {
   return missing === 0n ? holds : `${holds} + ${missing} MISSING without a declaration`;
 }
 
-/** `stats`: 1 if anything is missing that was not declared. */
+/** What a sudden end leaves behind, and no damage. */
+const SUDDEN_END: ReadonlySet<string> = new Set(['torn', 'unsealed']);
+
+/** All that is missing was declared, and no stored byte is damaged. Pure. */
+export function isSound(stats: Pick<RunStats, 'account' | 'problems'>): boolean {
+  return stats.account.isHonest && stats.problems.every((problem) => SUDDEN_END.has(problem.kind));
+}
+
+/** `stats`: 1 if anything is missing that was not declared, or damaged. */
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
   const { out } = invocation;
@@ -44,7 +52,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const { account } = stats;
   if (invocation.json) {
     await out.json({ run: opened.name, state: opened.manifest.state, ...stats });
-    return account.isHonest ? 0 : 1;
+    return isSound(stats) ? 0 : 1;
   }
   await out.line(`run ${opened.name} (${opened.manifest.state}): ${stats.subbufs} sub-buffers, ${stats.bytes} bytes`);
   await out.line('');
@@ -89,5 +97,5 @@ export async function run(invocation: Invocation): Promise<number> {
     await out.line(`segment ${segment} at ${offset}: ${kind}: ${detail}`);
   }
   await out.line(equation(account));
-  return account.isHonest ? 0 : 1;
+  return isSound(stats) ? 0 : 1;
 }

@@ -7,7 +7,7 @@ mkdir -p "$tools"
 cat >"$tools/scan.sh" <<'END'
 #!/bin/sh
 # Passwords in files that everybody can read.
-grep -rsI '^password=' /srv /opt /etc 2>/dev/null
+grep -rsI '^password=' /srv /opt /etc 2>/dev/null || true
 END
 cat >"$tools/grab.sh" <<'END'
 #!/bin/bash

@@ -11,13 +11,15 @@ lemona-mark set-up
 bash honest.sh
 lemona-mark honest-work
 
+# What follows is not the administrator's business to know; nobody else may read it here.
+chmod 700 .
 # The web service has a hole: whoever asks can run a command as www-data.
 as_www_data() { setpriv --reuid=www-data --regid=www-data --init-groups "$@"; }
 
-as_www_data bash foothold.sh </dev/null
+as_www_data bash -s <foothold.sh
 # The nightly job runs as root, as it does every night.
 /opt/maintenance/nightly.sh
-as_www_data bash backdoor.sh </dev/null
+as_www_data bash -s <backdoor.sh
 
 lemona-mark before-destruction
-as_www_data bash destroy.sh </dev/null
+as_www_data bash -s <destroy.sh

@@ -47,6 +47,10 @@ chown -R bob:bob /home/bob/.ssh
 chmod 700 /home/bob/.ssh
 chmod 600 /home/bob/.ssh/id_ed25519
 
-awk 'BEGIN { for (i = 0; i < 200; i++) printf "Jan  1 %02d:%02d:00 lemona sshd[%d]: Accepted publickey for bob\n", i / 60, i % 60, 400 + i }' >/var/log/auth.log
+awk 'BEGIN {
+	for (i = 0; i < 200; i++)
+		printf "Jan  1 %02d:%02d:00 lemona %s\n", i / 60, i % 60,
+			i % 3 ? "sshd[" 400 + i "]: Accepted publickey for bob" : "CRON[" 400 + i "]: session opened for user root"
+}' >/var/log/auth.log
 chown root:adm /var/log/auth.log
 chmod 640 /var/log/auth.log
