@@ -25,11 +25,14 @@
  * @lock: taken by every operation but poll
  * @reader: this file is the reader
  * @frozen: superblock that this file froze, referenced; or NULL
+ * @held: what the freeze captured; its inodes are put after the thaw, since
+ *	the last reference of an unlinked inode waits for it
  */
 struct lemona_file {
 	struct mutex lock;	/* protects the members */
 	bool reader;
 	struct super_block *frozen;
+	struct list_head held;
 };
 
 /* Who reads, and what has been read but not given back */
@@ -44,6 +47,7 @@ static int lemona_open(struct inode *inode, struct file *file)
 	if (!lf)
 		return -ENOMEM;
 	mutex_init(&lf->lock);
+	INIT_LIST_HEAD(&lf->held);
 	file->private_data = lf;
 	return nonseekable_open(inode, file);
 }
@@ -55,6 +59,7 @@ static int lemona_thaw(struct lemona_file *lf)
 	if (!lf->frozen)
 		return -EINVAL;
 	error = thaw_super(lf->frozen, FREEZE_HOLDER_USERSPACE);
+	lemona_put_captured(&lf->held);
 	deactivate_super(lf->frozen);
 	lf->frozen = NULL;
 	return error;
@@ -169,7 +174,7 @@ static int lemona_freeze(struct lemona_file *lf, struct lemona_freeze *arg)
 		lemona_thaw(lf);
 		return error;
 	}
-	lemona_capture_sb(sb);
+	lemona_capture_frozen(sb, &lf->held);
 	arg->seq = lemona_effect_mark(arg->label, arg->label_len);
 	arg->real_ns = ktime_get_real_ns();
 	lemona_push();
@@ -214,7 +219,7 @@ static long lemona_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 	switch (cmd) {
 	case LEMONA_IOC_EXEMPT:
-		clear_task_syscall_work(current, LEMONA);
+		lemona_exempt(current);
 		return 0;
 	case LEMONA_IOC_FREEZE:
 		if (copy_from_user(&u.freeze, user, sizeof(u.freeze)))

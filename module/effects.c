@@ -111,7 +111,7 @@ void lemona_on_fallocate(struct inode *inode, int mode, loff_t offset,
 		/* part of it may have been done */
 		if (!(mode & FALLOC_FL_MODE_MASK))
 			lemona_on_setattr(inode, ATTR_SIZE);
-		else if (ret == -ENOSPC || ret == -EIO || ret == -ENOMEM)
+		else if (ret != -EINVAL && ret != -EOPNOTSUPP && ret != -EFBIG)
 			lemona_taint(inode, LEMONA_TAINT_WRITE_ERROR,
 				     "fallocate failed half-way");
 		return;
@@ -299,6 +299,12 @@ static void mount_effect(enum lemona_op op, struct super_block *sb,
 	lemona_end(&slot);
 }
 
+void lemona_on_unrecorded(struct inode *inode, const char *what)
+{
+	if (lemona_traced(inode))
+		lemona_taint(inode, LEMONA_TAINT_IOCTL, what);
+}
+
 void lemona_on_mount(struct super_block *sb, const char *source)
 {
 	mount_effect(LEMONA_OP_MOUNT, sb, source);
@@ -306,7 +312,7 @@ void lemona_on_mount(struct super_block *sb, const char *source)
 
 void lemona_on_umount(struct super_block *sb)
 {
-	lemona_capture_sb(sb);
+	lemona_capture_umount(sb);
 	mount_effect(LEMONA_OP_UMOUNT, sb, NULL);
 }
 

@@ -488,8 +488,9 @@ void lemona_fault(struct inode *inode, u64 index, u64 address)
 
 int lemona_forensic_init(void)
 {
-	scratch_cache = kmem_cache_create("lemona_scratch", SCRATCH_SIZE, 8, 0,
-					  NULL);
+	scratch_cache = kmem_cache_create_usercopy("lemona_scratch",
+						   SCRATCH_SIZE, 8, 0, 0,
+						   SCRATCH_SIZE, NULL);
 	return scratch_cache ? 0 : -ENOMEM;
 }
 

@@ -95,6 +95,7 @@ void lemona_on_evict(struct inode *inode);
 void lemona_on_setattr(struct inode *inode, unsigned int valid);
 void lemona_on_xattr(struct inode *inode, int name_index, const char *name,
 		     const void *value, size_t value_len);
+void lemona_on_unrecorded(struct inode *inode, const char *what);
 void lemona_on_mount(struct super_block *sb, const char *source);
 void lemona_on_umount(struct super_block *sb);
 
@@ -102,8 +103,10 @@ void lemona_on_umount(struct super_block *sb);
 int lemona_mapped_init(void);
 void lemona_mapped_exit(void);
 void lemona_capture_current(void);
-void lemona_capture_all(void);
-void lemona_capture_sb(struct super_block *sb);
+void lemona_capture_frozen(struct super_block *sb, struct list_head *held);
+void lemona_capture_umount(struct super_block *sb);
+void lemona_put_captured(struct list_head *held);
+void lemona_on_remote_write(struct page *page);
 void lemona_on_resample(struct address_space *mapping, loff_t pos);
 void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio);
 void lemona_on_isize_extended(struct inode *inode, loff_t from);

@@ -15,7 +15,11 @@
  *
  * capture_sem: captures hold it shared from taking a page off the list to the
  * record; who must know that a page is captured, not only taken, holds it
- * exclusively.
+ * exclusively. It nests inside i_rwsem and invalidate_lock.
+ *
+ * Inodes are put outside of capture_sem, since the last reference of an
+ * unlinked inode may wait for a frozen filesystem. nr_unput counts what is
+ * between the two, for umount.
  */
 #include <linux/highmem.h>
 #include <linux/jiffies.h>
@@ -27,6 +31,7 @@
 #include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 
 #include "lemona.h"
 
@@ -56,6 +61,8 @@ static LIST_HEAD(pending);
 static DEFINE_SPINLOCK(pending_lock);
 static DECLARE_RWSEM(capture_sem);
 static struct kmem_cache *pending_cache;
+static atomic_t nr_unput;
+static DECLARE_WAIT_QUEUE_HEAD(unputq);
 static struct task_struct *flusher;
 
 static void pend(struct inode *inode, pgoff_t index, struct mm_struct *mm,
@@ -78,14 +85,41 @@ static void pend(struct inode *inode, pgoff_t index, struct mm_struct *mm,
 		set_bit(MMF_LEMONA, &mm->flags);
 }
 
-/* Lock the page's folio, read in again if it was reclaimed; NULL: no content */
-static struct folio *pending_folio(struct lemona_pending *p)
+/* Which pending pages to capture: all members that are set must match */
+struct lemona_which {
+	struct mm_struct *mm;
+	struct inode *inode;
+	struct super_block *sb;
+	unsigned long older_than;	/* ms */
+	bool once;	/* the last chance: nothing may become pending again */
+};
+
+/*
+ * Read a page in that was reclaimed. Whoever captures one inode's pages holds
+ * its invalidate_lock; others must not wait for it inside of capture_sem.
+ */
+static struct folio *read_back(struct lemona_pending *p,
+			       const struct lemona_which *which)
 {
 	struct address_space *mapping = p->inode->i_mapping;
 	struct folio *folio;
 
+	if (!which->inode && !filemap_invalidate_trylock_shared(mapping))
+		return ERR_PTR(-EAGAIN);
+	folio = read_mapping_folio(mapping, p->index, NULL);
+	if (!which->inode)
+		filemap_invalidate_unlock_shared(mapping);
+	return folio;
+}
+
+/* Lock the page's folio. Return: it, NULL if there is no content, or an error */
+static struct folio *pending_folio(struct lemona_pending *p,
+				   const struct lemona_which *which)
+{
+	struct folio *folio;
+
 	for (;;) {
-		folio = filemap_lock_folio(mapping, p->index);
+		folio = filemap_lock_folio(p->inode->i_mapping, p->index);
 		if (!IS_ERR(folio) && folio_test_uptodate(folio))
 			return folio;
 		if (!IS_ERR(folio)) {
@@ -94,32 +128,36 @@ static struct folio *pending_folio(struct lemona_pending *p)
 		}
 		if ((loff_t)p->index << PAGE_SHIFT >= i_size_read(p->inode))
 			return NULL;
-		folio = read_mapping_folio(mapping, p->index, NULL);
+		folio = read_back(p, which);
 		if (IS_ERR(folio))
-			return NULL;
+			return folio;
 		folio_put(folio);
 	}
 }
 
-static void capture(struct lemona_pending *p)
+static void capture(struct lemona_pending *p, const struct lemona_which *which)
 {
 	loff_t pos = (loff_t)p->index << PAGE_SHIFT;
-	struct folio *folio = pending_folio(p);
+	struct folio *folio = pending_folio(p, which);
 	struct lemona_slot slot;
 	struct lemona_write *w;
 	loff_t size;
 	size_t len;
 
-	if (!folio) {
-		if (pos < i_size_read(p->inode))
+	if (IS_ERR(folio)) {
+		if (folio == ERR_PTR(-EAGAIN) && !which->once)
+			pend(p->inode, p->index, p->mm, p->tid);
+		else
 			lemona_taint(p->inode, LEMONA_TAINT_WRITE_ERROR,
 				     "a mapped page could not be read back");
 		return;
 	}
+	if (!folio)
+		return;
 	if (folio_mkclean(folio))
 		folio_mark_dirty(folio);
 	/* whoever pins it may store to it without a fault */
-	if (folio_maybe_dma_pinned(folio))
+	if (!which->once && folio_maybe_dma_pinned(folio))
 		pend(p->inode, p->index, p->mm, p->tid);
 
 	size = i_size_read(p->inode);
@@ -141,14 +179,6 @@ static void capture(struct lemona_pending *p)
 	folio_put(folio);
 }
 
-/* Which pending pages: all members that are set must match */
-struct lemona_which {
-	struct mm_struct *mm;
-	struct inode *inode;
-	struct super_block *sb;
-	unsigned long older_than;	/* ms */
-};
-
 static bool matches(const struct lemona_pending *p,
 		    const struct lemona_which *which)
 {
@@ -168,23 +198,33 @@ static void capture_matching(const struct lemona_which *which,
 	LIST_HEAD(taken);
 
 	spin_lock(&pending_lock);
-	list_for_each_entry_safe(p, next, &pending, list)
-		if (matches(p, which))
+	list_for_each_entry_safe(p, next, &pending, list) {
+		if (matches(p, which)) {
 			list_move_tail(&p->list, &taken);
+			atomic_inc(&nr_unput);
+		}
+	}
 	spin_unlock(&pending_lock);
 
 	list_for_each_entry(p, &taken, list)
-		capture(p);
+		capture(p, which);
 	list_splice(&taken, done);
 }
 
-static void release(struct list_head *done)
+/**
+ * lemona_put_captured - let go of what was captured
+ * @held: of lemona_capture_frozen()
+ */
+void lemona_put_captured(struct list_head *held)
 {
 	struct lemona_pending *p, *next;
 
-	list_for_each_entry_safe(p, next, done, list) {
+	list_for_each_entry_safe(p, next, held, list) {
+		list_del(&p->list);
 		iput(p->inode);
 		kmem_cache_free(pending_cache, p);
+		if (atomic_dec_and_test(&nr_unput))
+			wake_up_all(&unputq);
 	}
 }
 
@@ -195,17 +235,15 @@ static void capture_shared(const struct lemona_which *which)
 	down_read(&capture_sem);
 	capture_matching(which, &done);
 	up_read(&capture_sem);
-	release(&done);
+	lemona_put_captured(&done);
 }
 
-static void capture_exclusive(const struct lemona_which *which)
+static void capture_exclusive(const struct lemona_which *which,
+			      struct list_head *done)
 {
-	LIST_HEAD(done);
-
 	down_write(&capture_sem);
-	capture_matching(which, &done);
+	capture_matching(which, done);
 	up_write(&capture_sem);
-	release(&done);
 }
 
 /** lemona_capture_current - capture what the current task's mm stored to */
@@ -219,22 +257,46 @@ void lemona_capture_current(void)
 	}
 }
 
-/** lemona_capture_sb - capture all pending pages of a filesystem */
-void lemona_capture_sb(struct super_block *sb)
+/**
+ * lemona_capture_frozen - capture all pending pages of a frozen filesystem
+ * @sb: the filesystem
+ * @held: gets what lemona_put_captured() must let go of after the thaw
+ */
+void lemona_capture_frozen(struct super_block *sb, struct list_head *held)
 {
-	capture_exclusive(&(struct lemona_which){ .sb = sb });
+	capture_exclusive(&(struct lemona_which){ .sb = sb }, held);
 }
 
-/** lemona_capture_all - capture all pending pages */
-void lemona_capture_all(void)
+/** lemona_capture_umount - capture all, and keep no reference to an inode */
+void lemona_capture_umount(struct super_block *sb)
 {
-	capture_exclusive(&(struct lemona_which){});
+	LIST_HEAD(done);
+
+	capture_exclusive(&(struct lemona_which){ .sb = sb, .once = true },
+			  &done);
+	lemona_put_captured(&done);
+	wait_event(unputq, !atomic_read(&nr_unput));
 }
 
 void lemona_on_resample(struct address_space *mapping, loff_t pos)
 {
-	if (lemona_traced(mapping->host))
-		pend(mapping->host, pos >> PAGE_SHIFT, NULL, current->pid);
+	if (!lemona_traced(mapping->host))
+		return;
+	set_bit(AS_LEMONA, &mapping->flags);
+	pend(mapping->host, pos >> PAGE_SHIFT, NULL, current->pid);
+}
+
+/* A tracer's store, through a reference that is no pin, after the capture */
+void lemona_on_remote_write(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+	struct address_space *mapping;
+
+	folio_lock(folio);
+	mapping = folio_mapping(folio);
+	if (mapping && !folio_test_anon(folio) && !folio_test_swapcache(folio))
+		lemona_on_resample(mapping, page_offset(page));
+	folio_unlock(folio);
 }
 
 void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio)
@@ -265,8 +327,22 @@ void lemona_on_isize_extended(struct inode *inode, loff_t from)
 
 void lemona_on_flush_inode(struct inode *inode)
 {
-	if (test_bit(AS_LEMONA, &inode->i_mapping->flags))
-		capture_exclusive(&(struct lemona_which){ .inode = inode });
+	struct address_space *mapping = inode->i_mapping;
+	LIST_HEAD(done);
+
+	if (!lemona_traced(inode))
+		return;
+	/*
+	 * A fault whose page_mkwrite() has returned holds its folio's lock, but
+	 * no longer the invalidate_lock. The folio is dirty: writing it back
+	 * waits until the page is pending.
+	 */
+	if (mapping_writably_mapped(mapping))
+		filemap_write_and_wait(mapping);
+	if (!test_bit(AS_LEMONA, &mapping->flags))
+		return;
+	capture_exclusive(&(struct lemona_which){ .inode = inode }, &done);
+	lemona_put_captured(&done);
 }
 
 static int flusher_fn(void *unused)
@@ -299,7 +375,10 @@ int lemona_mapped_init(void)
 /** lemona_mapped_exit - no operation runs any more */
 void lemona_mapped_exit(void)
 {
+	LIST_HEAD(done);
+
 	kthread_stop(flusher);
-	lemona_capture_all();
+	capture_exclusive(&(struct lemona_which){ .once = true }, &done);
+	lemona_put_captured(&done);
 	kmem_cache_destroy(pending_cache);
 }

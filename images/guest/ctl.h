@@ -15,7 +15,7 @@
  *                   X  u32 id, s32 exit status (128 + signal if killed)
  *                   P  a problem, as text
  *                   Z  u64 bytes given to lemona.trace; power goes off when the
- *                      host answered Z, or 2 s later
+ *                      host answered Z, or 10 minutes later
  *
  * Nothing of a run follows its X. While a child does not take its stdin, the
  * port is not read: that is the back-pressure. While the host does not read

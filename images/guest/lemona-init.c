@@ -36,7 +36,8 @@
 #define PORT_WAIT_MS 30000
 #define TERM_WAIT_MS 2000
 #define KILL_WAIT_MS 10000
-#define GOODBYE_WAIT_MS 2000
+/* A host on a slow disk may still be taking what is under way; one that is gone ends QEMU. */
+#define GOODBYE_WAIT_MS 600000
 #define FLUSH_WAIT_MS 10000
 
 #define ROOTFLAGS "rw,relatime"

@@ -116,8 +116,15 @@ export function syscallRow(nr: number, abi: Abi): SyscallRow | undefined {
   return (abi === 'ia32' ? BY_NUMBER_IA32 : BY_NUMBER_64)[nr];
 }
 
+/**
+ * What an EXIT carries instead of the number: execve() and rt_sigreturn() replace the registers the number was in.
+ * Its ENTRY is the thread's last one.
+ */
+const NUMBER_REPLACED = 0xffff;
+
 /** The name of a number; `syscall_N` for a number nobody has. */
 export function syscallName(nr: number, abi: Abi): string {
+  if (nr === NUMBER_REPLACED) return 'execve|rt_sigreturn';
   return syscallRow(nr, abi)?.name ?? `syscall_${nr}`;
 }
 

@@ -55,7 +55,7 @@ export const WORKLOADS: readonly Workload[] = [
   {
     name: '10,000 small files created, renamed and deleted at random',
     script:
-      'awk -v seed="$SEED" \'BEGIN { srand(seed); for (i = 0; i < 10000; i++) printf "%d\\n", int(rand() * 1000) > sprintf("f%d", i) }\'; ' +
+      'awk -v seed="$SEED" \'BEGIN { srand(seed); for (i = 0; i < 10000; i++) { f = "f" i; printf "%d\\n", int(rand() * 1000) > f; close(f) } }\'; ' +
       'ls | shuf --random-source=<(yes "$SEED") | head -n 4000 | xargs -n 200 rm; ' +
       'mkdir d; ls | grep ^f | shuf --random-source=<(yes "$SEED$SEED") | head -n 2000 | xargs -n 200 mv -t d; ' +
       'for f in $(ls | grep ^f | head -n 200); do mv "$f" "r$f"; done',

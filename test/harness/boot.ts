@@ -13,7 +13,7 @@ import { type RecordOptions, type RecordResult, recordRun } from '../../lab/run/
 import { statsOf } from '../../lab/trace/stats.js';
 import { defaultCacheDir, type LabContext } from '../../lab/util/context.js';
 import { stderrLog } from '../../lab/util/log.js';
-import { silentProgress } from '../../lab/util/progress.js';
+import { silentProgress, stderrProgress } from '../../lab/util/progress.js';
 import { type VerifyRunResult, verifyRun } from '../../replay/verify.js';
 
 const RUNS = path.join(ROOT, 'tmp/boot-tests');
@@ -42,6 +42,14 @@ export function describeVerdict(result: VerifyRunResult): string {
 
 /** Where a test's random choices come from; LEMONA_SEED repeats them. */
 export function testSeed(): number {
+  seedUsed ??= chooseSeed();
+  return seedUsed;
+}
+
+/** Of the test that runs. */
+let seedUsed: number | undefined;
+
+function chooseSeed(): number {
   const given = Number(process.env.LEMONA_SEED);
   return Number.isSafeInteger(given) && given > 0 ? given : Math.floor(Math.random() * 1_000_000) + 1;
 }
@@ -55,6 +63,7 @@ export function useBench(): () => Bench {
     await mkdir(RUNS, { recursive: true });
     const folder = await mkdtemp(path.join(RUNS, 'run-'));
     abort = new AbortController();
+    seedUsed = undefined;
     const ctx: LabContext = {
       log: stderrLog('warn'),
       progress: silentProgress,
@@ -69,7 +78,9 @@ export function useBench(): () => Bench {
       runDir,
       async record(name, script, options = {}) {
         const { image = 'tiny', config = 'static-relay', ...rest } = options;
-        const parts = await recordParts(findConfig(config), image, false, ctx);
+        // A kernel that has to be built takes minutes, which should be seen.
+        const visible = { ...ctx, progress: stderrProgress() };
+        const parts = await recordParts(findConfig(config), image, false, visible);
         const file = path.join(folder, `${name}.sh`);
         await writeFile(file, script);
         const stdout = new PassThrough();
@@ -106,7 +117,10 @@ export function useBench(): () => Bench {
     if (bench === undefined || test === undefined) return;
     if (test.state === 'failed') {
       process.stderr.write(`    kept: ${bench.folder}\n`);
-      process.stderr.write(`    reproduce: ./lemona test boot --grep '${test.fullTitle().replaceAll("'", "'\\''")}'\n`);
+      const seed = seedUsed === undefined ? '' : `LEMONA_SEED=${seedUsed} `;
+      process.stderr.write(
+        `    reproduce: ${seed}./lemona test boot --grep '${test.fullTitle().replaceAll("'", "'\\''")}'\n`,
+      );
     } else {
       await rm(bench.folder, { recursive: true, force: true });
     }
