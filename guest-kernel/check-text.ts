@@ -2,8 +2,8 @@
 /**
  * Proves that CONFIG_LEMONA=n has vanilla's machine code: every executable
  * section of vmlinux and of every object, byte for byte by digest. Both are
- * built in the same tree; objects no patch reaches are not compiled again and
- * are therefore the same files.
+ * built in the same tree, where make compiles only what a change reaches; what
+ * it did not compile is compared all the same.
  */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -15,7 +15,7 @@ export interface CheckTextResult extends TextComparison {
   readonly sourceVersion: string;
   readonly vanillaDigest: string;
   readonly digest: string;
-  /** Objects compiled anew for n after vanilla; the others are the same files. */
+  /** Objects compiled when n was built; the others were up to date in the shared tree. */
   readonly compiledForN: number;
 }
 
