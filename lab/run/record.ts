@@ -82,6 +82,8 @@ export interface RecordResult {
 
 /** An emulated debug kernel takes most of a minute. */
 const BOOT_TIMEOUT_MS = 180_000;
+/** Of a guest that QEMU broke before anything ran in it. */
+const BOOT_ATTEMPTS = 3;
 /** Freeze, sync, snapshot. */
 const CHECKPOINT_TIMEOUT_MS = 120_000;
 /** A guest that shuts down without sending anything for this long is stuck; one that still drains is not. */
@@ -104,8 +106,26 @@ export async function recordRun(options: RecordOptions, ctx: LabContext): Promis
   checkKernel(config, options.kernel);
   checkNumbers(options);
   await checkCopyIn(options.copyIn ?? []);
-  const folder = await createRunFolder(options.runDir, options.force ?? false);
-  return new Recording(options, config, folder, ctx).run();
+  for (let attempt = 1; ; attempt++) {
+    const folder = await createRunFolder(options.runDir, attempt > 1 || (options.force ?? false));
+    const recording = new Recording(options, config, folder, ctx);
+    try {
+      return await recording.run();
+    } catch (error) {
+      if (attempt === BOOT_ATTEMPTS || recording.hasBooted || !isStaleTranslation(error)) throw error;
+      ctx.log.warn(
+        `${messageOf(error).split('\n')[0]}: QEMU's multi-threaded TCG kept a stale breakpoint; booting again`,
+      );
+    }
+  }
+}
+
+/**
+ * Linux patches its code while it boots, whatever runs in it. QEMU 7.2 with several TCG threads may keep a translation of
+ * the breakpoint that stands there meanwhile, about once in a hundred boots with four CPUs. Nothing has run by then.
+ */
+function isStaleTranslation(error: unknown): boolean {
+  return error instanceof LabError && error.code === 'LAB_GUEST_PANIC' && error.message.includes('Oops: int3');
 }
 
 function checkKernel(config: RunConfig & { readonly name: string }, kernel: KernelArtifact): void {
@@ -191,6 +211,11 @@ class Recording {
       trace: { segments: 0, bytes: 0, subbufs: 0, tornBytes: 0 },
       problems: [],
     };
+  }
+
+  /** The guest said hello: from here on its disk may have changed. */
+  get hasBooted(): boolean {
+    return this.#manifest.seconds.boot !== null;
   }
 
   async run(): Promise<RecordResult> {

@@ -56,6 +56,12 @@ export interface QemuArgsSpec {
  */
 const TCG_CPU = 'max,la57=off,sse4.2=off,erms=off,fsrm=off,smap=off,smep=off';
 
+/**
+ * QEMU's clock is the same on all its vCPUs. Linux, which measures it across emulated CPUs, may find that it is not, and
+ * then uses slower clocks; it also patches running code to do so (see `acceleratorArg`).
+ */
+const TCG_KERNEL_ARGS = ['tsc=reliable'] as const;
+
 export const QEMU_PROGRAM = 'qemu-system-x86_64';
 
 /** QEMU separates options with commas; one inside a value is doubled. */
@@ -141,7 +147,7 @@ export function qemuArgs(spec: QemuArgsSpec): [string, ...string[]] {
     ...['-m', `${spec.memoryMiB}M`],
     ...['-kernel', spec.kernel],
     ...['-initrd', spec.initrd],
-    ...['-append', kernelCommandLine(spec.append)],
+    ...['-append', kernelCommandLine([...(tcg ? TCG_KERNEL_ARGS : []), ...spec.append])],
     // A panicking or rebooting guest ends QEMU, so its end can be waited for.
     '-no-reboot',
     ...consoleArgs(spec.endpoints),
