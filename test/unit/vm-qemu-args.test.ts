@@ -38,6 +38,12 @@ describe("QEMU's arguments", () => {
     expect(valuesOf(qemuArgs({ ...spec, accelerator: 'kvm' }), '-cpu')).to.deep.equal(['host']);
   });
 
+  it('tell an emulated kernel, and no other, that its clock is reliable', () => {
+    const appended = (accelerator: 'tcg' | 'kvm') => valuesOf(qemuArgs({ ...spec, accelerator }), '-append')[0];
+    expect(appended('tcg')).to.include('tsc=reliable');
+    expect(appended('kvm')).not.to.include('tsc=reliable');
+  });
+
   it('gives a guest that patches running code a single TCG thread', () => {
     const args = qemuArgs({ ...spec, patchesRunningCode: true });
     expect(valuesOf(args, '-accel')).to.deep.equal(['tcg,thread=single']);
