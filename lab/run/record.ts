@@ -122,7 +122,7 @@ export async function recordRun(options: RecordOptions, ctx: LabContext): Promis
 
 /**
  * Linux patches its code while it boots, whatever runs in it. QEMU 7.2 with several TCG threads may keep a translation of
- * the breakpoint that stands there meanwhile, about once in a hundred boots with four CPUs. Nothing has run by then.
+ * the breakpoint that stands there meanwhile (seen with two and with four CPUs). Nothing has run by then.
  */
 function isStaleTranslation(error: unknown): boolean {
   return error instanceof LabError && error.code === 'LAB_GUEST_PANIC' && error.message.includes('Oops: int3');
