@@ -31,6 +31,9 @@ const ROWS = 50;
 /** Lines after which the scanner gives up on a line end: binary on the console must not grow memory. */
 const LINE_LIMIT = 4096;
 
+/** Bytes of answers that wait for the guest. */
+const ANSWERS_LIMIT = 4096;
+
 const ESCAPES = /\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]|\r/g;
 
 export class GuestConsole {
@@ -61,7 +64,8 @@ export class GuestConsole {
     socket.on('error', () => {});
     socket.resume();
     this.#terminal.onData((answer: string) => {
-      if (socket.writable) socket.write(answer);
+      // A guest that asks the terminal and never reads its answers gets no more of them.
+      if (socket.writable && socket.writableLength < ANSWERS_LIMIT) socket.write(answer);
     });
   }
 
