@@ -51,6 +51,8 @@ export class GuestConsole {
       scrollback: 200,
       allowProposedApi: true,
       convertEol: true,
+      // Else it prints its parser's state to our stderr for each sequence of the guest's that it does not know.
+      logLevel: 'off',
     });
   }
 
