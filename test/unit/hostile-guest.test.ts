@@ -21,7 +21,7 @@ import { readSegments, SegmentAccess } from '../../lab/trace/segment-reader.js';
 import { TaskTracker } from '../../lab/trace/tasks.js';
 import { displayBytes } from '../../lab/trace/text.js';
 import { BoundedMap } from '../../lab/util/bounded-map.js';
-import { describeError } from '../../lab/util/errors.js';
+import { describeError, LabError } from '../../lab/util/errors.js';
 import { createLog } from '../../lab/util/log.js';
 import { createProgress } from '../../lab/util/progress.js';
 import { GuestConsole } from '../../lab/vm/console.js';
@@ -257,6 +257,23 @@ describe('words of a hostile guest', () => {
     serial.destroy();
   });
 
+  it('that are no terminal sequence make the emulator print nothing of its own', async () => {
+    const guestConsole = new GuestConsole();
+    const { error } = console;
+    let printed = 0;
+    console.error = () => {
+      printed++;
+    };
+    try {
+      const garbage = Buffer.from([0x1b, 0x5b, 0x9c, 0xc2, 0x9c, 0x1b, 0x5b, 0x30, 0xc3, 0xbc, 0x18]);
+      await new Promise<void>((resolve) => guestConsole.write(garbage, resolve));
+    } finally {
+      console.error = error;
+      guestConsole.dispose();
+    }
+    expect(printed).to.equal(0);
+  });
+
   it('in the control port are cut where they are too long', async () => {
     class Port extends Duplex {
       override _read(): void {}
@@ -272,6 +289,53 @@ describe('words of a hostile guest', () => {
     const hello = client.hello.catch(() => 'gone');
     port.push(null);
     await hello;
+  });
+
+  it('of chance, in the control and mark ports and on the console, end in an error by name or in nothing', async () => {
+    class Port extends Duplex {
+      override _read(): void {}
+      override _write(_chunk: Buffer, _encoding: string, done: () => void): void {
+        done();
+      }
+    }
+    const random = new Random(SEED);
+    const chance = (length: number) => Buffer.from(Array.from({ length }, () => random.u32() & 255));
+    const guestConsole = new GuestConsole();
+    for (let round = 0; round < 150; round++) {
+      const ctlPort = new Port();
+      const client = new CtlClient(ctlPort as unknown as Socket);
+      const outcome = async (work: Promise<unknown>): Promise<void> => {
+        const error: unknown = await work.then(
+          () => undefined,
+          (reason: unknown) => reason,
+        );
+        if (error !== undefined) expect(error).to.be.instanceOf(LabError);
+      };
+      const outcomes = [client.hello, client.run(['true']).status, client.shutDown()].map(outcome);
+      const markPort = new Port();
+      const marked: string[] = [];
+      const served = serveMarks(markPort as unknown as Socket, async ({ label }) => {
+        marked.push(label);
+      });
+      for (let i = 0; i < 6; i++) {
+        const payload = chance(4 + random.below(24));
+        if (random.oneIn(2)) payload.writeUInt32LE(1, 0);
+        const frame = encodeCtlFrame(random.pick([...'HOEXPZRIKCS?']), payload.subarray(random.oneIn(8) ? 4 : 0));
+        if (random.oneIn(8)) frame.writeUInt32LE(random.u32(), 0);
+        ctlPort.push(frame);
+        const numbers = `${random.u32()} ${random.oneIn(4) ? '99999999999999999999' : random.u32()}`;
+        markPort.push(
+          random.oneIn(2) ? chance(64) : `MARK ${numbers} ${random.pick(['a', '../b', '..', 'c d', '\x1b[2J', ''])}\n`,
+        );
+        await new Promise<void>((resolve) => guestConsole.write(chance(200), resolve));
+      }
+      ctlPort.push(null);
+      markPort.push(null);
+      await Promise.all([...outcomes, served]);
+      for (const label of marked) expect(label).to.match(/^(a|\.\.)$/);
+    }
+    expect(guestConsole.tail().length).to.be.at.most(4096);
+    guestConsole.dispose();
   });
 
   it('in the control port may come byte by byte', () => {
