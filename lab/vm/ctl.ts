@@ -55,7 +55,7 @@ function u32(value: number): Buffer {
   return buffer;
 }
 
-/** Bytes kept of a complaint of the guest's, and complaints. */
+/** Bytes of a complaint of the guest's, and complaints, that are heard. */
 const PROBLEM_LIMIT = 4096;
 const PROBLEMS_KEPT = 1000;
 
@@ -231,9 +231,10 @@ export class CtlClient {
         this.#hello.resolve(parseHello(payload.toString('utf8')));
         return;
       case 'P': {
-        // A guest that complains for ever must not fill our memory.
+        // A guest that complains for ever must fill neither our memory nor the terminal.
+        if (this.#problems.length >= PROBLEMS_KEPT) return;
         const text = payload.subarray(0, PROBLEM_LIMIT).toString('utf8').trimEnd();
-        if (this.#problems.length < PROBLEMS_KEPT) this.#problems.push(text);
+        this.#problems.push(text);
         for (const listener of this.#problemListeners) listener(text);
         return;
       }

@@ -274,7 +274,7 @@ describe('words of a hostile guest', () => {
     expect(printed).to.equal(0);
   });
 
-  it('in the control port are cut where they are too long', async () => {
+  it('in the control port are cut where they are too long or too many', async () => {
     class Port extends Duplex {
       override _read(): void {}
       override _write(_chunk: Buffer, _encoding: string, done: () => void): void {
@@ -286,9 +286,15 @@ describe('words of a hostile guest', () => {
     const told = new Promise<string>((resolve) => client.onProblem(resolve));
     port.push(encodeCtlFrame('P', Buffer.alloc(1_000_000, 'x')));
     expect((await told).length).to.equal(4096);
+    let heard = 0;
+    client.onProblem(() => {
+      heard++;
+    });
+    for (let i = 0; i < 1500; i++) port.push(encodeCtlFrame('P', Buffer.from('again')));
     const hello = client.hello.catch(() => 'gone');
     port.push(null);
     await hello;
+    expect(heard).to.equal(999);
   });
 
   it('of chance, in the control and mark ports and on the console, end in an error by name or in nothing', async () => {
