@@ -91,7 +91,10 @@ class Followers {
   }
 }
 
-/** Mutates and reads until `frames` frames went in. Throws a Complaint at the first broken rule. */
+/**
+ * Mutates and reads until `frames` frames with changed structure went in; originals between them, and streams that are
+ * damaged after that, come on top. Throws a Complaint at the first broken rule.
+ */
 export function fuzzFrames(
   seeds: readonly Buffer[],
   seed: number,
@@ -116,7 +119,7 @@ export function fuzzFrames(
   let followers = new Followers();
   let untilFresh = RUN_FRAMES;
   let reportAt = 0;
-  for (let streams = 0; counts.frames < frames; streams++) {
+  for (let streams = 0; counts.resealed < frames; streams++) {
     const startedMs = performance.now();
     let length = 0;
     const ends: number[] = [];
