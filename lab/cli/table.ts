@@ -57,9 +57,7 @@ export const INSTANTS = [
 
 export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug'] as const;
 export const IMAGES = ['tiny', 'debian', 'suite'] as const;
-export const TEST_GROUPS = ['unit', 'golden', 'boot', 'long'] as const;
-/** Groups that run only when they are named: they take hours. */
-export const TEST_GROUPS_ON_REQUEST: readonly (typeof TEST_GROUPS)[number][] = ['long'];
+export const TEST_GROUPS = ['unit', 'golden', 'boot', 'fuzz', 'long'] as const;
 
 const RUN: ArgSpec = { name: 'run', help: 'name of a run' };
 const RUNS: FlagSpec = {

@@ -123,6 +123,7 @@ struct replay {
 	struct link dirty;
 	/* counters */
 	uint64_t received, applied, skipped, unreachable, held_back;
+	uint64_t held_bytes; /* waiting now */
 	uint64_t bytes, objects, last_seq, finished;
 	uint64_t mismatches;
 	uint64_t start_ns, apply_ns, final_ns;
