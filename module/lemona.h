@@ -120,13 +120,15 @@ int lemona_mapped_init(void);
 void lemona_mapped_exit(void);
 void lemona_capture_current(void);
 void lemona_content_changes(struct inode *inode);
-void lemona_capture_frozen(struct super_block *sb, struct list_head *held);
+u64 lemona_capture_frozen(struct super_block *sb, struct list_head *held,
+			  const char *label, u32 len);
 void lemona_capture_umount(struct super_block *sb);
 void lemona_put_captured(struct list_head *held);
 void lemona_on_remote_write(struct page *page);
 void lemona_on_resample(struct address_space *mapping, loff_t pos);
 void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio);
 void lemona_on_isize_extended(struct inode *inode, loff_t from);
+void lemona_on_zeroed(struct inode *inode, loff_t from);
 void lemona_on_flush_inode(struct inode *inode);
 
 /* forensic.c */

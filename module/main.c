@@ -52,6 +52,7 @@ static const struct lemona_ops ops = {
 	.on_mkwrite = lemona_on_mkwrite,
 	.on_remote_write = lemona_on_remote_write,
 	.on_isize_extended = lemona_on_isize_extended,
+	.on_zeroed = lemona_on_zeroed,
 	.on_flush_inode = lemona_on_flush_inode,
 	.on_fallocate = lemona_on_fallocate,
 	.on_write_error = lemona_on_write_error,

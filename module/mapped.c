@@ -39,6 +39,7 @@
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/pagevec.h>
 #include <linux/rmap.h>
 #include <linux/rwsem.h>
 #include <linux/slab.h>
@@ -158,6 +159,7 @@ struct lemona_which {
 	struct inode *inode;
 	struct super_block *sb;
 	unsigned long older_than;	/* ms */
+	bool frozen;	/* record what is on the disk */
 	bool once;	/* the last chance: nothing may become pending again */
 };
 
@@ -248,6 +250,29 @@ static void put_changed_bytes(struct lemona_pending *p, const void *data,
 		put_page_bytes(p, data, first, end - first);
 }
 
+/* Record what the frozen disk holds of a page. */
+static void put_disk_page(struct lemona_pending *p)
+{
+	loff_t pos = (loff_t)p->index << PAGE_SHIFT;
+	loff_t size = i_size_read(p->inode);
+	struct page *page;
+	void *data;
+
+	if (pos >= size)
+		return;
+	page = alloc_page(GFP_NOFS | __GFP_NOFAIL);
+	if (lemona_ext4_read_disk(p->inode, p->index, page)) {
+		lemona_taint(p->inode, LEMONA_TAINT_WRITE_ERROR,
+			     "a mapped page could not be read from the disk");
+	} else {
+		data = kmap_local_page(page);
+		put_page_bytes(p, data, 0,
+			       min_t(loff_t, PAGE_SIZE, size - pos));
+		kunmap_local(data);
+	}
+	__free_page(page);
+}
+
 static void capture(struct lemona_pending *p, const struct lemona_which *which)
 {
 	loff_t pos = (loff_t)p->index << PAGE_SHIFT;
@@ -275,7 +300,9 @@ static void capture(struct lemona_pending *p, const struct lemona_which *which)
 		pend(p->inode, p->index, p->mm, p->tid, NULL);
 
 	size = i_size_read(p->inode);
-	if (pos < size) {
+	if (pinned && which->frozen) {
+		put_disk_page(p);
+	} else if (pos < size) {
 		len = min_t(loff_t, PAGE_SIZE, size - pos);
 		data = kmap_local_folio(folio, offset_in_folio(folio, pos));
 		if (p->shadow && !pinned &&
@@ -367,14 +394,73 @@ void lemona_capture_current(void)
 	}
 }
 
+/* Record what the disk holds of a mapping's dirty pages; they stay pending. */
+static void put_dirty_pages(struct inode *inode)
+{
+	struct lemona_pending p = { .inode = inode, .tid = current->pid };
+	struct folio_batch batch;
+	pgoff_t next = 0;
+	unsigned int i;
+
+	folio_batch_init(&batch);
+	while (filemap_get_folios_tag(inode->i_mapping, &next, ULONG_MAX,
+				      PAGECACHE_TAG_DIRTY, &batch)) {
+		for (i = 0; i < folio_batch_count(&batch); i++) {
+			p.index = batch.folios[i]->index;
+			put_disk_page(&p);
+			pend(inode, p.index, NULL, p.tid, NULL);
+		}
+		folio_batch_release(&batch);
+	}
+}
+
+/*
+ * A device that stores into a pinned page does not wait for the freeze: what it
+ * stored after the page was written back is in the page cache, and not on the
+ * disk. Faults do wait, so that no other page is dirty.
+ */
+static void put_unwritten_pages(struct super_block *sb)
+{
+	struct inode *inode, *last = NULL;
+
+	spin_lock(&sb->s_inode_list_lock);
+	list_for_each_entry(inode, &sb->s_inodes, i_sb_list) {
+		if (!test_bit(AS_LEMONA, &inode->i_mapping->flags) ||
+		    !mapping_tagged(inode->i_mapping, PAGECACHE_TAG_DIRTY) ||
+		    !igrab(inode))
+			continue;
+		spin_unlock(&sb->s_inode_list_lock);
+		put_dirty_pages(inode);
+		/* not the last reference: its pages are pending */
+		iput(last);
+		last = inode;
+		spin_lock(&sb->s_inode_list_lock);
+	}
+	spin_unlock(&sb->s_inode_list_lock);
+	iput(last);
+}
+
 /**
- * lemona_capture_frozen - capture all pending pages of a frozen filesystem
+ * lemona_capture_frozen - make the record say what a frozen disk says, and mark
  * @sb: the filesystem
  * @held: gets what lemona_put_captured() must let go of after the thaw
+ * @label: of the mark
+ * @len: its bytes
+ *
+ * Return: the MARK's sequence number.
  */
-void lemona_capture_frozen(struct super_block *sb, struct list_head *held)
+u64 lemona_capture_frozen(struct super_block *sb, struct list_head *held,
+			  const char *label, u32 len)
 {
-	capture_exclusive(&(struct lemona_which){ .sb = sb }, held);
+	u64 seq;
+
+	down_write(&capture_sem);
+	capture_matching(&(struct lemona_which){ .sb = sb, .frozen = true },
+			 held);
+	put_unwritten_pages(sb);
+	seq = lemona_effect_mark(label, len);
+	up_write(&capture_sem);
+	return seq;
 }
 
 /** lemona_capture_umount - capture all, and keep no reference to an inode */
@@ -432,6 +518,19 @@ void lemona_on_isize_extended(struct inode *inode, loff_t from)
 {
 	if (lemona_traced(inode) && (from & ~PAGE_MASK) &&
 	    test_bit(AS_LEMONA, &inode->i_mapping->flags))
+		pend(inode, from >> PAGE_SHIFT, NULL, current->pid, NULL);
+}
+
+/*
+ * The bytes behind the old end of a file that grows are zeroed a little later
+ * than they come to light; a capture in between has recorded them.
+ */
+void lemona_on_zeroed(struct inode *inode, loff_t from)
+{
+	if (!lemona_traced(inode))
+		return;
+	lemona_content_changes(inode);
+	if (test_bit(AS_LEMONA, &inode->i_mapping->flags))
 		pend(inode, from >> PAGE_SHIFT, NULL, current->pid, NULL);
 }
 
