@@ -9,6 +9,7 @@
  *   segments/      the record: NNNNNN.seg
  *   disk/          disk.qcow2: overlay on the image, with a snapshot for each mark
  *   checkpoints/   one JSON for each checkpoint
+ *   witness.bin    counts of the witness (witness.ts), if it was asked for
  */
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -22,6 +23,7 @@ export interface RunFolder {
   readonly segmentsDir: string;
   readonly diskFile: string;
   readonly checkpointsDir: string;
+  readonly witnessFile: string;
 }
 
 /** A run that is there, with its manifest. */
@@ -39,6 +41,7 @@ export function runFolderAt(dir: string): RunFolder {
     segmentsDir: path.join(absolute, 'segments'),
     diskFile: path.join(absolute, 'disk', 'disk.qcow2'),
     checkpointsDir: path.join(absolute, 'checkpoints'),
+    witnessFile: path.join(absolute, 'witness.bin'),
   };
 }
 

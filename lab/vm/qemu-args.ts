@@ -31,6 +31,12 @@ export type Endpoints =
     }
   | { readonly kind: 'by-hand'; readonly portNames: readonly string[]; readonly portFolder: string };
 
+export interface PluginSpec {
+  /** The shared object. */
+  readonly file: string;
+  readonly args: Readonly<Record<string, string>>;
+}
+
 export interface QemuArgsSpec {
   readonly name: string;
   readonly accelerator: Accelerator;
@@ -44,6 +50,8 @@ export interface QemuArgsSpec {
   readonly append: readonly string[];
   readonly disks: readonly DiskSpec[];
   readonly endpoints: Endpoints;
+  /** A plugin of the emulator; not loaded by hand, where its files are not to be overwritten. */
+  readonly plugin?: PluginSpec;
   /** Passed through as they are, last: the user's word wins. */
   readonly extraArgs: readonly string[];
 }
@@ -99,6 +107,12 @@ function consoleArgs(endpoints: Endpoints): string[] {
     ],
     ...['-serial', 'chardev:console'],
   ];
+}
+
+function pluginArgs({ plugin, endpoints }: QemuArgsSpec): string[] {
+  if (plugin === undefined || endpoints.kind === 'by-hand') return [];
+  const args = Object.entries(plugin.args).map(([name, text]) => `,${name}=${value(text)}`);
+  return ['-plugin', `file=${value(plugin.file)}${args.join('')}`];
 }
 
 function portArgs(endpoints: Endpoints): string[] {
@@ -167,6 +181,7 @@ export function qemuArgs(spec: QemuArgsSpec): [string, ...string[]] {
       ...['-device', `virtio-blk-pci,drive=${disk.nodeName},serial=${disk.nodeName}`],
     ]),
     ...portArgs(spec.endpoints),
+    ...pluginArgs(spec),
     ...spec.extraArgs,
   ];
 }

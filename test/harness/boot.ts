@@ -9,6 +9,7 @@ import { PassThrough } from 'node:stream';
 import { ROOT } from '../../lab/cli/invocation.js';
 import type { IMAGES } from '../../lab/cli/table.js';
 import { recordParts, replayVm } from '../../lab/parts/parts.js';
+import { witnessParts } from '../../lab/parts/witness.js';
 import { findConfig } from '../../lab/run/configs.js';
 import { type RecordOptions, type RecordResult, recordRun } from '../../lab/run/record.js';
 import { statsOf } from '../../lab/trace/stats.js';
@@ -19,8 +20,10 @@ import { type VerifyRunResult, verifyRun } from '../../replay/verify.js';
 
 const RUNS = path.join(ROOT, 'tmp/boot-tests');
 
-export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'image' | 'initramfs'>> & {
+export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'image' | 'initramfs' | 'witness'>> & {
   readonly image?: (typeof IMAGES)[number];
+  /** Count system calls outside the guest. */
+  readonly isWitnessed?: boolean;
 };
 
 export interface Bench {
@@ -78,7 +81,7 @@ export function useBench(): () => Bench {
       folder,
       runDir,
       async record(name, script, options = {}) {
-        const { image = 'tiny', config = 'static-relay', ...rest } = options;
+        const { image = 'tiny', config = 'static-relay', isWitnessed = false, ...rest } = options;
         // A kernel that has to be built takes minutes, which should be seen.
         const visible = { ...ctx, progress: stderrProgress() };
         const parts = await recordParts(findConfig(config), image, false, visible);
@@ -92,6 +95,7 @@ export function useBench(): () => Bench {
         const result = await recordRun(
           {
             ...parts,
+            ...(isWitnessed ? { witness: await witnessParts(parts.kernel, visible) } : {}),
             runDir: runDir(name),
             config,
             command: ['sh', '/root/test.sh'],

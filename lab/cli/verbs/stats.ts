@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import Table from 'cli-table3';
 import { openRun, runDirOf } from '../../run/folder.js';
+import { witnessLines, witnessVerdict } from '../../run/witness.js';
 import type { Account } from '../../trace/account.js';
 import { type RunStats, statsOf } from '../../trace/stats.js';
 import type { Invocation } from '../invocation.js';
@@ -50,9 +51,12 @@ export async function run(invocation: Invocation): Promise<number> {
   const opened = await openRun(runDir);
   const stats = await statsOf(runDir, ctx.signal);
   const { account } = stats;
+  const { witness: counts } = opened.manifest;
+  const witness = counts === undefined ? null : await witnessVerdict(runDir, counts, ctx.signal);
+  const status = isSound(stats) && (witness === null || witness.faults.length === 0) ? 0 : 1;
   if (invocation.json) {
-    await out.json({ run: opened.name, state: opened.manifest.state, ...stats });
-    return isSound(stats) ? 0 : 1;
+    await out.json({ run: opened.name, state: opened.manifest.state, ...stats, witness });
+    return status;
   }
   await out.line(`run ${opened.name} (${opened.manifest.state}): ${stats.subbufs} sub-buffers, ${stats.bytes} bytes`);
   await out.line('');
@@ -97,5 +101,6 @@ export async function run(invocation: Invocation): Promise<number> {
     await out.line(`segment ${segment} at ${offset}: ${kind}: ${detail}`);
   }
   await out.line(equation(account));
-  return isSound(stats) ? 0 : 1;
+  for (const line of witness === null ? [] : witnessLines(witness)) await out.line(line);
+  return status;
 }
