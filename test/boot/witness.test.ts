@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 import path from 'node:path';
 import { expect } from 'chai';
+import { ROOT } from '../../lab/cli/invocation.js';
 import { isSound } from '../../lab/cli/verbs/stats.js';
 import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
 import { type WitnessVerdict, witnessLines, witnessVerdict } from '../../lab/run/witness.js';
 import { statsOf } from '../../lab/trace/stats.js';
+import { messageOf } from '../../lab/util/errors.js';
 import { type Bench, testSeed, useBench } from '../harness/boot.js';
 import { dropEntry } from '../support/tamper.js';
 
@@ -51,12 +53,16 @@ describe('the witness', () => {
     expect(verdict.lost).to.equal(0n);
     expect(verdict.recorded > 500n && verdict.exempt > 0n).to.equal(true);
     expect((await openRun(runDir)).manifest.accelerator).to.equal('tcg');
+    const stats = () => runTool([path.join(ROOT, 'lemona'), 'stats', 'r', '--runs', bench().folder]);
+    expect(await stats()).to.include(`\n${witnessLines(verdict)[0]}\n`);
     // A record that lacks one call and says that it never was: by its own account it is complete.
     await dropEntry(runDir);
     expect(isSound(await statsOf(runDir))).to.equal(true);
     const tampered = await verdictOf(runDir);
     expect(tampered.unexplained).to.equal(1n);
     expect(tampered.faults).to.deep.equal(['64-bit calls: 1 were executed that nothing accounts for']);
+    const failed = await stats().catch((error: unknown) => messageOf(error));
+    expect(failed).to.include('status 1');
   });
 
   it('counts on two CPUs at once', async () => {
