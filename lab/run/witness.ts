@@ -19,7 +19,7 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import type { Account } from '../trace/account.js';
 import { accountRun } from '../trace/account.js';
-import { type ByEntry, countCalls, type RecordedCalls } from '../trace/calls.js';
+import { type ByEntry, countCalls, type RecordedCalls } from '../trace/call-account.js';
 import { indexRun } from '../trace/run-index.js';
 import { ioError, LabError } from '../util/errors.js';
 

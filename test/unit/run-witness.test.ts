@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import { entryPointsOf } from '../../lab/parts/witness.js';
 import { judgeWitness, parseWitnessFile, type WitnessCounts, witnessLines } from '../../lab/run/witness.js';
-import { countCalls, parseCallAccount, type RecordedCalls } from '../../lab/trace/calls.js';
+import { countCalls, parseCallAccount, type RecordedCalls } from '../../lab/trace/call-account.js';
 import { indexRun } from '../../lab/trace/run-index.js';
 import { LabError } from '../../lab/util/errors.js';
 import { withRun } from '../support/run-builder.js';
