@@ -3,8 +3,10 @@
  * System calls from 64-bit code, TIMES of each: by `syscall`, plain, with
  * prefixes and with x32 numbers; by `int $0x80`; and `sysenter`, which is an
  * illegal instruction here. Prints how many of the last there were.
+ * Usage: calls64 TIMES [first]    first: before all that has no real-time priority
  */
 #define _GNU_SOURCE
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +34,10 @@ int main(int argc, char **argv)
 	struct sigaction act = { .sa_sigaction = on_sigill, .sa_flags = SA_SIGINFO };
 	long times = argc > 1 ? atol(argv[1]) : 100;
 
+	if (argc > 2 && sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ .sched_priority = 1 })) {
+		perror("sched_setscheduler");
+		return 1;
+	}
 	sigaction(SIGILL, &act, NULL);
 	for (long i = 0; i < times; i++) {
 		long ax = SYS_getpid;
