@@ -38,7 +38,7 @@ export const DEPS = [
   },
   {
     folder: 'lab/parts',
-    folders: ['guest-kernel', 'images', 'replay', 'lab/run', 'lab/vm', 'lab/util'],
+    folders: ['guest-kernel', 'images', 'replay', 'lab/run', 'lab/vm', 'lab/proc', 'lab/util'],
     packages: [],
   },
   {

@@ -99,8 +99,13 @@ static void checkpoint(void)
 {
 	char error[384];
 
+	/*
+	 * The forwarder comes last: while recording is enabled nothing else makes
+	 * calls, so that all are either before the record or in it.
+	 */
 	if (driver_load(error, sizeof(error)) ||
-	    driver_mark("start", LEMONA_FREEZE_F_ENABLE, error, sizeof(error)))
+	    driver_mark("start", LEMONA_FREEZE_F_ENABLE, error, sizeof(error)) ||
+	    (!forward_running() && driver_attach(error, sizeof(error))))
 		ctl_problem("checkpoint: %s", error);
 }
 

@@ -10,6 +10,7 @@
  *   disk/          disk.qcow2: overlay on the image, with a snapshot for each mark
  *   checkpoints/   one JSON for each checkpoint
  *   boots/N/       the same of boot N, if it failed and was tried again
+ *   witness.bin    counts of the witness (witness.ts), if it was asked for
  */
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -23,6 +24,7 @@ export interface RunFolder {
   readonly segmentsDir: string;
   readonly diskFile: string;
   readonly checkpointsDir: string;
+  readonly witnessFile: string;
 }
 
 /** A run that is there, with its manifest. */
@@ -40,6 +42,7 @@ export function runFolderAt(dir: string): RunFolder {
     segmentsDir: path.join(absolute, 'segments'),
     diskFile: path.join(absolute, 'disk', 'disk.qcow2'),
     checkpointsDir: path.join(absolute, 'checkpoints'),
+    witnessFile: path.join(absolute, 'witness.bin'),
   };
 }
 

@@ -33,6 +33,12 @@ export type Endpoints =
     }
   | { readonly kind: 'by-hand'; readonly portNames: readonly string[]; readonly portFolder: string };
 
+export interface PluginSpec {
+  /** The shared object. */
+  readonly file: string;
+  readonly args: Readonly<Record<string, string>>;
+}
+
 export interface QemuArgsSpec {
   readonly name: string;
   readonly accelerator: Accelerator;
@@ -46,6 +52,8 @@ export interface QemuArgsSpec {
   readonly append: readonly string[];
   readonly disks: readonly DiskSpec[];
   readonly endpoints: Endpoints;
+  /** A plugin of the emulator; not loaded by hand, where its files are not to be overwritten. */
+  readonly plugin?: PluginSpec;
   /** Passed through as they are, last: the user's word wins. */
   readonly extraArgs: readonly string[];
 }
@@ -101,6 +109,12 @@ function consoleArgs(endpoints: Endpoints): string[] {
     ],
     ...['-serial', 'chardev:console'],
   ];
+}
+
+function pluginArgs({ plugin, endpoints }: QemuArgsSpec): string[] {
+  if (plugin === undefined || endpoints.kind === 'by-hand') return [];
+  const args = Object.entries(plugin.args).map(([name, text]) => `,${name}=${value(text)}`);
+  return ['-plugin', `file=${value(plugin.file)}${args.join('')}`];
 }
 
 function portArgs(endpoints: Endpoints): string[] {
@@ -175,6 +189,7 @@ export function qemuArgs(spec: QemuArgsSpec): [string, ...string[]] {
     // A boot by hand leaves the run's disk as it is.
     ...spec.disks.flatMap((disk) => diskArgs(disk, spec.endpoints.kind === 'by-hand')),
     ...portArgs(spec.endpoints),
+    ...pluginArgs(spec),
     ...spec.extraArgs,
   ];
 }

@@ -49,6 +49,16 @@ describe("QEMU's arguments", () => {
     expect(valuesOf(args, '-accel')).to.deep.equal(['tcg,thread=single']);
   });
 
+  it('load a plugin with its arguments, but not by hand', () => {
+    const plugin = { file: '/c/w,1.so', args: { counts: '/r/a,b.bin', entry64: 'ffffffff81800040' } };
+    expect(valuesOf(qemuArgs({ ...spec, plugin }), '-plugin')).to.deep.equal([
+      'file=/c/w,,1.so,counts=/r/a,,b.bin,entry64=ffffffff81800040',
+    ]);
+    const byHand = qemuArgs({ ...spec, plugin, endpoints: { kind: 'by-hand', portNames: [], portFolder: '/tmp' } });
+    expect(byHand).not.to.include('-plugin');
+    expect(qemuArgs(spec)).not.to.include('-plugin');
+  });
+
   it('double commas in names and paths', () => {
     const args = qemuArgs(spec);
     expect(valuesOf(args, '-name')).to.deep.equal(['a,,b']);

@@ -2,6 +2,7 @@
 import Table from 'cli-table3';
 import { goneSince } from '../../run/arrived.js';
 import { openRun, runDirOf } from '../../run/folder.js';
+import { witnessLines, witnessVerdict } from '../../run/witness.js';
 import type { Account } from '../../trace/account.js';
 import { type RunStats, statsOf } from '../../trace/stats.js';
 import type { Invocation } from '../invocation.js';
@@ -52,9 +53,11 @@ export async function run(invocation: Invocation): Promise<number> {
   const stats = await statsOf(runDir, ctx.signal);
   const { account } = stats;
   const gone = goneSince(opened.manifest.trace, stats);
-  const status = isSound(stats) && gone === undefined ? 0 : 1;
+  const { witness: counts } = opened.manifest;
+  const witness = counts === undefined ? null : await witnessVerdict(runDir, counts, ctx.signal);
+  const status = isSound(stats) && gone === undefined && (witness === null || witness.faults.length === 0) ? 0 : 1;
   if (invocation.json) {
-    await out.json({ run: opened.name, state: opened.manifest.state, ...stats, gone: gone ?? null });
+    await out.json({ run: opened.name, state: opened.manifest.state, ...stats, gone: gone ?? null, witness });
     return status;
   }
   await out.line(`run ${opened.name} (${opened.manifest.state}): ${stats.subbufs} sub-buffers, ${stats.bytes} bytes`);
@@ -101,5 +104,6 @@ export async function run(invocation: Invocation): Promise<number> {
   }
   if (gone !== undefined) await out.line(gone);
   await out.line(equation(account));
+  for (const line of witness === null ? [] : witnessLines(witness)) await out.line(line);
   return status;
 }
