@@ -568,7 +568,7 @@ int lemona_buffers_init(void)
 	int cpu;
 
 	/* without losses there must be room for the largest effect */
-	capacity = clamp(lemona_subbuf_kb, lemona_lossy ? 16U : 96U, 1024U) *
+	capacity = clamp(lemona_subbuf_kb, lemona_lossy ? 64U : 96U, 1024U) *
 		   1024;
 	pool.turn = 1;
 	boot_id = get_random_u64();
