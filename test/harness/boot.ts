@@ -55,12 +55,12 @@ function chooseSeed(): number {
   return Number.isSafeInteger(given) && given > 0 ? given : Math.floor(Math.random() * 1_000_000) + 1;
 }
 
-/** A new bench for each test of the surrounding `describe`. */
-export function useBench(): () => Bench {
+/** A new bench for each test of the surrounding `describe`, or one for all of them. */
+export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
   let bench: Bench | undefined;
   let abort = new AbortController();
 
-  beforeEach(async () => {
+  const open = async () => {
     await mkdir(RUNS, { recursive: true });
     const folder = await mkdtemp(path.join(RUNS, 'run-'));
     abort = new AbortController();
@@ -109,24 +109,36 @@ export function useBench(): () => Bench {
         return verifyRun({ runDir: runDir(name), allMarks: true, vm: () => Promise.resolve(vm) }, ctx);
       },
     };
-  });
+  };
 
-  afterEach(async function () {
+  const close = async (title: string, hasFailed: boolean) => {
     // Ends guests of a test that timed out.
     abort.abort();
-    const test = this.currentTest;
-    if (bench === undefined || test === undefined) return;
-    if (test.state === 'failed') {
+    if (bench === undefined) return;
+    if (hasFailed) {
       process.stderr.write(`    kept: ${bench.folder}\n`);
       const seed = seedUsed === undefined ? '' : `LEMONA_SEED=${seedUsed} `;
-      process.stderr.write(
-        `    reproduce: ${seed}./lemona test boot --grep '${test.fullTitle().replaceAll("'", "'\\''")}'\n`,
-      );
+      process.stderr.write(`    reproduce: ${seed}./lemona test boot --grep '${title.replaceAll("'", "'\\''")}'\n`);
     } else {
       await rm(bench.folder, { recursive: true, force: true });
     }
     bench = undefined;
-  });
+  };
+
+  if (scope === 'test') {
+    beforeEach(open);
+    afterEach(async function () {
+      const test = this.currentTest;
+      if (test !== undefined) await close(test.fullTitle(), test.state === 'failed');
+    });
+  } else {
+    before(open);
+    after(async function () {
+      const suite = this.test?.parent;
+      const hasFailed = suite?.tests.some((test) => test.state !== 'passed') ?? true;
+      await close(suite?.fullTitle() ?? '', hasFailed);
+    });
+  }
 
   return () => {
     if (bench === undefined) throw new Error('the bench is there only within a test');
