@@ -2,6 +2,8 @@
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
+import { ROOT } from '../../lab/cli/invocation.js';
+import { Child } from '../../lab/proc/child.js';
 import { runTool } from '../../lab/proc/tool.js';
 import type { RunManifest } from '../../lab/run/manifest.js';
 import { describeMismatch } from '../../replay/control.js';
@@ -125,6 +127,24 @@ for (const group of WAY_GROUPS) {
         isTainted,
       );
     });
+
+    const tainted = group.ways.find((way) => way.taint !== undefined);
+    if (tainted !== undefined) {
+      it('verify names the taint', async () => {
+        const argv = [
+          path.join(ROOT, 'lemona'),
+          'verify',
+          'r',
+          '--runs',
+          bench().folder,
+          '--at',
+          `mark:${tainted.name}`,
+        ];
+        const child = await Child.spawn({ label: 'verify', argv: argv as [string, ...string[]], stdout: 'ignore' });
+        expect((await child.exited).code).to.equal(0);
+        expect(child.outputTail()).to.match(/not described by effects: seq \d+: raw write of 4096 bytes/);
+      });
+    }
 
     for (const way of group.ways) {
       it(way.arg === undefined ? way.name : `${way.name} ${way.arg}`, () => {

@@ -36,6 +36,10 @@ export async function run(invocation: Invocation): Promise<number> {
   await printing;
   for (const gap of result.replay.gaps) ctx.log.warn(`effects ${gap.first} to ${gap.last} are missing from the record`);
   for (const mismatch of result.replay.first) ctx.log.warn(describeMismatch(mismatch));
+  for (const taint of result.replay.taints)
+    ctx.log.warn(
+      `not described by effects: seq ${taint.seq}: ${taint.text}: a rebuild is not vouched for from here on`,
+    );
   for (const verdict of result.marks) {
     const { mark, seq, compared, bytes, differences, names, isEqual } = verdict;
     if (invocation.json) await out.json({ type: 'mark', mark, seq, compared, names, bytes, differences, isEqual });
@@ -53,6 +57,7 @@ export async function run(invocation: Invocation): Promise<number> {
       marks: marks.length,
       isEqual,
       differences,
+      taints: result.replay.taintCount,
       seconds,
       leftOut: LEFT_OUT,
     });

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -105,6 +106,8 @@ WAY("user-namespace")
 	need(chmod(".", 0777));
 	need(setegid(1000));
 	need(seteuid(1000));
+	/* Else his files in /proc are root's. */
+	need(prctl(PR_SET_DUMPABLE, 1));
 	need(unshare(CLONE_NEWUSER));
 	write_text("/proc/self/setgroups", "deny");
 	write_text("/proc/self/gid_map", "0 1000 1");

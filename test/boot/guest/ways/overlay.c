@@ -40,6 +40,14 @@ static void mount_overlay(const char *more)
 	need(chdir("merged"));
 }
 
+static void write_into(const char *name, const char *text, off_t at)
+{
+	int fd = need(open(name, O_WRONLY));
+
+	must(pwrite(fd, text, strlen(text), at) == (ssize_t)strlen(text));
+	need(close(fd));
+}
+
 static void unmount(void)
 {
 	need(chdir(".."));
@@ -48,7 +56,7 @@ static void unmount(void)
 
 WAY("overlay-change")
 {
-	int fd;
+	int fd, mapped;
 	char *map;
 
 	make_lower();
@@ -56,7 +64,7 @@ WAY("overlay-change")
 	fd = make_file("new", 5000);
 	need(fsync(fd));
 	/* Copied up: by a write, a truncation, attributes, a link. */
-	must(pwrite(need(open("0", O_WRONLY)), "changed", 7, 500) == 7);
+	write_into("0", "changed", 500);
 	need(truncate("6", 123));
 	need(chmod("d/1", 0600));
 	need(chown("d/2", 1000, 1000));
@@ -64,11 +72,15 @@ WAY("overlay-change")
 	need(link("d/5", "five"));
 	need(mkdir("d/e/new", 0700));
 	need(symlink("../0", "d/link"));
-	map = map_file(need(open("9", O_RDWR)), 4 * PAGE);
+	mapped = need(open("9", O_RDWR));
+	map = map_file(mapped, 4 * PAGE);
 	do {
 		map[below(4 * PAGE)] = below(256);
 		must(pwrite(fd, map, 100, below(5000)) == 100);
 	} while (going());
+	need(munmap(map, 4 * PAGE));
+	need(close(mapped));
+	need(close(fd));
 	unmount();
 }
 
@@ -81,7 +93,7 @@ WAY("overlay-delete")
 	/* Deleted below and made anew; and one that was copied up before. */
 	need(unlink("d/2"));
 	need(close(make_file("d/2", 77)));
-	must(pwrite(need(open("d/4", O_WRONLY)), "x", 1, 0) == 1);
+	write_into("d/4", "x", 0);
 	need(unlink("d/4"));
 	/* The new folder hides the old one's content. */
 	need(unlink("opaque/inside"));
@@ -115,9 +127,9 @@ WAY("overlay-redirect")
 	/* Attributes alone are copied, then the content as well. */
 	need(chmod("0", 0611));
 	need(chmod("d/8", 0611));
-	must(pwrite(need(open("d/8", O_WRONLY)), "content", 7, 9000) == 7);
+	write_into("d/8", "content", 9000);
 	/* With an index, links stay links. */
-	must(pwrite(need(open("3", O_WRONLY)), "both", 4, 0) == 4);
+	write_into("3", "both", 0);
 	need(unlink("d/three"));
 	unmount();
 }
@@ -133,7 +145,7 @@ WAY("overlay-tmpfs")
 	need(mount("overlay", "merged", "overlay", 0,
 		   "lowerdir=lower,upperdir=memory/upper,workdir=memory/work"));
 	need(chdir("merged"));
-	must(pwrite(need(open("0", O_WRONLY)), "changed", 7, 500) == 7);
+	write_into("0", "changed", 500);
 	need(unlink("3"));
 	need(close(make_file("new", 500)));
 	unmount();

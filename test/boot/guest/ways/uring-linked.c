@@ -19,6 +19,14 @@ static void open_write_close(struct uring *u, const char *name, const char *text
 	uring_run(u);
 }
 
+static struct io_uring_sqe *open_again(struct uring *u)
+{
+	struct io_uring_sqe *sqe = uring_put(u, IORING_OP_OPENAT, AT_FDCWD, "f", 0600, 0);
+
+	sqe->open_flags = O_CREAT | O_EXCL | O_WRONLY;
+	return sqe;
+}
+
 WAY("uring-linked")
 {
 	static char text[3000];
@@ -33,14 +41,14 @@ WAY("uring-linked")
 		snprintf(name, sizeof(name), "c%d", i);
 		open_write_close(&u, name, text, 1 + below(sizeof(text)));
 	}
-	/* Breaks at its second request: the third is cancelled. */
+	/* Breaks at its second request, for the file is there: the third is cancelled. */
 	uring_put(&u, IORING_OP_MKDIRAT, AT_FDCWD, "before", 0700, 0)->flags = IOSQE_IO_LINK;
-	uring_put(&u, IORING_OP_MKDIRAT, AT_FDCWD, "before", 0700, 0)->flags = IOSQE_IO_LINK;
+	open_again(&u)->flags = IOSQE_IO_LINK;
 	uring_put(&u, IORING_OP_MKDIRAT, AT_FDCWD, "after", 0700, 0);
 	uring_collect(&u, res);
 	must(res[0] == 0 && res[1] == -EEXIST && res[2] == -ECANCELED);
 	/* A hard chain does not. */
-	uring_put(&u, IORING_OP_MKDIRAT, AT_FDCWD, "before", 0700, 0)->flags = IOSQE_IO_HARDLINK;
+	open_again(&u)->flags = IOSQE_IO_HARDLINK;
 	uring_put(&u, IORING_OP_MKDIRAT, AT_FDCWD, "hard", 0700, 0);
 	uring_collect(&u, res);
 	must(res[0] == -EEXIST && res[1] == 0);
