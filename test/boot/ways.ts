@@ -81,7 +81,7 @@ const COPIES: readonly Way[] = [
   { name: 'by-handle', effects: { WRITE: 1, RENAME: 1 }, calls: ['open_by_handle_at'] },
   { name: 'core-dump', effects: { CREATE: 2, WRITE: 5, PAGE: 1 } },
   { name: 'core-pipe', arg: '/root/w/bin/core-reader', effects: { CREATE: 3, WRITE: 5 }, programs: ['core-reader'] },
-  // The last record, when accounting is switched off, is written by a worker (since 6.12.12).
+  // The last record, when accounting is switched off, is written by a worker.
   { name: 'accounting', effects: { WRITE: 20 }, calls: ['acct'], kernelThreads: /^kworker\// },
 ];
 
@@ -119,6 +119,7 @@ const RAW_ROOT: readonly Way[] = [
   { name: 'raw-mapped', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'raw-zero', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'raw-discard', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
+  { name: 'raw-uring-discard', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'raw-fallocate', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
 ];
 

@@ -13,7 +13,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "ways.h"
+#include "uring.h"
+
+/* Newer than Debian 12's <linux/io_uring.h>, older than 6.12 */
+#define URING_DISCARD _IO(0x12, 0)
 
 static int device;
 
@@ -75,6 +78,20 @@ WAY("raw-discard")
 	uint64_t range[2] = { unused_block(block), PAGE };
 
 	need(ioctl(device, BLKDISCARD, range));
+}
+
+WAY("raw-uring-discard")
+{
+	char *block = aligned_alloc(PAGE, 2 * PAGE);
+	off_t at = unused_block(block);
+	struct io_uring_sqe *sqe;
+	struct uring u;
+
+	uring_open(&u, 8, 0);
+	/* Start and length stand in addr and addr3. */
+	sqe = uring_put(&u, IORING_OP_URING_CMD, device, (void *)at, 0, URING_DISCARD);
+	sqe->addr3 = PAGE;
+	uring_run(&u);
 }
 
 WAY("raw-fallocate")
