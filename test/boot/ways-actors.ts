@@ -109,7 +109,8 @@ export async function readActors(
     const isHelper = task?.isKernelThread === true && way.kernelThreads?.test(task.comm) === true;
     if (isOurs && task !== undefined && task.tid !== task.tgid) counts.byThreads++;
     if (isHelper) counts.byKernelThreads++;
-    if (isOurs || isHelper) continue;
+    // Gone is gone when the last reference is dropped, which may be that of the driver's own thread.
+    if (isOurs || isHelper || effect.op === 'GONE') continue;
     counts.strangersCount++;
     if (counts.strangers.length < STRANGERS_SHOWN)
       counts.strangers.push(`effect ${effect.seq}, ${effect.op} of ${file}, is by ${describeTask(record.tid, task)}`);

@@ -34,20 +34,25 @@ async function compileWays(folder: string): Promise<string> {
   return program;
 }
 
-async function secondDisk(folder: string, sizeMiB: number): Promise<string[]> {
+async function secondDisk(folder: string, group: WayGroup): Promise<string[]> {
+  if (group.secondDiskMiB === undefined) return [];
   const file = path.join(folder, 'second.raw');
   const disk = await open(file, 'w');
-  await disk.truncate(sizeMiB * 1024 * 1024);
+  await disk.truncate(group.secondDiskMiB * 1024 * 1024);
   await disk.close();
+  const image = ['-blockdev', `driver=file,node-name=second,filename=${file.replaceAll(',', ',,')},cache.no-flush=on`];
+  if (group.secondDiskIops === undefined) return [...image, '-device', 'virtio-blk-pci,drive=second'];
   return [
-    ...['-blockdev', `driver=file,node-name=second,filename=${file.replaceAll(',', ',,')},cache.no-flush=on`],
-    ...['-device', 'virtio-blk-pci,drive=second'],
+    ...image,
+    ...['-object', `throttle-group,id=pace,x-iops-total=${group.secondDiskIops}`],
+    ...['-blockdev', 'driver=throttle,node-name=slow,throttle-group=pace,file=second'],
+    ...['-device', 'virtio-blk-pci,drive=slow'],
   ];
 }
 
 async function recordGroup(group: WayGroup, bench: Bench): Promise<Recorded> {
   const program = await compileWays(bench.folder);
-  const qemuArgs = group.secondDiskMiB === undefined ? [] : await secondDisk(bench.folder, group.secondDiskMiB);
+  const qemuArgs = await secondDisk(bench.folder, group);
   const { manifest, output } = await bench.record('r', groupScript(group, testSeed()), {
     smp: group.smp,
     ...(group.memoryMiB === undefined ? {} : { memoryMiB: group.memoryMiB }),

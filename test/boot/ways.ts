@@ -34,6 +34,8 @@ export interface WayGroup {
   readonly memoryMiB?: number;
   /** Size of a second disk, /dev/vdb, in MiB. */
   readonly secondDiskMiB?: number;
+  /** Requests a second that it serves; undefined: as many as it can. */
+  readonly secondDiskIops?: number;
   /** Shell commands before the first way. */
   readonly setUp?: string;
   readonly ways: readonly Way[];
@@ -162,6 +164,8 @@ const PRESSURE: readonly Way[] = [
   { name: 'map-reclaim', ms: 6 * MS, arg: '240', effects: { PAGE: 100 } },
 ];
 
+const PINNED: readonly Way[] = [{ name: 'map-pinned', ms: 4 * MS, arg: '/dev/vdb', effects: { PAGE: 100 } }];
+
 const SWAP_ON = 'mkswap /dev/vdb >/dev/null && swapon /dev/vdb';
 
 export const WAY_GROUPS: readonly WayGroup[] = [
@@ -172,6 +176,7 @@ export const WAY_GROUPS: readonly WayGroup[] = [
   { title: 'raw writes to the traced disk', smp: 1, ways: RAW_ROOT },
   { title: 'stores through mappings', smp: 2, ways: MAPPED },
   { title: 'mappings of files whose ranges move', smp: 2, ways: RANGES },
+  { title: 'mappings that a slow disk stores to', smp: 2, secondDiskMiB: 32, secondDiskIops: 40, ways: PINNED },
   {
     title: 'mappings when memory is short',
     smp: 2,

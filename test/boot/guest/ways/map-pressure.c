@@ -3,12 +3,31 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "ways.h"
 
 #define LEN (256 * PAGE)
+
+/* A counter of /proc/vmstat. */
+static unsigned long vmstat(const char *name)
+{
+	FILE *file = fopen("/proc/vmstat", "r");
+	unsigned long value;
+	char key[64];
+
+	must(file != NULL);
+	while (fscanf(file, "%63s %lu", key, &value) == 2) {
+		if (strcmp(key, name) == 0) {
+			fclose(file);
+			return value;
+		}
+	}
+	failed(name, __FILE__, __LINE__);
+}
 
 static void store(void *map)
 {
@@ -27,11 +46,13 @@ static void compact(void *arg)
 WAY("map-compact")
 {
 	char *map = map_file(make_file("f", LEN), LEN);
+	unsigned long migrated = vmstat("pgmigrate_success");
 	pid_t storer = spawn(store, map), compacter = spawn(compact, NULL);
 
 	store_while_going(map, LEN);
 	reap(storer, 0);
 	reap(compacter, 0);
+	must(vmstat("pgmigrate_success") > migrated);
 }
 
 /* More memory than the guest has: ARG MiB, over and over. */
@@ -69,4 +90,5 @@ WAY("map-reclaim")
 	}
 	need(kill(eater, SIGKILL));
 	reap(eater, SIGKILL);
+	must(vmstat("pswpout") > 0 && vmstat("pgsteal_file") > 0 && vmstat("workingset_refault_file") > 0);
 }
