@@ -42,13 +42,14 @@ export function wayOfPath(ways: readonly Way[], file: string): Way | undefined {
   return parts.length > at + 2 && at >= 0 ? ways.find(({ name }) => name === parts[at + 1]) : undefined;
 }
 
-/** Processes by the way they belong to: whoever executed its program, and all descendants. */
+/** Processes by the way they belong to: whoever executed its program, and all that were forked from it since. */
 class Owners {
   readonly #wayOf = new Map<number, string>();
 
-  observe(record: TraceRecord): void {
+  observe(record: TraceRecord, tasks: TaskTracker): void {
     if (record.kind === 'task' && record.isFork && record.taskTid === record.tgid) {
-      const way = this.#wayOf.get(record.parentTgid);
+      // Who forks is not always the parent: CLONE_PARENT.
+      const way = this.#wayOf.get(tasks.get(record.tid)?.tgid ?? 0);
       if (way === undefined) this.#wayOf.delete(record.tgid);
       else this.#wayOf.set(record.tgid, way);
     } else if (record.kind === 'exec') {
@@ -91,7 +92,7 @@ export async function readActors(
   const names = new InodeNames();
   for await (const record of timeline(runDir, index, { wish: (kind) => WANTED.has(kind) })) {
     tasks.observe(record);
-    owners.observe(record);
+    owners.observe(record, tasks);
     const task = tasks.get(record.tid);
     const owner = task === undefined ? undefined : owners.of(task);
     if (record.kind === 'entry' && owner !== undefined) seen.get(owner)?.calls.add(syscallName(record.nr, record.abi));

@@ -87,6 +87,15 @@ const COPIES: readonly Way[] = [
   { name: 'accounting', effects: { WRITE: 20 }, calls: ['acct'], kernelThreads: /^kworker\// },
 ];
 
+const DISGUISES: readonly Way[] = [
+  { name: 'ptrace-call', effects: { MKDIR: 1 }, calls: ['mkdir'] },
+  { name: 'int80', effects: { MKDIR: 1 }, calls: ['mkdir'] },
+  { name: 'exec-memfd', effects: { CREATE: 1, WRITE: 1 }, calls: ['execveat', 'openat'] },
+  { name: 'exec-by-thread', effects: { CREATE: 1, WRITE: 1 }, calls: ['execve'] },
+  { name: 'clone-parent', effects: { CREATE: 1, WRITE: 1 }, calls: ['clone'] },
+  { name: 'daemon', effects: { CREATE: 1, WRITE: 1 }, calls: ['setsid'] },
+];
+
 const MOUNTS: readonly Way[] = [
   { name: 'mount-namespace', effects: { CREATE: 1, LINK: 1, UNLINK: 1, MKDIR: 3 } },
   { name: 'bind-mounts', effects: { WRITE: 4, MKDIR: 2 } },
@@ -94,6 +103,9 @@ const MOUNTS: readonly Way[] = [
   { name: 'pivot-root', effects: { CREATE: 2, LINK: 1, UNLINK: 1, MKDIR: 3 } },
   { name: 'pid-namespace', effects: { CREATE: 1, LINK: 1, UNLINK: 1, MKDIR: 1 } },
   { name: 'user-namespace', effects: { CREATE: 1, LINK: 1, UNLINK: 1, MKDIR: 1 } },
+  { name: 'idmapped-mount', effects: { CREATE: 1, LINK: 1, UNLINK: 1, MKDIR: 3 } },
+  { name: 'second-mount', arg: '/dev/vda', effects: { CREATE: 1, LINK: 1, UNLINK: 1, MKDIR: 1 } },
+  { name: 'remount', effects: { WRITE: 50, SETATTR: 20 } },
   { name: 'overlay-change', ms: MS, effects: { CREATE: 13, XATTR: 3, WRITE: 30, PAGE: 4, SYMLINK: 1 } },
   { name: 'overlay-delete', effects: { MKNOD: 1, RENAME: 3, XATTR: 1 } },
   { name: 'overlay-rename', effects: { MKNOD: 1, RENAME: 3 } },
@@ -106,7 +118,7 @@ const MOUNTS: readonly Way[] = [
   { name: 'loop-ext4', ms: MS, effects: { WRITE: 20 }, kernelThreads: /^kworker\/|^loop/ },
 ];
 
-/** What is not described by effects, and what only looks so. */
+/** What effects do not describe happens to another disk: no harm to this one. */
 const RAW: readonly Way[] = [
   { name: 'raw-write', arg: '/dev/vdb', effects: {} },
   { name: 'raw-mapped', arg: '/dev/vdb', effects: {} },
@@ -114,8 +126,9 @@ const RAW: readonly Way[] = [
   { name: 'raw-discard', arg: '/dev/vdb', effects: {} },
 ];
 
-/** The same on the disk that is traced. */
+/** The same on the disk that is traced, and other things that only a taint tells of. */
 const RAW_ROOT: readonly Way[] = [
+  { name: 'swap-file', effects: { WRITE: 1 }, taint: /^the file is used for swapping$/, programs: ['mkswap'] },
   { name: 'raw-write', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'raw-direct', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'raw-mapped', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
@@ -171,6 +184,7 @@ const SWAP_ON = 'mkswap /dev/vdb >/dev/null && swapon /dev/vdb';
 export const WAY_GROUPS: readonly WayGroup[] = [
   { title: 'io_uring', smp: 2, ways: URING },
   { title: 'copies, other processes, borrowed descriptors and dumps', smp: 2, ways: COPIES },
+  { title: 'programs in disguise', smp: 2, ways: DISGUISES },
   { title: 'mounts, layers and loop devices', smp: 2, ways: MOUNTS },
   { title: 'raw writes to another disk', smp: 1, secondDiskMiB: 16, ways: RAW },
   { title: 'raw writes to the traced disk', smp: 1, ways: RAW_ROOT },

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -118,4 +119,80 @@ WAY("user-namespace")
 	need(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	need(mount("tmpfs", "made", "tmpfs", 0, NULL));
 	need(close(make_file("made/seen by nobody", 100)));
+}
+
+/* The traced file system once more, elsewhere; ARG is its disk. */
+WAY("second-mount")
+{
+	char here[128], there[160];
+
+	must(getcwd(here, sizeof(here)) != NULL);
+	snprintf(there, sizeof(there), "/mnt%s", here);
+	need(mount(way_arg, "/mnt", "ext4", 0, NULL));
+	need(chdir(there));
+	write_here("in the second mount");
+	need(chdir(here));
+	must(access("made", F_OK) == 0);
+	need(umount("/mnt"));
+}
+
+/* Times that the disk gets later, or at each look. */
+WAY("remount")
+{
+	static const unsigned long flags[] = { MS_LAZYTIME, MS_STRICTATIME, MS_NOATIME, MS_SYNCHRONOUS, MS_RELATIME };
+	int fd = make_file("f", 3000);
+	char byte;
+
+	for (int i = 0; i < 5; i++) {
+		need(mount(NULL, "/", NULL, MS_REMOUNT | flags[i], NULL));
+		for (int j = 0; j < 10; j++) {
+			must(pread(fd, &byte, 1, j) == 1);
+			must(pwrite(fd, &byte, 1, 100 * j) == 1);
+			pause_us(5000);
+			must(pread(fd, &byte, 1, j) == 1);
+		}
+	}
+}
+
+static void hold_namespace(void *arg)
+{
+	int ready = *(int *)arg;
+
+	need(unshare(CLONE_NEWUSER));
+	must(write(ready, "x", 1) == 1);
+	for (;;)
+		pause();
+}
+
+/* Through a mount that shows the owners of the disk as others. */
+WAY("idmapped-mount")
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP };
+	char name[64], byte;
+	int ready[2], tree;
+	struct stat st;
+	pid_t pid;
+
+	need(mkdir("d", 0777));
+	need(mkdir("view", 0755));
+	need(pipe(ready));
+	pid = spawn(hold_namespace, &ready[1]);
+	must(read(ready[0], &byte, 1) == 1);
+	snprintf(name, sizeof(name), "/proc/%d/uid_map", pid);
+	write_text(name, "5000 0 1000");
+	snprintf(name, sizeof(name), "/proc/%d/gid_map", pid);
+	write_text(name, "5000 0 1000");
+	snprintf(name, sizeof(name), "/proc/%d/ns/user", pid);
+	attr.userns_fd = need(open(name, O_RDONLY));
+	own_mounts();
+	need(chown("d", 5000, 5000));
+	tree = need(syscall(SYS_open_tree, AT_FDCWD, "d", OPEN_TREE_CLONE));
+	need(syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)));
+	need(syscall(SYS_move_mount, tree, "", AT_FDCWD, "view", MOVE_MOUNT_F_EMPTY_PATH));
+	need(chdir("view"));
+	write_here("shown as root's");
+	need(stat("../d/made", &st));
+	must(st.st_uid == 5000);
+	need(kill(pid, SIGKILL));
+	reap(pid, SIGKILL);
 }

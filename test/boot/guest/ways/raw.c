@@ -11,8 +11,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
 #include <unistd.h>
 
+#include "devices.h"
 #include "uring.h"
 
 /* Newer than Debian 12's <linux/io_uring.h>, older than 6.12 */
@@ -100,4 +103,14 @@ WAY("raw-fallocate")
 	off_t at = unused_block(block);
 
 	need(fallocate(device, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, at, PAGE));
+}
+
+/* Memory goes to a file of the disk, behind its file system's back. */
+WAY("swap-file")
+{
+	need(fsync(make_file("swap", 256 * PAGE)));
+	need(chmod("swap", 0600));
+	run((const char *const[]){ "mkswap", "swap", NULL });
+	need(swapon("swap", 0));
+	need(swapoff("swap"));
 }
