@@ -108,7 +108,7 @@ const MOUNTS: readonly Way[] = [
   { name: 'remount', effects: { WRITE: 50, SETATTR: 20 } },
   { name: 'overlay-change', ms: MS, effects: { CREATE: 13, XATTR: 3, WRITE: 30, PAGE: 4, SYMLINK: 1 } },
   { name: 'overlay-delete', effects: { MKNOD: 1, RENAME: 3, XATTR: 1 } },
-  { name: 'overlay-rename', effects: { MKNOD: 1, RENAME: 3 } },
+  { name: 'overlay-rename', effects: { RENAME: 4 } },
   { name: 'overlay-redirect', effects: { XATTR: 2, RENAME: 3, LINK: 1 } },
   { name: 'overlay-tmpfs', effects: { CREATE: 14, MKDIR: 9 }, without: ['RENAME', 'UNLINK', 'PAGE'] },
   { name: 'tmpfs', ms: MS, effects: { CREATE: 1, MKDIR: 1, WRITE: 1 }, without: ['RENAME', 'UNLINK', 'PAGE'] },
