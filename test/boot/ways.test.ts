@@ -56,6 +56,7 @@ async function recordGroup(group: WayGroup, bench: Bench): Promise<Recorded> {
   const { manifest, output } = await bench.record('r', groupScript(group, testSeed()), {
     smp: group.smp,
     ...(group.memoryMiB === undefined ? {} : { memoryMiB: group.memoryMiB }),
+    ...(group.kernelArgs === undefined ? {} : { kernelArgs: group.kernelArgs }),
     qemuArgs,
     copyIn: [{ source: program, destination: '/root/ways' }],
   });

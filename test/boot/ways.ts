@@ -36,6 +36,7 @@ export interface WayGroup {
   readonly secondDiskMiB?: number;
   /** Requests a second that it serves; undefined: as many as it can. */
   readonly secondDiskIops?: number;
+  readonly kernelArgs?: readonly string[];
   /** Shell commands before the first way. */
   readonly setUp?: string;
   readonly ways: readonly Way[];
@@ -179,6 +180,9 @@ const PRESSURE: readonly Way[] = [
 
 const PINNED: readonly Way[] = [{ name: 'map-pinned', ms: 4 * MS, arg: '/dev/vdb', effects: { PAGE: 100 } }];
 
+/** Writers wait for the reader all the time. */
+const TINY_BUFFERS = ['lemona.pool_mb=1', 'lemona.subbuf_kb=96'];
+
 const SWAP_ON = 'mkswap /dev/vdb >/dev/null && swapon /dev/vdb';
 
 export const WAY_GROUPS: readonly WayGroup[] = [
@@ -189,7 +193,7 @@ export const WAY_GROUPS: readonly WayGroup[] = [
   { title: 'raw writes to another disk', smp: 1, secondDiskMiB: 16, ways: RAW },
   { title: 'raw writes to the traced disk', smp: 1, ways: RAW_ROOT },
   { title: 'stores through mappings', smp: 2, ways: MAPPED },
-  { title: 'mappings of files whose ranges move', smp: 2, ways: RANGES },
+  { title: 'mappings of files whose ranges move', smp: 2, kernelArgs: TINY_BUFFERS, ways: RANGES },
   { title: 'mappings that a slow disk stores to', smp: 2, secondDiskMiB: 32, secondDiskIops: 40, ways: PINNED },
   {
     title: 'mappings when memory is short',
