@@ -49,7 +49,7 @@ const URING: readonly Way[] = [
   { name: 'uring-fixed', effects: { WRITE: 7 }, calls: ['io_uring_register'] },
   {
     name: 'uring-names',
-    effects: { MKDIR: 2, CREATE: 2, SYMLINK: 1, LINK: 1, RENAME: 3, UNLINK: 1, RMDIR: 1, MKNOD: 1 },
+    effects: { MKDIR: 2, CREATE: 3, SYMLINK: 1, LINK: 1, RENAME: 3, UNLINK: 1, RMDIR: 1, MKNOD: 1 },
   },
   { name: 'uring-attributes', effects: { XATTR: 3, FALLOCATE: 5, SETATTR: 1, PAGE: 4 } },
   { name: 'uring-linked', effects: { CREATE: 9, WRITE: 16, MKDIR: 2 } },

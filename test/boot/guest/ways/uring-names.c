@@ -2,6 +2,7 @@
 /* Every request that changes names, socket nodes included. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -15,6 +16,17 @@ static int create(struct uring *u, const char *name)
 	int res;
 
 	sqe->open_flags = O_CREAT | O_EXCL | O_RDWR;
+	uring_collect(u, &res);
+	must(res >= 0);
+	return res;
+}
+
+static int create2(struct uring *u, const char *name)
+{
+	struct open_how how = { .flags = O_CREAT | O_EXCL | O_WRONLY, .mode = 0620, .resolve = RESOLVE_BENEATH };
+	int res;
+
+	uring_put(u, IORING_OP_OPENAT2, AT_FDCWD, name, sizeof(how), (uintptr_t)&how);
 	uring_collect(u, &res);
 	must(res >= 0);
 	return res;
@@ -52,6 +64,7 @@ WAY("uring-names")
 	uring_put(&u, IORING_OP_CLOSE, fd, NULL, 0, 0);
 	uring_run(&u);
 	need(close(create(&u, "b")));
+	need(close(create2(&u, "d/beneath")));
 	/* Its target stands in addr2, where the others have the new name. */
 	uring_put(&u, IORING_OP_SYMLINKAT, AT_FDCWD, "../b", 0, (uintptr_t)"d/link");
 	uring_run(&u);
