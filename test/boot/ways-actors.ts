@@ -18,8 +18,8 @@ export interface Seen {
   readonly ops: Map<Effect['op'], number>;
   /** System calls that its processes entered. */
   readonly calls: Set<string>;
-  /** Requests of io_uring that were carried out to a good end, as `mkdirat`, and of each phase how many there were. */
-  readonly requests: Map<string, { submit: number; issue: number; complete: number }>;
+  /** Requests of io_uring by operation, as `mkdirat`: records of each phase, and of those that ended, the good ends. */
+  readonly requests: Map<string, { submit: number; issue: number; complete: number; good: number }>;
   /** Effective users that its requests ran as. */
   readonly euids: Set<number>;
   /** Effects on its files by threads that are not their process's first: what io workers are. */
@@ -32,7 +32,15 @@ export interface Seen {
 }
 
 const STRANGERS_SHOWN = 5;
-const WANTED: ReadonlySet<number> = new Set([KIND.TASK, KIND.EXEC, KIND.CRED, KIND.TASK_EXIT, KIND.EFFECT, KIND.ENTRY]);
+const WANTED: ReadonlySet<number> = new Set([
+  KIND.TASK,
+  KIND.EXEC,
+  KIND.CRED,
+  KIND.TASK_EXIT,
+  KIND.EFFECT,
+  KIND.ENTRY,
+  KIND.URING,
+]);
 
 /** Which way was going on when an effect got its number: each ends with the mark of its name. */
 export function wayAt(ways: readonly Way[], marks: readonly MarkEntry[], seq: bigint): string | undefined {
@@ -82,10 +90,11 @@ function observeRequest(
 ): void {
   if (counts === undefined) return;
   const name = uringOpName(record.opcode);
-  const row = counts.requests.get(name) ?? { submit: 0, issue: 0, complete: 0 };
+  const row = counts.requests.get(name) ?? { submit: 0, issue: 0, complete: 0, good: 0 };
   counts.requests.set(name, row);
-  // A result may be posted by whoever finds that the work is done; it counts if it is a good one.
-  if (record.phase === 'complete' ? record.result >= 0 : isOwn) row[record.phase]++;
+  // A result may be posted by whoever finds that the work is done.
+  if (isOwn || record.phase === 'complete') row[record.phase]++;
+  if (record.phase === 'complete' && record.result >= 0) row.good++;
   if (record.phase === 'issue') counts.euids.add(record.euid);
 }
 

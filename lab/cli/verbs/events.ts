@@ -8,7 +8,7 @@ import type { Invocation } from '../invocation.js';
 
 const RECORD_KINDS = [
   ...(['entry', 'exit', 'switch', 'task', 'exec', 'task_exit', 'cred', 'fault'] as const),
-  ...(['effect', 'loss', 'info', 'unknown', 'malformed'] as const),
+  ...(['effect', 'loss', 'lost', 'uring', 'info', 'unknown', 'malformed'] as const),
 ] as const satisfies readonly RecordKind[];
 
 function seqFlag(invocation: Invocation, name: string): bigint | undefined {
