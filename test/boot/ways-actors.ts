@@ -3,6 +3,7 @@
 import type { Effect } from '../../lab/abi/effects.js';
 import { KIND } from '../../lab/abi/layout.js';
 import { syscallName } from '../../lab/abi/syscalls.js';
+import { uringOpName } from '../../lab/abi/uring.js';
 import type { MarkEntry } from '../../lab/run/manifest.js';
 import { InodeNames } from '../../lab/trace/names.js';
 import type { TraceRecord } from '../../lab/trace/record.js';
@@ -17,6 +18,10 @@ export interface Seen {
   readonly ops: Map<Effect['op'], number>;
   /** System calls that its processes entered. */
   readonly calls: Set<string>;
+  /** Requests of io_uring by operation, as `mkdirat`: records of each phase, and of those that ended, the good ends. */
+  readonly requests: Map<string, { submit: number; issue: number; complete: number; good: number }>;
+  /** Effective users that its requests ran as. */
+  readonly euids: Set<number>;
   /** Effects on its files by threads that are not their process's first: what io workers are. */
   byThreads: number;
   /** Effects on its files by kernel threads of the right name. */
@@ -27,7 +32,15 @@ export interface Seen {
 }
 
 const STRANGERS_SHOWN = 5;
-const WANTED: ReadonlySet<number> = new Set([KIND.TASK, KIND.EXEC, KIND.CRED, KIND.TASK_EXIT, KIND.EFFECT, KIND.ENTRY]);
+const WANTED: ReadonlySet<number> = new Set([
+  KIND.TASK,
+  KIND.EXEC,
+  KIND.CRED,
+  KIND.TASK_EXIT,
+  KIND.EFFECT,
+  KIND.ENTRY,
+  KIND.URING,
+]);
 
 /** Which way was going on when an effect got its number: each ends with the mark of its name. */
 export function wayAt(ways: readonly Way[], marks: readonly MarkEntry[], seq: bigint): string | undefined {
@@ -58,8 +71,8 @@ class Owners {
     }
   }
 
-  of(task: Task): string | undefined {
-    return this.#wayOf.get(task.tgid);
+  of(tgid: number): string | undefined {
+    return this.#wayOf.get(tgid);
   }
 }
 
@@ -67,6 +80,22 @@ function describeTask(tid: number, task: Task | undefined): string {
   if (task === undefined) return `thread ${tid}, which no record introduces`;
   const kind = task.isKernelThread ? 'kernel thread' : 'thread';
   return `${kind} ${tid} '${task.comm}' of process ${task.tgid}${task.exe === undefined ? '' : ` (${task.exe})`}`;
+}
+
+/** @param isOwn whether the task that the record is of belongs to the process that the request is of */
+function observeRequest(
+  record: Extract<TraceRecord, { kind: 'uring' }>,
+  counts: Seen | undefined,
+  isOwn: boolean,
+): void {
+  if (counts === undefined) return;
+  const name = uringOpName(record.opcode);
+  const row = counts.requests.get(name) ?? { submit: 0, issue: 0, complete: 0, good: 0 };
+  counts.requests.set(name, row);
+  // A result may be posted by whoever finds that the work is done.
+  if (isOwn || record.phase === 'complete') row[record.phase]++;
+  if (record.phase === 'complete' && record.result >= 0) row.good++;
+  if (record.phase === 'issue') counts.euids.add(record.euid);
 }
 
 /** One pass over the record. @param rootDev the traced file system's device number in the recording */
@@ -81,6 +110,8 @@ export async function readActors(
     seen.set(name, {
       ops: new Map(),
       calls: new Set(),
+      requests: new Map(),
+      euids: new Set(),
       byThreads: 0,
       byKernelThreads: 0,
       strangers: [],
@@ -94,8 +125,10 @@ export async function readActors(
     tasks.observe(record);
     owners.observe(record, tasks);
     const task = tasks.get(record.tid);
-    const owner = task === undefined ? undefined : owners.of(task);
+    const owner = task === undefined ? undefined : owners.of(task.tgid);
     if (record.kind === 'entry' && owner !== undefined) seen.get(owner)?.calls.add(syscallName(record.nr, record.abi));
+    if (record.kind === 'uring')
+      observeRequest(record, seen.get(owners.of(record.tgid) ?? ''), record.tgid === task?.tgid);
     if (record.kind !== 'effect') continue;
     const { effect } = record;
     if (effect.op === 'MALFORMED') throw new Error(`effect ${effect.seq} is malformed: ${effect.why}`);

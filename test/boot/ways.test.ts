@@ -104,6 +104,16 @@ function problemsOf(way: Way, group: WayGroup, recorded: Recorded): string[] {
   for (const op of way.without ?? [])
     if (counts.ops.has(op)) problems.push(`${counts.ops.get(op)} effects ${op}, wanted none`);
   for (const call of way.calls ?? []) if (!counts.calls.has(call)) problems.push(`no ${call}() was recorded`);
+  for (const request of way.requests ?? []) {
+    const { submit = 0, issue = 0, good = 0 } = counts.requests.get(request) ?? {};
+    if (submit === 0 || issue === 0 || good === 0)
+      problems.push(`request ${request}: ${submit} submitted and ${issue} issued by its process, ${good} done well`);
+  }
+  for (const [request, { submit, complete }] of counts.requests)
+    if (complete > submit) problems.push(`request ${request}: ${submit} submitted, but ${complete} ended`);
+  for (const euid of way.euids ?? [])
+    if (!counts.euids.has(euid))
+      problems.push(`no request ran as user ${euid}, only as ${[...counts.euids].join(', ')}`);
   if (way.worker && counts.byThreads === 0) problems.push('no effect is by a worker thread');
   if (way.kernelThreads && counts.byKernelThreads === 0)
     problems.push(`no effect is by a kernel thread ${way.kernelThreads}`);

@@ -22,8 +22,10 @@ export interface Way {
   readonly kernelThreads?: RegExp;
   /** Programs that the kernel or the way starts, and that have effects on the way's files, by their names. */
   readonly programs?: readonly string[];
-  /** Owner of whoever makes the requests, as the record must tell, if not root. */
-  readonly uid?: number;
+  /** Requests of io_uring that its processes must be seen to submit and issue, and that must end well. */
+  readonly requests?: readonly string[];
+  /** Users that some of its requests must be seen to run as. */
+  readonly euids?: readonly number[];
   /** What a rebuild across the way can't vouch for; undefined: it vouches for all. */
   readonly taint?: RegExp;
 }
@@ -45,24 +47,57 @@ export interface WayGroup {
 const MS = 1500;
 
 const URING: readonly Way[] = [
-  { name: 'uring-write', ms: MS, effects: { WRITE: 20 }, calls: ['io_uring_setup', 'io_uring_enter'] },
-  { name: 'uring-fixed', effects: { WRITE: 7 }, calls: ['io_uring_register'] },
+  {
+    name: 'uring-write',
+    ms: MS,
+    effects: { WRITE: 20 },
+    requests: ['write', 'writev', 'fsync'],
+    calls: ['io_uring_setup', 'io_uring_enter'],
+  },
+  { name: 'uring-fixed', effects: { WRITE: 7 }, requests: ['write_fixed', 'read_fixed'], calls: ['io_uring_register'] },
   {
     name: 'uring-names',
     effects: { MKDIR: 2, CREATE: 3, SYMLINK: 1, LINK: 1, RENAME: 3, UNLINK: 1, RMDIR: 1, MKNOD: 1 },
+    requests: ['mkdirat', 'openat', 'openat2', 'close', 'symlinkat', 'linkat', 'renameat', 'unlinkat', 'bind'],
   },
-  { name: 'uring-attributes', effects: { XATTR: 3, FALLOCATE: 5, SETATTR: 1, PAGE: 4 } },
-  { name: 'uring-linked', effects: { CREATE: 9, WRITE: 16, MKDIR: 2 } },
-  { name: 'uring-async', ms: MS, effects: { WRITE: 20, RENAME: 1 }, worker: true },
-  { name: 'uring-sqpoll', ms: MS, effects: { WRITE: 16, MKDIR: 3, RMDIR: 2 }, worker: true },
-  { name: 'uring-personality', effects: { MKDIR: 3, CREATE: 1, WRITE: 1 }, worker: true },
-  { name: 'uring-inherited', effects: { WRITE: 12 } },
-  { name: 'uring-message', effects: { WRITE: 2 } },
-  { name: 'uring-exit', ms: MS, effects: { WRITE: 20 }, worker: true },
-  { name: 'uring-splice', effects: { WRITE: 20 } },
-  { name: 'uring-socket', ms: MS, effects: { WRITE: 5, PAGE: 5 } },
-  { name: 'uring-read-mapped', ms: MS, effects: { PAGE: 10 } },
-  { name: 'uring-direct', ms: MS, effects: { WRITE: 10, PAGE: 10 } },
+  {
+    name: 'uring-attributes',
+    effects: { XATTR: 3, FALLOCATE: 5, SETATTR: 1, PAGE: 4 },
+    requests: ['setxattr', 'fsetxattr', 'fallocate', 'ftruncate', 'madvise', 'fadvise', 'sync_file_range'],
+  },
+  {
+    name: 'uring-linked',
+    effects: { CREATE: 9, WRITE: 16, MKDIR: 2 },
+    requests: ['openat', 'write', 'close', 'mkdirat'],
+  },
+  {
+    name: 'uring-async',
+    ms: MS,
+    effects: { WRITE: 20, RENAME: 1 },
+    requests: ['write', 'ftruncate', 'renameat'],
+    worker: true,
+  },
+  {
+    name: 'uring-sqpoll',
+    ms: MS,
+    effects: { WRITE: 16, MKDIR: 3, RMDIR: 2 },
+    requests: ['write', 'mkdirat', 'unlinkat'],
+    worker: true,
+  },
+  {
+    name: 'uring-personality',
+    effects: { MKDIR: 3, CREATE: 1, WRITE: 1 },
+    requests: ['mkdirat', 'openat', 'write'],
+    euids: [0, 1000],
+    worker: true,
+  },
+  { name: 'uring-inherited', effects: { WRITE: 12 }, requests: ['write'] },
+  { name: 'uring-message', effects: { WRITE: 2 }, requests: ['msg_ring', 'write'] },
+  { name: 'uring-exit', ms: MS, effects: { WRITE: 20 }, requests: ['write'], worker: true },
+  { name: 'uring-splice', effects: { WRITE: 20 }, requests: ['splice', 'tee'] },
+  { name: 'uring-socket', ms: MS, effects: { WRITE: 5, PAGE: 5 }, requests: ['send', 'recv', 'recvmsg', 'write'] },
+  { name: 'uring-read-mapped', ms: MS, effects: { PAGE: 10 }, requests: ['read'] },
+  { name: 'uring-direct', ms: MS, effects: { WRITE: 10, PAGE: 10 }, requests: ['write'] },
 ];
 
 const COPIES: readonly Way[] = [
