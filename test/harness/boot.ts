@@ -9,8 +9,10 @@ import { PassThrough } from 'node:stream';
 import { ROOT } from '../../lab/cli/invocation.js';
 import type { IMAGES } from '../../lab/cli/table.js';
 import { recordParts, replayVm } from '../../lab/parts/parts.js';
+import { runTool } from '../../lab/proc/tool.js';
 import { findConfig } from '../../lab/run/configs.js';
-import { type RecordOptions, type RecordResult, recordRun } from '../../lab/run/record.js';
+import { sha256File } from '../../lab/run/digest.js';
+import { type ImageArtifact, type RecordOptions, type RecordResult, recordRun } from '../../lab/run/record.js';
 import { statsOf } from '../../lab/trace/stats.js';
 import { defaultCacheDir, type LabContext } from '../../lab/util/context.js';
 import { stderrLog } from '../../lab/util/log.js';
@@ -21,6 +23,8 @@ const RUNS = path.join(ROOT, 'tmp/boot-tests');
 
 export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'image' | 'initramfs'>> & {
   readonly image?: (typeof IMAGES)[number];
+  /** Changes a copy of the image, which is booted instead. */
+  readonly tune?: (raw: string) => Promise<void>;
 };
 
 export interface Bench {
@@ -78,7 +82,7 @@ export function useBench(): () => Bench {
       folder,
       runDir,
       async record(name, script, options = {}) {
-        const { image = 'tiny', config = 'static-relay', ...rest } = options;
+        const { image = 'tiny', config = 'static-relay', tune, ...rest } = options;
         // A kernel that has to be built takes minutes, which should be seen.
         const visible = { ...ctx, progress: stderrProgress() };
         const parts = await recordParts(findConfig(config), image, false, visible);
@@ -92,6 +96,9 @@ export function useBench(): () => Bench {
         const result = await recordRun(
           {
             ...parts,
+            ...(tune === undefined
+              ? {}
+              : { image: await tunedImage(parts.image, path.join(folder, `${name}.raw`), tune) }),
             runDir: runDir(name),
             config,
             command: ['sh', '/root/test.sh'],
@@ -132,6 +139,16 @@ export function useBench(): () => Bench {
     if (bench === undefined) throw new Error('the bench is there only within a test');
     return bench;
   };
+}
+
+async function tunedImage(
+  image: ImageArtifact,
+  raw: string,
+  tune: (raw: string) => Promise<void>,
+): Promise<ImageArtifact> {
+  await runTool(['cp', '--sparse=always', image.raw, raw]);
+  await tune(raw);
+  return { kind: image.kind, digest: await sha256File(raw), raw };
 }
 
 /** Everything issued is here, nothing was lost. */
