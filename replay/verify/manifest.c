@@ -22,6 +22,10 @@
  * inodes with more than one link that are no directories. XATTRS are name=hex
  * pairs, sorted; ACLs are among them.
  *
+ * SHA256 is that of the content. For a file larger than SPARSE_BYTES, which
+ * may be 16 TiB of nothing, it is "blocks:" and the SHA-256 of all blocks that
+ * are not zero, each after its offset as a little-endian u64.
+ *
  * Left out, as layout and not content: inode numbers and generations,
  * directory sizes, block addresses, holes and preallocated blocks (both read
  * as zeros), and the flags INDEX, EXTENTS, HUGE_FILE, EOFBLOCKS, INLINE_DATA
@@ -42,7 +46,7 @@
 #include <openssl/evp.h>
 
 #define CHUNK (1u << 20)
-#define DEPTH_MAX 4096 /* PATH_MAX / 2 directories is the deepest path one can name at once */
+#define SPARSE_BYTES (1ull << 30)
 #define LAYOUT_FLAGS (EXT2_INDEX_FL | EXT4_HUGE_FILE_FL | EXT4_EXTENTS_FL | \
 		      0x00400000 /* EOFBLOCKS */ | EXT4_INLINE_DATA_FL | EXT4_EA_INODE_FL)
 
@@ -94,7 +98,7 @@ die(int status, const char *format, ...)
 
 static void __attribute__((noreturn)) corrupt(const char *doing, errcode_t error)
 {
-	die(EXIT_CORRUPT, "%s: %s: %s", path.len ? path.at : "/", doing, error_message(error));
+	die(EXIT_CORRUPT, "%.1000s: %s: %s", path.len ? path.at : "/", doing, error_message(error));
 }
 
 static void room_for(struct text *t, size_t more)
@@ -155,19 +159,48 @@ static void put_hex(struct text *t, const unsigned char *bytes, size_t len)
 
 /* --- content --- */
 
+/* Of the file that is being hashed. */
+static bool sparse;
+static uint64_t position;
+
 static void hash(const void *data, size_t len)
 {
 	if (EVP_DigestUpdate(md, data, len) != 1)
 		die(EXIT_ENVIRONMENT, "SHA-256 failed");
+	byte_count += len;
 }
 
 static void hash_zeros(uint64_t len)
 {
-	while (len) {
+	position += len;
+	while (len && !sparse) {
 		size_t n = len < CHUNK ? len : CHUNK;
 
 		hash(zeros, n);
 		len -= n;
+	}
+}
+
+/* The file's next bytes; all but the last ones are whole blocks. */
+static void hash_content(const unsigned char *data, size_t len)
+{
+	size_t done, n, i;
+
+	if (!sparse) {
+		hash(data, len);
+		return;
+	}
+	for (done = 0; done < len; done += n) {
+		unsigned char offset[8];
+
+		n = len - done < fs->blocksize ? len - done : fs->blocksize;
+		if (memcmp(data + done, zeros, n)) {
+			for (i = 0; i < sizeof(offset); i++)
+				offset[i] = position >> (8 * i);
+			hash(offset, sizeof(offset));
+			hash(data + done, n);
+		}
+		position += n;
 	}
 }
 
@@ -182,7 +215,10 @@ static void hash_disk(uint64_t at, uint64_t len)
 		if (n <= 0)
 			die(EXIT_CORRUPT, "%s: reading %zu bytes at %llu of the image: %s", path.at,
 			    want, (unsigned long long)at, n ? strerror(errno) : "past its end");
-		hash(chunk, n);
+		/* Whole blocks, but at the end. */
+		if ((size_t)n < want && n >= fs->blocksize)
+			n -= n % fs->blocksize;
+		hash_content(chunk, n);
 		at += n;
 		len -= n;
 	}
@@ -245,7 +281,7 @@ static void hash_slowly(ext2_ino_t ino, struct ext2_inode *inode, uint64_t size)
 		if (!error && !got)
 			die(EXIT_CORRUPT, "%s: content ends %llu bytes early", path.at,
 			    (unsigned long long)size);
-		hash(chunk, got);
+		hash_content(chunk, got);
 		size -= got;
 	}
 	if (error)
@@ -261,13 +297,16 @@ static void put_content(ext2_ino_t ino, struct ext2_inode *inode)
 
 	if (EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
 		die(EXIT_ENVIRONMENT, "SHA-256 is not available");
+	sparse = size > SPARSE_BYTES;
+	position = 0;
 	if (inode->i_flags & EXT4_EXTENTS_FL)
 		hash_extents(ino, inode, size);
 	else
 		hash_slowly(ino, inode, size);
 	if (EVP_DigestFinal_ex(md, digest, &len) != 1)
 		die(EXIT_ENVIRONMENT, "SHA-256 failed");
-	byte_count += size;
+	if (sparse)
+		put(&line, "blocks:");
 	put_hex(&line, digest, len);
 }
 
@@ -518,32 +557,61 @@ static int by_bytes(const void *a, const void *b)
 	return order ? order : (int)x->len - (int)y->len;
 }
 
-static void walk(ext2_ino_t dir, unsigned int depth)
+/* One directory on the way down; its path is the first bytes of @path. */
+struct level {
+	struct names names;
+	size_t next, path_len;
+};
+
+static struct level *levels;
+static size_t depth, depth_room;
+
+static void enter(ext2_ino_t dir)
 {
-	struct names all = { 0 };
-	size_t i, len = path.len;
+	struct level *level;
 	errcode_t error;
 
-	if (depth > DEPTH_MAX)
-		die(EXIT_CORRUPT, "%s: %u directories deep", path.at, depth);
-	error = ext2fs_dir_iterate2(fs, dir, 0, NULL, collect_name, &all);
+	/* More levels than inodes: a directory that holds itself. */
+	if (depth >= fs->super->s_inodes_count)
+		die(EXIT_CORRUPT, "%.200s: %zu directories deep", path.at, depth);
+	if (depth == depth_room) {
+		depth_room = depth_room ? depth_room * 2 : 64;
+		levels = realloc(levels, depth_room * sizeof(*levels));
+		if (!levels)
+			die(EXIT_ENVIRONMENT, "out of memory");
+	}
+	level = &levels[depth++];
+	*level = (struct level){ .path_len = path.len };
+	error = ext2fs_dir_iterate2(fs, dir, 0, NULL, collect_name, &level->names);
 	if (error)
 		corrupt("reading the directory", error);
-	qsort(all.at, all.count, sizeof(*all.at), by_bytes);
-	for (i = 0; i < all.count; i++) {
-		struct name *n = &all.at[i];
+	qsort(level->names.at, level->names.count, sizeof(*level->names.at), by_bytes);
+}
 
+/* No recursion: a tree may be deeper than the stack. */
+static void walk(void)
+{
+	enter(EXT2_ROOT_INO);
+	while (depth) {
+		struct level *level = &levels[depth - 1];
+		struct name *n;
+
+		path.len = level->path_len;
+		path.at[path.len] = 0;
+		if (level->next == level->names.count) {
+			free(level->names.at);
+			depth--;
+			continue;
+		}
+		n = &level->names.at[level->next++];
 		room_for(&path, n->len + 1);
 		path.at[path.len++] = '/';
 		memcpy(path.at + path.len, n->bytes, n->len + 1);
 		path.len += n->len;
-		if (print_name(n->ino))
-			walk(n->ino, depth + 1);
-		path.len = len;
-		path.at[len] = 0;
 		free(n->bytes);
+		if (print_name(n->ino))
+			enter(n->ino);
 	}
-	free(all.at);
 }
 
 int main(int argc, char **argv)
@@ -573,7 +641,7 @@ int main(int argc, char **argv)
 		die(EXIT_ENVIRONMENT, "out of memory");
 	printf("lemona-manifest 1\n");
 	print_name(EXT2_ROOT_INO);
-	walk(EXT2_ROOT_INO, 0);
+	walk();
 	printf("end %llu %llu\n", name_count, byte_count);
 	if (fflush(stdout))
 		die(EXIT_ENVIRONMENT, "writing: %s", strerror(errno));
