@@ -33,7 +33,8 @@ export interface Bench {
   /** Records a shell script in a new run and returns it with what the guest printed. */
   record(name: string, script: string, options?: GuestOptions): Promise<RecordResult & { readonly output: string }>;
   runDir(name: string): string;
-  verify(name: string): Promise<VerifyRunResult>;
+  /** Strict: names and attributes are compared after every operation. */
+  verify(name: string, options?: { readonly strict?: boolean }): Promise<VerifyRunResult>;
 }
 
 /** All marks of a run, with the differences spelled out: what a failed test should show. */
@@ -111,9 +112,9 @@ export function useBench(): () => Bench {
         );
         return { ...result, output };
       },
-      verify: async (name) => {
+      verify: async (name, options = {}) => {
         const vm = await replayVm(runDir(name), ctx);
-        return verifyRun({ runDir: runDir(name), allMarks: true, vm: () => Promise.resolve(vm) }, ctx);
+        return verifyRun({ runDir: runDir(name), allMarks: true, vm: () => Promise.resolve(vm), ...options }, ctx);
       },
     };
   });
