@@ -25,6 +25,8 @@
 		   FS_NOATIME_FL | FS_JOURNAL_DATA_FL | FS_DIRSYNC_FL | FS_TOPDIR_FL | \
 		   FS_PROJINHERIT_FL | FS_CASEFOLD_FL)
 #define FLAGS_LATER (FS_IMMUTABLE_FL | FS_APPEND_FL)
+/* How ext4 lays an inode out, which a rebuilt disk may do in another way. */
+#define FLAGS_LAYOUT (FS_INDEX_FL | FS_EXTENT_FL | FS_HUGE_FILE_FL | FS_INLINE_DATA_FL)
 
 /* Bytes of effects that wait for a birth: it follows within moments, or never. */
 #define HELD_MAX (64u << 20)
@@ -319,9 +321,21 @@ static void apply_rename(const struct lemona_rename *n, struct object *o)
 		object_die(target);
 	else if (target)
 		take_attr(target, &n->target, true);
+	/* A renamed directory's own lock is not held: others may be making names in it. */
+	if (rp.strict && !S_ISDIR(n->source.mode))
+		object_check(o, "after");
 	take_dir(from, &n->old_dir);
 	if (to != from)
 		take_dir(to, &n->new_dir);
+}
+
+static int pwrite_whole(int fd, const void *data, size_t len, off_t pos)
+{
+	ssize_t n = pwrite(fd, data, len, pos);
+
+	if (n >= 0 && n < (ssize_t)len)
+		errno = ENOSPC; /* a second call would say so */
+	return n == (ssize_t)len ? 0 : -1;
 }
 
 static void apply_write(const struct lemona_write *w, struct object *o)
@@ -335,10 +349,10 @@ static void apply_write(const struct lemona_write *w, struct object *o)
 	}
 	if (!w->len)
 		return;
-	if (w->e.h.code == LEMONA_OP_PAGE)
-		r = pwrite_keeping_caps(o, fd, w + 1, w->len, w->pos);
-	else
-		r = pwrite(fd, w + 1, w->len, w->pos) == (ssize_t)w->len ? 0 : -1;
+	/* What was stored before the file became immutable may be recorded after that. */
+	UNLOCKED(r, w->e.h.code == LEMONA_OP_PAGE ?
+			    pwrite_keeping_caps(o, fd, w + 1, w->len, w->pos) :
+			    pwrite_whole(fd, w + 1, w->len, w->pos), o, NULL, NULL);
 	if (r < 0)
 		failed(o, "pwrite");
 	rp.bytes += w->len;
@@ -372,6 +386,9 @@ static void apply_fsflags(struct object *o, const struct lemona_attr *a)
 		wanted = (flags & ~FLAGS_NOW) | (a->flags & FLAGS_NOW);
 		if (wanted != flags && ioctl(fd, FS_IOC_SETFLAGS, &wanted) < 0)
 			failed(o, "set flags");
+		if (rp.strict && ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 &&
+		    ((flags ^ a->flags) & ~(FLAGS_LATER | FLAGS_LAYOUT)))
+			mismatch_number(o, "flags after", a->flags, flags);
 		if (ioctl(fd, FS_IOC_FSGETXATTR, &fsx) == 0 && fsx.fsx_projid != a->projid) {
 			fsx.fsx_projid = a->projid;
 			if (ioctl(fd, FS_IOC_FSSETXATTR, &fsx) < 0)
@@ -417,6 +434,8 @@ static void apply_xattr(const struct lemona_xattr *x, struct object *o)
 
 	if (xattr_apply(o, x, &what) < 0)
 		failed(o, what);
+	else if (rp.strict)
+		xattr_check(o, x);
 	take_attr(o, &x->attr, false);
 }
 

@@ -153,6 +153,7 @@ void apply_effect(const struct lemona_effect *e, uint32_t size);
 
 /* xattr.c */
 int xattr_apply(struct object *o, const struct lemona_xattr *x, const char **what);
+void xattr_check(struct object *o, const struct lemona_xattr *x);
 int pwrite_keeping_caps(struct object *o, int fd, const void *data, size_t len, off_t pos);
 int chown_keeping_caps(int fd, uid_t uid, gid_t gid);
 

@@ -36,10 +36,26 @@ static int fill_up(const char *file, const char *prefix, size_t len)
 	}
 }
 
+/* A name of every byte, on as many files as they need room. */
+static void all_bytes(void)
+{
+	char file[20], name[20];
+	int byte;
+
+	for (byte = 1; byte < 256; byte++) {
+		sprintf(file, "bytes%d", byte % 5);
+		if (byte < 6)
+			close(make_file(file, 1, 'b'));
+		sprintf(name, "user.%c%c", byte, byte);
+		must(setxattr(file, name, name, 7, 0));
+		if (byte % 3 == 0)
+			must(removexattr(file, name));
+	}
+}
+
 static void long_names(void)
 {
 	char name[NAME_BYTES + 2];
-	int byte;
 
 	close(make_file("names", 1, 'n'));
 	memset(name, 'x', sizeof(name));
@@ -49,14 +65,7 @@ static void long_names(void)
 	name[NAME_BYTES] = 'x';
 	name[NAME_BYTES + 1] = 0;
 	refused(setxattr("names", name, "", 0, 0), ERANGE);
-	for (byte = 1; byte < 256; byte++) {
-		sprintf(name, "user.%c%c", byte, byte);
-		must(setxattr("names", name, name, 7, 0));
-	}
-	for (byte = 3; byte < 256; byte += 3) {
-		sprintf(name, "user.%c%c", byte, byte);
-		must(removexattr("names", name));
-	}
+	all_bytes();
 }
 
 void case_xattrs(void)
@@ -221,7 +230,8 @@ void case_acls(void)
 	must(removexattr("d1/many", ACL_ACCESS));
 	must(rename("d2/dir", "d3/moved"));
 	must(mkdir("d3/moved/inherits", 0775));
-	refused(setxattr("d1/file", ACL_DEFAULT, "\2\0\0\0", 4, 0), EACCES);
+	/* Only folders hand something down. */
+	refused(setxattr("d1/file", ACL_DEFAULT, "\2\0\0\0\1\0\7\0\377\377\377\377", 12, 0), EACCES);
 }
 
 static void set_capability(const char *name)
