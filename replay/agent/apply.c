@@ -21,9 +21,9 @@
 #endif
 
 /* Flags that FS_IOC_SETFLAGS may change on ext4 and that do no harm at once. */
-#define FLAGS_NOW (FS_SECRM_FL | FS_UNRM_FL | FS_SYNC_FL | FS_NODUMP_FL | \
-		   FS_NOATIME_FL | FS_JOURNAL_DATA_FL | FS_DIRSYNC_FL | FS_TOPDIR_FL | \
-		   FS_PROJINHERIT_FL | FS_CASEFOLD_FL)
+#define FLAGS_NOW (FS_SECRM_FL | FS_UNRM_FL | FS_COMPR_FL | FS_SYNC_FL | FS_NODUMP_FL | \
+		   FS_NOATIME_FL | FS_JOURNAL_DATA_FL | FS_NOTAIL_FL | FS_DIRSYNC_FL | \
+		   FS_TOPDIR_FL | FS_PROJINHERIT_FL | FS_CASEFOLD_FL)
 #define FLAGS_LATER (FS_IMMUTABLE_FL | FS_APPEND_FL)
 /* How ext4 lays an inode out, which a rebuilt disk may do in another way. */
 #define FLAGS_LAYOUT (FS_INDEX_FL | FS_EXTENT_FL | FS_HUGE_FILE_FL | FS_INLINE_DATA_FL)
@@ -70,6 +70,10 @@ static void take_attr(struct object *o, const struct lemona_attr *a, bool size_i
 {
 	uint64_t size = o->attr.size;
 
+	object_touch(o);
+	if (rp.current_seq < o->attr_seq)
+		return;
+	o->attr_seq = rp.current_seq;
 	if (o->have_attr && ((o->attr.mode ^ a->mode) & S_IFMT))
 		mismatch_number(o, "type", a->mode & S_IFMT, o->attr.mode & S_IFMT);
 	o->attr = *a;
@@ -77,7 +81,6 @@ static void take_attr(struct object *o, const struct lemona_attr *a, bool size_i
 		o->attr.size = size;
 	o->have_attr = true;
 	o->have_flags = true;
-	object_touch(o);
 }
 
 /*
@@ -86,16 +89,24 @@ static void take_attr(struct object *o, const struct lemona_attr *a, bool size_i
  */
 static void take_times(struct object *o, const struct lemona_attr *a)
 {
+	object_touch(o);
+	if (rp.current_seq < o->attr_seq)
+		return;
 	memcpy(o->attr.sec, a->sec, sizeof(a->sec));
 	memcpy(o->attr.nsec, a->nsec, sizeof(a->nsec));
-	object_touch(o);
+}
+
+/* Strict only: an older effect, which waited for a birth, tells nothing about the inode now. */
+static void check_strictly(struct object *o)
+{
+	if (rp.strict && o->attr_seq == rp.current_seq)
+		object_check(o, "after");
 }
 
 static void take_dir(struct object *dir, const struct lemona_attr *a)
 {
 	take_attr(dir, a, true);
-	if (rp.strict)
-		object_check(dir, "after");
+	check_strictly(dir);
 }
 
 /* The directory of a dentry effect; it must exist. */
@@ -131,6 +142,8 @@ static void become(uid_t uid, gid_t gid)
 	}
 }
 
+static void apply_fsflags(struct object *o, const struct lemona_attr *a);
+
 /* Creates the inode of a birth effect. Returns 0, or -1 with errno. */
 static int give_birth(struct object *o, struct object *dir, int dirfd,
 		      const struct lemona_dentry *d, const char *name)
@@ -151,11 +164,11 @@ static int give_birth(struct object *o, struct object *dir, int dirfd,
 	case LEMONA_OP_TMPFILE:
 		UNLOCKED(fd, openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, perm),
 			 dir, NULL, NULL);
-		if (fd >= 0) {
-			object_adopt_fd(o, fd, ACCESS_RW);
-			object_pin(o, true);
-		}
-		return fd;
+		if (fd < 0)
+			return fd;
+		object_adopt_fd(o, fd, ACCESS_RW);
+		object_pin(o, true);
+		return acl_forget(o);
 	case LEMONA_OP_MKDIR:
 		UNLOCKED(r, mkdirat(dirfd, name, perm), dir, NULL, NULL);
 		if (r < 0)
@@ -209,10 +222,16 @@ static void apply_birth(const struct lemona_dentry *d)
 	o->state = LIVE;
 	o->caps = CAPS_NONE;
 	take_attr(o, &d->child, true);
-	take_dir(dir, &d->dir);
-	if (rp.strict)
-		object_check(o, "after");
 	object_born(o);
+	check_strictly(o);
+	/*
+	 * A nameless file is made without its directory's lock: what it inherited may be older than this effect, and
+	 * the directory's attributes are those of another effect.
+	 */
+	if (e->h.code == LEMONA_OP_TMPFILE)
+		apply_fsflags(o, &d->child);
+	else
+		take_dir(dir, &d->dir);
 }
 
 /* Strict only: does the name lead to the inode the record means? */
@@ -251,8 +270,7 @@ static void apply_link(const struct lemona_dentry *d, struct object *o)
 	object_pin(o, false);
 	take_attr(o, &d->child, true);
 	take_dir(dir, &d->dir);
-	if (rp.strict)
-		object_check(o, "after");
+	check_strictly(o);
 }
 
 static void apply_unlink(const struct lemona_dentry *d, struct object *o)
@@ -267,7 +285,7 @@ static void apply_unlink(const struct lemona_dentry *d, struct object *o)
 		return;
 	name_of(name, (const char *)(d + 1), d->name_len);
 	check_name(o, dirfd, name);
-	if (o->have_attr && !is_dir && o->attr.nlink != d->child.nlink + 1)
+	if (o->have_attr && o->attr_seq < rp.current_seq && !is_dir && o->attr.nlink != d->child.nlink + 1)
 		mismatch_number(o, "links before", d->child.nlink + 1ull, o->attr.nlink);
 	/* Closed first, so that the inode goes at once. */
 	if (is_dir || d->child.nlink == 0)
@@ -322,11 +340,21 @@ static void apply_rename(const struct lemona_rename *n, struct object *o)
 	else if (target)
 		take_attr(target, &n->target, true);
 	/* A renamed directory's own lock is not held: others may be making names in it. */
-	if (rp.strict && !S_ISDIR(n->source.mode))
-		object_check(o, "after");
+	if (!S_ISDIR(n->source.mode))
+		check_strictly(o);
 	take_dir(from, &n->old_dir);
 	if (to != from)
 		take_dir(to, &n->new_dir);
+}
+
+static int truncate_keeping_caps(struct object *o, int fd, off_t size)
+{
+	struct caps caps;
+	int r;
+
+	caps_keep(o, fd, &caps);
+	UNLOCKED(r, ftruncate(fd, size), o, NULL, NULL);
+	return r < 0 ? r : caps_give_back(fd, &caps);
 }
 
 static int pwrite_whole(int fd, const void *data, size_t len, off_t pos)
@@ -340,7 +368,9 @@ static int pwrite_whole(int fd, const void *data, size_t len, off_t pos)
 
 static void apply_write(const struct lemona_write *w, struct object *o)
 {
+	bool mapped = w->e.h.code == LEMONA_OP_PAGE;
 	int fd = object_fd(o, ACCESS_RW);
+	struct caps caps;
 	int r;
 
 	if (fd < 0) {
@@ -350,9 +380,11 @@ static void apply_write(const struct lemona_write *w, struct object *o)
 	if (!w->len)
 		return;
 	/* What was stored before the file became immutable may be recorded after that. */
-	UNLOCKED(r, w->e.h.code == LEMONA_OP_PAGE ?
-			    pwrite_keeping_caps(o, fd, w + 1, w->len, w->pos) :
-			    pwrite_whole(fd, w + 1, w->len, w->pos), o, NULL, NULL);
+	if (mapped)
+		caps_keep(o, fd, &caps);
+	UNLOCKED(r, pwrite_whole(fd, w + 1, w->len, w->pos), o, NULL, NULL);
+	if (r == 0 && mapped)
+		r = caps_give_back(fd, &caps);
 	if (r < 0)
 		failed(o, "pwrite");
 	rp.bytes += w->len;
@@ -406,7 +438,7 @@ static void apply_setattr(const struct lemona_setattr *s, struct object *o)
 	if (resize) {
 		int fd = object_fd(o, ACCESS_RW);
 
-		if (fd < 0 || ftruncate(fd, s->attr.size) < 0)
+		if (fd < 0 || truncate_keeping_caps(o, fd, s->attr.size) < 0)
 			failed(o, "truncate");
 	}
 	if (s->valid)
@@ -424,8 +456,7 @@ static void apply_fallocate(const struct lemona_fallocate *f, struct object *o)
 	if (fd < 0 || fallocate(fd, f->mode, f->offset, f->len) < 0)
 		failed(o, "fallocate");
 	take_attr(o, &f->attr, true);
-	if (rp.strict)
-		object_check(o, "after");
+	check_strictly(o);
 }
 
 static void apply_xattr(const struct lemona_xattr *x, struct object *o)
@@ -555,6 +586,29 @@ static bool well_formed(const struct lemona_effect *e, uint32_t size)
 	return (names < 1 || is_name(name, first)) && (names < 2 || is_name(name + first, n->new_len));
 }
 
+/*
+ * A name in a new directory may be made before the effect that creates the
+ * directory has its number: then it waits as well. Returns whether it does.
+ */
+static bool waits_for_dir(const struct lemona_effect *e, uint32_t size)
+{
+	const struct lemona_dentry *d = (const void *)e;
+	const struct lemona_rename *n = (const void *)e;
+	struct object *dir = NULL;
+
+	if (e->h.code >= LEMONA_OP_CREATE && e->h.code <= LEMONA_OP_RMDIR) {
+		dir = object_get(d->dir.ino, d->dir.gen);
+	} else if (e->h.code == LEMONA_OP_RENAME) {
+		dir = object_get(n->old_dir.ino, n->old_dir.gen);
+		if (dir->state != UNBORN)
+			dir = object_get(n->new_dir.ino, n->new_dir.gen);
+	}
+	if (!dir || dir->state != UNBORN)
+		return false;
+	hold_back(dir, e, size);
+	return true;
+}
+
 static void apply_to_inode(const struct lemona_effect *e, uint32_t size)
 {
 	struct object *o = object_get(e->ino, e->gen);
@@ -596,7 +650,10 @@ static void apply_to_inode(const struct lemona_effect *e, uint32_t size)
 
 void apply_effect(const struct lemona_effect *e, uint32_t size)
 {
-	mismatch_context(e);
+	const struct lemona_effect *outer = mismatch_context(e);
+	uint64_t outer_seq = rp.current_seq;
+
+	rp.current_seq = e->seq;
 	switch (e->h.code) {
 	case LEMONA_OP_MOUNT:
 	case LEMONA_OP_UMOUNT:
@@ -619,6 +676,8 @@ void apply_effect(const struct lemona_effect *e, uint32_t size)
 			mismatch(NULL, "record", "lengths that fit", "lengths that do not", EINVAL);
 			break;
 		}
+		if (waits_for_dir(e, size))
+			break;
 		if (e->h.code == LEMONA_OP_GONE)
 			apply_gone(e);
 		else if (e->h.code >= LEMONA_OP_CREATE && e->h.code <= LEMONA_OP_TMPFILE)
@@ -630,5 +689,6 @@ void apply_effect(const struct lemona_effect *e, uint32_t size)
 	default:
 		mismatch(NULL, "opcode", "a known one", op_name(e->h.code), EINVAL);
 	}
-	mismatch_context(NULL);
+	rp.current_seq = outer_seq;
+	mismatch_context(outer);
 }

@@ -164,21 +164,32 @@ void xattr_check(struct object *o, const struct lemona_xattr *x)
 }
 
 /*
- * A store through a mapping leaves file capabilities alone, pwrite() removes
- * them. Returns 0, or -1 with errno.
+ * Writing and truncating remove file capabilities here, and need not have done
+ * so there: a store through a mapping leaves them alone, and truncate() looks
+ * for them before it has the inode's lock. What really removed them is an
+ * effect of its own.
  */
-int pwrite_keeping_caps(struct object *o, int fd, const void *data, size_t len, off_t pos)
+void caps_keep(struct object *o, int fd, struct caps *c)
 {
-	unsigned char caps[64];
-	ssize_t size = -1;
+	c->size = -1;
+	if (o->caps == CAPS_NONE)
+		return;
+	c->size = fgetxattr(fd, CAPABILITY, c->value, sizeof(c->value));
+	o->caps = c->size >= 0 ? CAPS_SET : CAPS_NONE;
+}
 
-	if (o->caps != CAPS_NONE) {
-		size = fgetxattr(fd, CAPABILITY, caps, sizeof(caps));
-		o->caps = size >= 0 ? CAPS_SET : CAPS_NONE;
-	}
-	if (pwrite(fd, data, len, pos) != (ssize_t)len)
-		return -1;
-	return size >= 0 ? fsetxattr(fd, CAPABILITY, caps, size, 0) : 0;
+/* Returns 0, or -1 with errno. */
+int caps_give_back(int fd, const struct caps *c)
+{
+	return c->size >= 0 ? fsetxattr(fd, CAPABILITY, c->value, c->size, 0) : 0;
+}
+
+/* Removes the ACL that a birth inherited. Returns 0, or -1 with errno. */
+int acl_forget(struct object *o)
+{
+	int r = fremovexattr(o->fd, prefixes[LEMONA_XATTR_ACL_ACCESS]);
+
+	return r < 0 && errno == ENODATA ? 0 : r;
 }
 
 /* chown() removes file capabilities, which belong to an older effect here. */

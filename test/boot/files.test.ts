@@ -62,25 +62,28 @@ async function addBadFile(file: NonNullable<FilesGroup['badFile']>, raw: string,
 
 type ToolContext = Parameters<typeof runDebugfs>[2];
 
-/** Between the guest's disk and its image: writes to the block at that sector fail. The guest has not started yet. */
+const DISK_DEVICE = '/machine/peripheral-anon/device[1]/virtio-backend';
+
+/**
+ * Puts a filter between the guest's disk and its image, in which writes to the block at that sector fail. The guest has
+ * not started yet. After the first failure the filter goes: with it the disk could not be marked.
+ */
 function breakDisk(machine: Machine, sector: number): void {
-  const commands: [string, Record<string, unknown>][] = [
-    [
-      'blockdev-add',
-      {
-        driver: 'blkdebug',
-        'node-name': 'bad',
-        image: 'disk0',
-        'inject-error': [{ event: 'none', iotype: 'write', errno: 5, sector, once: false, immediately: true }],
-      },
-    ],
-    ['qom-set', { path: '/machine/peripheral-anon/device[1]/virtio-backend', property: 'drive', value: 'bad' }],
-  ];
-  for (const [command, args] of commands) {
+  const send = (command: string, args: Record<string, unknown>) => {
     machine.qmp.execute(command, args).catch((error: unknown) => {
       process.stderr.write(`    ${command}: ${String(error)}\n`);
     });
-  }
+  };
+  const rule = { event: 'none', iotype: 'write', errno: 5, sector, once: false, immediately: true };
+  send('blockdev-add', { driver: 'blkdebug', 'node-name': 'bad', image: 'disk0', 'inject-error': [rule] });
+  send('qom-set', { path: DISK_DEVICE, property: 'drive', value: 'bad' });
+  let isBroken = true;
+  machine.qmp.onEvent(({ event }) => {
+    if (event !== 'BLOCK_IO_ERROR' || !isBroken) return;
+    isBroken = false;
+    send('qom-set', { path: DISK_DEVICE, property: 'drive', value: 'disk0' });
+    send('blockdev-del', { 'node-name': 'bad' });
+  });
 }
 
 /** What each mark has for the first time, and taints that no case announced. */

@@ -13,28 +13,34 @@ import type { MarkVerdict, VerifyRunResult } from '../../replay/verify.js';
 /** Effects on one inode that are shown: the oldest after the last mark that was equal, and the newest. */
 const SHOWN = 12;
 
-/** The inode's number on the guest's own disk, which is the one in the record. */
+interface Inode {
+  readonly ino: bigint;
+  readonly gen: number;
+}
+
+/** The inode on the guest's own disk, whose number and generation are those of the record. */
 async function inodeOf(
   runDir: string,
   verdict: MarkVerdict,
   name: string,
   ctx: LabContext,
-): Promise<bigint | undefined> {
+): Promise<Inode | undefined> {
   const raw = path.join(runDir, 'divergence.raw');
   await exportTruth(await openRun(runDir), `mark:${verdict.mark}`, raw, ctx);
   const answer = await runTool(['debugfs', '-R', `stat "${name}"`, raw], { env: ext4Env() });
-  const ino = /Inode: (\d+)/.exec(answer)?.[1];
-  return ino === undefined ? undefined : BigInt(ino);
+  const [, ino, gen] = /Inode: (\d+)[\s\S]*Generation: (\d+)/.exec(answer) ?? [];
+  return ino === undefined ? undefined : { ino: BigInt(ino), gen: Number(gen) };
 }
 
-async function effectsOn(runDir: string, ino: bigint, from: bigint, to: bigint): Promise<string[]> {
+async function effectsOn(runDir: string, inode: Inode, from: bigint, to: bigint): Promise<string[]> {
   const lines: string[] = [];
+  const isIt = ({ ino, gen }: Inode) => ino === inode.ino && gen === inode.gen;
   for await (const { record, line } of eventsOf(runDir, { fromSeq: from, toSeq: to })) {
     if (record.kind !== 'effect') continue;
     const { effect } = record;
     const others =
       'dir' in effect ? [effect.dir] : effect.op === 'RENAME' ? [effect.oldDir, effect.newDir, effect.target] : [];
-    if (effect.ino === ino || others.some((attr) => attr.ino === ino)) lines.push(line.slice(0, 300));
+    if (isIt(effect) || others.some(isIt)) lines.push(line.slice(0, 300));
   }
   return lines;
 }
@@ -55,11 +61,11 @@ export async function describeDivergence(runDir: string, result: VerifyRunResult
   lines.push(`first difference: mark ${verdict.mark}: ${name}: ${field}: rebuilt ${rebuilt}, truth ${truth}`);
   // A name that the truth does not have is looked for through its folder.
   const shown = field === 'name' && truth === 'absent' ? path.posix.dirname(name) : name;
-  const ino = await inodeOf(runDir, verdict, shown, ctx);
-  if (ino === undefined) return lines.join('\n');
+  const inode = await inodeOf(runDir, verdict, shown, ctx);
+  if (inode === undefined) return lines.join('\n');
   const since = result.marks[at - 1]?.seq ?? 0n;
-  const effects = await effectsOn(runDir, ino, since + 1n, verdict.seq);
-  lines.push(`effects on inode ${ino} (${shown}) after seq ${since}, where all was equal:`);
+  const effects = await effectsOn(runDir, inode, since + 1n, verdict.seq);
+  lines.push(`effects on inode ${inode.ino} (${shown}) after seq ${since}, where all was equal:`);
   const left = effects.length - 2 * SHOWN;
   if (left > 0) effects.splice(SHOWN, left, `… ${left} more …`);
   return [...lines, ...effects].join('\n');

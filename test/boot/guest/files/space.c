@@ -13,7 +13,6 @@
 #include <sys/mount.h>
 #include <sys/quota.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <linux/fs.h>
@@ -22,22 +21,22 @@
 
 #define MIB (1 << 20)
 
-/* Takes all but about @left bytes of the disk with one file. */
-static int fill_disk(const char *name, long long left)
+/* Takes all of the disk but @left bytes with one file. */
+static int fill_disk(const char *name, off_t left)
 {
-	struct statvfs st;
 	int fd = make_file(name, 0, 0);
-	off_t size = 0;
+	off_t size = 0, step = 64 * MIB;
 
-	for (;;) {
-		must(statvfs(".", &st));
-		off_t room = (off_t)st.f_bfree * st.f_bsize - left;
-
-		if (room < PAGE)
-			return fd;
-		must(fallocate(fd, 0, size, room > 8 * MIB ? room / 2 : PAGE));
-		size += room > 8 * MIB ? room / 2 : PAGE;
+	while (step >= PAGE) {
+		if (fallocate(fd, 0, size, step)) {
+			holds(errno == ENOSPC);
+			step /= 2;
+		} else {
+			size += step;
+		}
 	}
+	must(ftruncate(fd, size - left));
+	return fd;
 }
 
 /* Writes until there is no room, byte counts as they come. */
