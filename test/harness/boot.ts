@@ -52,6 +52,11 @@ export function testSeed(): number {
   return seedUsed;
 }
 
+/** Of the seeds that a test ran, the one to repeat. */
+export function blameSeed(seed: number): void {
+  seedUsed = seed;
+}
+
 /** Of the test that runs. */
 let seedUsed: number | undefined;
 

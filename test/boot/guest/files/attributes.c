@@ -127,11 +127,11 @@ void case_flags(void)
 	}
 	for (i = 0; i < COUNT(dir_flags); i++)
 		inherit(dir_flags[i]);
-	/* Block maps instead of extents, as long as they fit in the inode, and back. */
-	close(make_file("mapped", 10 * PAGE, 'm'));
+	/* A block map instead of one extent, and back. */
+	close(make_file("mapped", PAGE, 'm'));
 	must(drop_flags("mapped", FS_EXTENT_FL));
 	must(truncate("mapped", 20 * PAGE + 3));
-	close(make_file("back", 5 * PAGE, 'e'));
+	close(make_file("back", PAGE, 'e'));
 	must(drop_flags("back", FS_EXTENT_FL));
 	must(add_flags("back", FS_EXTENT_FL));
 	only_append();
