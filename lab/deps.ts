@@ -61,7 +61,7 @@ export const DEPS = [
   },
   {
     folder: 'test/harness',
-    folders: ['images', 'lab/cli', 'lab/parts', 'lab/proc', 'lab/run', 'lab/trace', 'lab/util', 'replay'],
+    folders: ['images', 'lab/cli', 'lab/parts', 'lab/proc', 'lab/run', 'lab/trace', 'lab/util', 'lab/vm', 'replay'],
     packages: ['mocha'],
   },
   {

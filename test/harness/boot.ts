@@ -9,6 +9,7 @@ import { PassThrough } from 'node:stream';
 import { ROOT } from '../../lab/cli/invocation.js';
 import type { IMAGES } from '../../lab/cli/table.js';
 import { recordParts, replayVm } from '../../lab/parts/parts.js';
+import { witnessParts } from '../../lab/parts/witness.js';
 import { runTool } from '../../lab/proc/tool.js';
 import { findConfig } from '../../lab/run/configs.js';
 import { sha256File } from '../../lab/run/digest.js';
@@ -25,6 +26,8 @@ export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'im
   readonly image?: (typeof IMAGES)[number];
   /** Changes a copy of the image, which is booted instead. */
   readonly tune?: (raw: string) => Promise<void>;
+  /** Count system calls outside the guest. */
+  readonly isWitnessed?: boolean;
 };
 
 export interface Bench {
@@ -88,7 +91,7 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
       folder,
       runDir,
       async record(name, script, options = {}) {
-        const { image = 'tiny', config = 'static-relay', tune, ...rest } = options;
+        const { image = 'tiny', config = 'static-relay', tune, isWitnessed = false, ...rest } = options;
         // A kernel that has to be built takes minutes, which should be seen.
         const visible = { ...ctx, progress: stderrProgress() };
         const parts = await recordParts(findConfig(config), image, false, visible);
@@ -105,6 +108,7 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
             ...(tune === undefined
               ? {}
               : { image: await tunedImage(parts.image, path.join(folder, `${name}.raw`), tune) }),
+            ...(isWitnessed ? { witness: await witnessParts(parts.kernel, visible) } : {}),
             runDir: runDir(name),
             config,
             command: ['sh', '/root/test.sh'],
