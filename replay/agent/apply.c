@@ -221,9 +221,12 @@ static void apply_birth(const struct lemona_dentry *d)
 	}
 	o->state = LIVE;
 	o->caps = CAPS_NONE;
+	/*
+	 * The name is there before this effect has its number, and the new inode's own lock is not held: others may
+	 * be changing its size and its links already. Nothing of it can be compared yet.
+	 */
 	take_attr(o, &d->child, true);
 	object_born(o);
-	check_strictly(o);
 	/*
 	 * A nameless file is made without its directory's lock: what it inherited may be older than this effect, and
 	 * the directory's attributes are those of another effect.
@@ -388,7 +391,7 @@ static void apply_write(const struct lemona_write *w, struct object *o)
 	if (r < 0)
 		failed(o, "pwrite");
 	rp.bytes += w->len;
-	if (w->pos + w->len > o->attr.size)
+	if (w->pos + w->len > o->attr.size && rp.current_seq > o->attr_seq)
 		o->attr.size = w->pos + w->len;
 	object_touch(o);
 }
