@@ -9,6 +9,8 @@ export interface DiskSpec {
   readonly path: string;
   readonly format: 'qcow2' | 'raw';
   readonly readOnly?: boolean;
+  /** What the guest writes goes to a temporary file of QEMU's and is lost; the disk's own file is only read. */
+  readonly isThrowaway?: boolean;
 }
 
 export interface PortSpec {
@@ -84,8 +86,8 @@ export function kernelCommandLine(append: readonly string[]): string {
 }
 
 function consoleArgs(endpoints: Endpoints): string[] {
-  // Ctrl-A X ends a QEMU that has its console on the terminal; -snapshot leaves the run's disk as it is.
-  if (endpoints.kind === 'by-hand') return ['-serial', 'mon:stdio', '-snapshot'];
+  // Ctrl-A X ends a QEMU that has its console on the terminal.
+  if (endpoints.kind === 'by-hand') return ['-serial', 'mon:stdio'];
   return [
     // Started paused: the guest first runs when every socket is connected, so no early byte is lost.
     '-S',
@@ -117,6 +119,23 @@ function portArgs(endpoints: Endpoints): string[] {
         `virtserialport,bus=ports.0,nr=${index + 1},chardev=port${index}c,id=port${index},name=${port.name}`,
       ],
     ]),
+  ];
+}
+
+function diskArgs(disk: DiskSpec, isByHand: boolean): string[] {
+  const device = ['-device', `virtio-blk-pci,drive=${disk.nodeName},serial=${disk.nodeName}`];
+  if (isByHand || disk.isThrowaway === true) {
+    // Not -blockdev: for that QEMU (7.2) takes no heed of `snapshot`, neither as an option of its own nor as -snapshot.
+    const drive = `if=none,id=${disk.nodeName},file=${value(disk.path)},format=${disk.format},snapshot=on`;
+    return ['-drive', drive, ...device];
+  }
+  // Host page cache, and a guest's flush does not wait for the host's disk: what must survive is the trace, not
+  // this disk, and QEMU's death alone loses nothing (a flush still writes qcow2's tables to the host's cache).
+  const options = `cache.direct=off,cache.no-flush=on${disk.readOnly === true ? ',read-only=on' : ''}`;
+  return [
+    ...['-blockdev', `driver=file,node-name=${disk.nodeName}-file,filename=${value(disk.path)},${options}`],
+    ...['-blockdev', `driver=${disk.format},node-name=${disk.nodeName},file=${disk.nodeName}-file,${options}`],
+    ...device,
   ];
 }
 
@@ -153,19 +172,8 @@ export function qemuArgs(spec: QemuArgsSpec): [string, ...string[]] {
     ...consoleArgs(spec.endpoints),
     // Guests without entropy wait for it at boot.
     ...['-object', 'rng-random,id=rng,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng'],
-    ...spec.disks.flatMap((disk) => [
-      // Host page cache, and a guest's flush does not wait for the host's disk: what must survive is the trace, not
-      // this disk, and QEMU's death alone loses nothing (a flush still writes qcow2's tables to the host's cache).
-      ...[
-        '-blockdev',
-        `driver=file,node-name=${disk.nodeName}-file,filename=${value(disk.path)},cache.direct=off,cache.no-flush=on${disk.readOnly === true ? ',read-only=on' : ''}`,
-      ],
-      ...[
-        '-blockdev',
-        `driver=${disk.format},node-name=${disk.nodeName},file=${disk.nodeName}-file,cache.direct=off,cache.no-flush=on${disk.readOnly === true ? ',read-only=on' : ''}`,
-      ],
-      ...['-device', `virtio-blk-pci,drive=${disk.nodeName},serial=${disk.nodeName}`],
-    ]),
+    // A boot by hand leaves the run's disk as it is.
+    ...spec.disks.flatMap((disk) => diskArgs(disk, spec.endpoints.kind === 'by-hand')),
     ...portArgs(spec.endpoints),
     ...spec.extraArgs,
   ];
