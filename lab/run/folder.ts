@@ -9,8 +9,9 @@
  *   segments/      the record: NNNNNN.seg
  *   disk/          disk.qcow2: overlay on the image, with a snapshot for each mark
  *   checkpoints/   one JSON for each checkpoint
+ *   boots/N/       the same of boot N, if it failed and was tried again
  */
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ioError, LabError, systemCodeOf } from '../util/errors.js';
 import { type RunManifest, readManifest } from './manifest.js';
@@ -104,11 +105,37 @@ export async function createRunFolder(dir: string, force: boolean): Promise<RunF
   }
   try {
     if (entries.length > 0) await rm(folder.dir, { recursive: true });
-    for (const sub of [folder.segmentsDir, path.dirname(folder.diskFile), folder.checkpointsDir]) {
-      await mkdir(sub, { recursive: true });
-    }
+    await makeSubfolders(folder);
   } catch (error) {
     throw ioError(`making the run's folder ${folder.dir}`, error);
   }
   return folder;
+}
+
+async function makeSubfolders(folder: RunFolder): Promise<void> {
+  for (const sub of [folder.segmentsDir, path.dirname(folder.diskFile), folder.checkpointsDir]) {
+    await mkdir(sub, { recursive: true });
+  }
+}
+
+/**
+ * Moves what a failed boot left in a run's folder into `boots/N/` of it, and makes the folder ready for the next boot.
+ * Returns that folder's path.
+ */
+export async function keepFailedBoot(folder: RunFolder, attempt: number): Promise<string> {
+  const boots = path.join(folder.dir, 'boots');
+  const kept = path.join(boots, String(attempt));
+  try {
+    await mkdir(kept, { recursive: true });
+    // run.json last: a folder without it is one that `--force` does not replace.
+    const names = (await readdir(folder.dir)).filter((name) => name !== path.basename(boots));
+    const last = path.basename(folder.manifestFile);
+    for (const name of [...names.filter((other) => other !== last), last]) {
+      await rename(path.join(folder.dir, name), path.join(kept, name));
+    }
+    await makeSubfolders(folder);
+  } catch (error) {
+    throw ioError(`keeping a failed boot in ${kept}`, error);
+  }
+  return kept;
 }

@@ -21,11 +21,12 @@ import { chooseAccelerator } from '../vm/accel.js';
 import { CtlClient } from '../vm/ctl.js';
 import { Machine } from '../vm/machine.js';
 import type { Accelerator } from '../vm/qemu-args.js';
+import { bootsAgain, failedBootProblem } from './boot-again.js';
 import { findConfig, type RunConfig } from './configs.js';
 import { type CopyIn, checkCopyIn, copyIn } from './copy-in.js';
 import { sha256File, sha256FileCached } from './digest.js';
 import { createOverlay } from './disk.js';
-import { createRunFolder, type RunFolder } from './folder.js';
+import { createRunFolder, keepFailedBoot, type RunFolder } from './folder.js';
 import { type RunManifest, writeAtomically, writeManifest } from './manifest.js';
 import { MarkTaker } from './marks.js';
 
@@ -68,8 +69,8 @@ export interface RecordOptions {
   readonly stdin?: Readable;
   readonly stdout?: Writable;
   readonly stderr?: Writable;
-  /** Told when the guest runs; tests use it to kill QEMU. */
-  readonly onMachine?: (machine: Machine) => void;
+  /** Awaited when QEMU is there and the guest does not run yet; tests use it to do harm. */
+  readonly onMachine?: (machine: Machine) => void | Promise<void>;
 }
 
 export interface RecordResult {
@@ -82,8 +83,6 @@ export interface RecordResult {
 
 /** An emulated debug kernel takes most of a minute. */
 const BOOT_TIMEOUT_MS = 180_000;
-/** Of a guest that QEMU broke before anything ran in it. */
-const BOOT_ATTEMPTS = 3;
 /** Freeze, sync, snapshot. */
 const CHECKPOINT_TIMEOUT_MS = 120_000;
 /** A guest that shuts down without sending anything for this long is stuck; one that still drains is not. */
@@ -106,26 +105,20 @@ export async function recordRun(options: RecordOptions, ctx: LabContext): Promis
   checkKernel(config, options.kernel);
   checkNumbers(options);
   await checkCopyIn(options.copyIn ?? []);
+  const folder = await createRunFolder(options.runDir, options.force ?? false);
+  const problems: string[] = [];
   for (let attempt = 1; ; attempt++) {
-    const folder = await createRunFolder(options.runDir, attempt > 1 || (options.force ?? false));
-    const recording = new Recording(options, config, folder, ctx);
+    const recording = new Recording(options, config, folder, problems, ctx);
     try {
       return await recording.run();
     } catch (error) {
-      if (attempt === BOOT_ATTEMPTS || recording.hasBooted || !isStaleTranslation(error)) throw error;
-      ctx.log.warn(
-        `${messageOf(error).split('\n')[0]}: QEMU's multi-threaded TCG kept a stale breakpoint; booting again`,
-      );
+      const boot = { attempt, hasBooted: recording.hasBooted, error };
+      if (!bootsAgain(boot)) throw error;
+      const problem = failedBootProblem(boot, await keepFailedBoot(folder, attempt));
+      problems.push(problem);
+      ctx.log.warn(problem);
     }
   }
-}
-
-/**
- * Linux patches its code while it boots, whatever runs in it. QEMU 7.2 with several TCG threads may keep a translation of
- * the breakpoint that stands there meanwhile (seen with two and with four CPUs). Nothing has run by then.
- */
-function isStaleTranslation(error: unknown): boolean {
-  return error instanceof LabError && error.code === 'LAB_GUEST_PANIC' && error.message.includes('Oops: int3');
 }
 
 function checkKernel(config: RunConfig & { readonly name: string }, kernel: KernelArtifact): void {
@@ -173,6 +166,7 @@ class Recording {
     options: RecordOptions,
     config: RunConfig & { readonly name: string },
     folder: RunFolder,
+    problems: readonly string[],
     ctx: LabContext,
   ) {
     this.#options = options;
@@ -209,7 +203,7 @@ class Recording {
       marks: [],
       disk: { sha256: null },
       trace: { segments: 0, bytes: 0, subbufs: 0, tornBytes: 0 },
-      problems: [],
+      problems: [...problems],
     };
   }
 
@@ -296,7 +290,7 @@ class Recording {
         { log: this.#ctx.log, signal: this.#stop.signal },
       );
       guest = await this.#attach(machine);
-      this.#options.onMachine?.(machine);
+      await this.#options.onMachine?.(machine);
       await this.#save({ qemuVersion: machine.qemuVersion });
       await machine.start();
       const hello = await this.#guardOf(
