@@ -12,7 +12,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { serveMarks } from '../link/mark.js';
-import { TraceReceiver, type TraceTotals } from '../link/receiver.js';
+import { type TracePace, TraceReceiver, type TraceTotals } from '../link/receiver.js';
 import { SegmentWriter } from '../trace/segment-writer.js';
 import type { LabContext } from '../util/context.js';
 import { deferred, withDeadline } from '../util/deadline.js';
@@ -71,6 +71,8 @@ export interface RecordOptions {
   readonly stderr?: Writable;
   /** Awaited when QEMU is there and the guest does not run yet; tests use it to do harm. */
   readonly onMachine?: (machine: Machine) => void | Promise<void>;
+  /** Slows the taking of the record down; tests use it to be a slow host. */
+  readonly tracePace?: TracePace;
 }
 
 export interface RecordResult {
@@ -318,7 +320,12 @@ class Recording {
       folder: this.#folder.segmentsDir,
       now: () => BigInt(Date.now()) * 1_000_000n,
     });
-    const receiver = new TraceReceiver(machine.port('lemona.trace'), writer, this.#folder.segmentsDir);
+    const receiver = new TraceReceiver(
+      machine.port('lemona.trace'),
+      writer,
+      this.#folder.segmentsDir,
+      this.#options.tracePace,
+    );
     receiver.done.catch((error: unknown) => this.#stop.abort(error));
     const marks = new MarkTaker(machine.qmp, 'disk0', async (mark) => {
       // The checkpoint is no mark to verify at: nothing was replayed before it.

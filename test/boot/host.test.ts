@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { expect } from 'chai';
+import { Child } from '../../lab/proc/child.js';
+import { openRun } from '../../lab/run/folder.js';
+import { pollUntil } from '../../lab/util/deadline.js';
+import type { Machine } from '../../lab/vm/machine.js';
+import { describeVerdict, useBench } from '../harness/boot.js';
+import { GdbClient } from '../harness/gdb.js';
+
+/** Of the kernel a machine boots; it is linked to run where System.map says. */
+async function symbolOf(machine: Machine, name: string): Promise<bigint> {
+  const map = await readFile(path.join(path.dirname(machine.spec.kernel), 'System.map'), 'utf8');
+  const address = new RegExp(`^([0-9a-f]+) [Tt] ${name}$`, 'm').exec(map)?.[1];
+  if (address === undefined) throw new Error(`${name} is not in System.map`);
+  return BigInt(`0x${address}`);
+}
+
+/**
+ * Puts a breakpoint that nobody takes away where a function begins: what a stale translation of QEMU amounts to.
+ * Returns with the guest on its way there; `done` settles when it is in place.
+ */
+async function leaveBreakpoint(machine: Machine, folder: string, name: string): Promise<{ done: Promise<void> }> {
+  const socket = path.join(folder, 'gdb');
+  const server = `gdbserver unix:${socket},server=on,wait=off`;
+  await machine.qmp.execute('human-monitor-command', { 'command-line': server });
+  const gdb = await GdbClient.connect(socket);
+  // Earlier, the kernel still patches what it is made of, and its own page tables are not there.
+  const { stopped } = await gdb.runTo(await symbolOf(machine, 'kernel_init'));
+  const address = await symbolOf(machine, name);
+  const done = stopped.then(async () => {
+    await gdb.write(address, Buffer.from([0xcc]));
+    await gdb.detach();
+  });
+  done.catch(() => {});
+  return { done };
+}
+
+async function sha256(file: string): Promise<string> {
+  return createHash('sha256')
+    .update(await readFile(file))
+    .digest('hex');
+}
+
+describe('a boot that QEMU broke', () => {
+  const bench = useBench();
+
+  it('is tried again, and its evidence is kept and boots by hand without changing a disk', async () => {
+    const { folder } = bench();
+    const broken: { done: Promise<void> }[] = [];
+    const { manifest, output } = await bench().record('r', 'echo a > /root/a; echo alive', {
+      onMachine: async (machine) => {
+        if (broken.length === 0) broken.push(await leaveBreakpoint(machine, folder, 'kernel_execve'));
+      },
+    });
+    await broken[0]?.done;
+    expect(output).to.equal('alive\n');
+    expect(manifest.state).to.equal('complete');
+    const kept = path.join(bench().runDir('r'), 'boots/1');
+    expect(manifest.problems).to.have.length(1);
+    expect(manifest.problems[0]).to.include(`sh ${kept}/reproduce.sh`);
+    const failed = await openRun(kept);
+    expect(failed.manifest.state).to.equal('failed');
+    expect(failed.manifest.problems.join('\n')).to.match(/Oops: int3/);
+    expect(await readFile(path.join(kept, 'console.log'), 'latin1')).to.match(/Oops: int3/);
+    expect(await readdir(kept)).to.include.members(['run.json', 'qemu.argv', 'qmp.jsonl', 'disk', 'segments']);
+
+    const result = await bench().verify('r');
+    expect(describeVerdict(result)).to.equal('');
+    expect(result.isEqual).to.equal(true);
+
+    // Not broken by hand: QEMU did it, not the folder.
+    const disk = path.join(kept, 'disk/disk.qcow2');
+    const before = await sha256(disk);
+    const byHand = await Child.spawn({ label: 'reproduce.sh', argv: ['sh', path.join(kept, 'reproduce.sh')] });
+    try {
+      await pollUntil(
+        async () => {
+          const said = await readFile(path.join(kept, 'lemona.ctl.out'), 'latin1').catch(() => '');
+          return said.includes('root=/dev/vda') ? true : undefined;
+        },
+        { label: 'the hello of a guest booted by hand', timeoutMs: 120_000, lastSeen: () => byHand.outputTail() },
+      );
+    } finally {
+      await byHand.stop();
+    }
+    expect(await sha256(disk)).to.equal(before);
+  });
+});
