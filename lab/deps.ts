@@ -61,7 +61,7 @@ export const DEPS = [
   },
   {
     folder: 'test/harness',
-    folders: ['lab/cli', 'lab/parts', 'lab/run', 'lab/trace', 'lab/util', 'replay'],
+    folders: ['lab/cli', 'lab/parts', 'lab/run', 'lab/vm', 'lab/trace', 'lab/util', 'replay'],
     packages: ['mocha'],
   },
   {

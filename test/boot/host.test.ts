@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { Child } from '../../lab/proc/child.js';
 import { openRun } from '../../lab/run/folder.js';
@@ -9,6 +10,7 @@ import { pollUntil } from '../../lab/util/deadline.js';
 import type { Machine } from '../../lab/vm/machine.js';
 import { describeVerdict, useBench } from '../harness/boot.js';
 import { GdbClient } from '../harness/gdb.js';
+import { bootBareGuest } from '../harness/guest.js';
 
 /** Of the kernel a machine boots; it is linked to run where System.map says. */
 async function symbolOf(machine: Machine, name: string): Promise<bigint> {
@@ -87,5 +89,40 @@ describe('a boot that QEMU broke', () => {
       await byHand.stop();
     }
     expect(await sha256(disk)).to.equal(before);
+  });
+});
+
+describe('a guest that has sent everything', () => {
+  const bench = useBench();
+
+  it('waits for a host that is slow to take it, and powers off at its word', async () => {
+    const { machine, ctl, guard } = await bootBareGuest(bench().folder, { config: 'static-relay' }, bench().ctx);
+    try {
+      const sent = await guard(ctl.shutDown(), "the guest's goodbye");
+      expect(sent > 0n).to.equal(true);
+      const early = await Promise.race([machine.exited, sleep(5_000, 'still there')]);
+      expect(early).to.equal('still there');
+      ctl.powerOff();
+      expect(await guard(machine.exited, 'the power')).to.deep.equal({ code: 0, signal: null });
+      expect(ctl.problems).to.deep.equal([]);
+    } finally {
+      await machine.quit();
+    }
+  });
+
+  it('powers off without that word once its limit has passed, and says so', async () => {
+    const options = { config: 'static-relay', kernelArgs: ['lemona.goodbye_s=3'] } as const;
+    const { machine, ctl, guard } = await bootBareGuest(bench().folder, options, bench().ctx);
+    try {
+      await guard(ctl.shutDown(), "the guest's goodbye");
+      const sentMs = performance.now();
+      await guard(machine.exited, 'the power');
+      expect(performance.now() - sentMs).to.be.greaterThan(2_500);
+      expect(ctl.problems.join('\n')).to.match(/the host did not say within 3 s .* powering off without it/);
+    } finally {
+      await machine.quit();
+    }
+    const said = await readFile(path.join(bench().folder, 'guest/console.log'), 'latin1');
+    expect(said).to.match(/the host did not say within 3 s/);
   });
 });
