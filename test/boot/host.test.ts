@@ -4,11 +4,13 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
+import type { TracePace } from '../../lab/link/receiver.js';
 import { Child } from '../../lab/proc/child.js';
+import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
 import { pollUntil } from '../../lab/util/deadline.js';
 import type { Machine } from '../../lab/vm/machine.js';
-import { describeVerdict, useBench } from '../harness/boot.js';
+import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
 import { GdbClient } from '../harness/gdb.js';
 import { bootBareGuest } from '../harness/guest.js';
 
@@ -124,5 +126,58 @@ describe('a guest that has sent everything', () => {
     }
     const said = await readFile(path.join(bench().folder, 'guest/console.log'), 'latin1');
     expect(said).to.match(/the host did not say within 3 s/);
+  });
+});
+
+const SLOW_BYTES_PER_S = 1024;
+const SLOW_S = 60;
+
+/** A host that, once a megabyte has come, takes 1 KiB a second for a minute, and is itself again after it. */
+function slowHost() {
+  const seen = { bytes: 0, slowBytes: 0, slowFromMs: 0, slowToMs: 0 };
+  const pace: TracePace = async (bytes) => {
+    seen.bytes += bytes;
+    if (seen.bytes < 1024 * 1024) return;
+    if (seen.slowFromMs === 0) seen.slowFromMs = performance.now();
+    const leftMs = seen.slowFromMs + SLOW_S * 1000 - performance.now();
+    if (leftMs <= 0) return;
+    seen.slowBytes += bytes;
+    await sleep(Math.min(leftMs, (bytes / SLOW_BYTES_PER_S) * 1000));
+    seen.slowToMs = performance.now();
+  };
+  return { seen, pace };
+}
+
+describe('a host that takes the record slowly', () => {
+  const bench = useBench();
+
+  it('loses nothing and stops nothing: 1 KiB/s for a minute amid the work of two CPUs, a pool of 2 MiB', async () => {
+    const seed = testSeed();
+    const program = path.join(bench().folder, 'exerciser');
+    await runTool(['gcc', '-static', '-O1', '-o', program, path.join(import.meta.dirname, 'guest/exerciser.c')]);
+    const { seen, pace } = slowHost();
+    const script = `
+chmod +x /root/exerciser
+( n=0; while [ ! -e /run/stop ]; do lemona-mark m$n || exit 99; n=$((n + 1)); sleep 1; done ) &
+/root/exerciser /root/play 3 400 ${seed}
+touch /run/stop
+wait`;
+    const { manifest, output } = await bench().record('r', script, {
+      smp: 2,
+      kernelArgs: ['lemona.pool_mb=2'],
+      copyIn: [{ source: program, destination: '/root/exerciser' }],
+      tracePace: pace,
+    });
+    expect(manifest.exitStatus, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);
+    // It was slow, while there was more than the guest can keep: the guest had to wait.
+    expect(seen.slowToMs - seen.slowFromMs).to.be.at.least(SLOW_S * 1000 - 100);
+    expect(seen.slowBytes).to.be.lessThan(2 * SLOW_BYTES_PER_S * SLOW_S);
+    expect(manifest.trace.bytes).to.be.greaterThan(6 * 1024 * 1024);
+    expect(manifest.seconds.command).to.be.greaterThan(SLOW_S);
+    const account = await accountOf(bench().runDir('r'));
+    expect([account.isComplete, account.dropped]).to.deep.equal([true, 0n]);
+    const result = await bench().verify('r');
+    expect(describeVerdict(result), `LEMONA_SEED=${seed}`).to.equal('');
+    expect([result.isEqual, result.marks.length]).to.deep.equal([true, manifest.marks.length]);
   });
 });
