@@ -32,7 +32,7 @@ describe("a host's disk that runs full while a guest is recorded", () => {
     expect(manifest.problems.join('\n')).to.match(/no space left/);
     const stats = await statsOf(runDir);
     expect(stats.account.effects > 0n).to.equal(true);
-    expect([stats.account.dropped, stats.account.gaps.length]).to.deep.equal([0n, 0]);
+    expect([stats.account.dropped, stats.account.gaps.length, isSound(stats)]).to.deep.equal([0n, 0, true]);
     const vm = await replayVm(runDir, bench().ctx);
     const output = path.join(bench().folder, 'last.raw');
     const rebuilt = await reconstruct({ runDir, at: 'end', output, format: 'raw', vm: async () => vm }, bench().ctx);
@@ -61,7 +61,6 @@ describe("a host's disk that runs full while a guest is recorded", () => {
       expect((error as LabError).message).to.match(/segments\/000000\.seg: no space left on the host's disk/);
       expect(await qemusOf(bench().folder)).to.deep.equal([]);
       await demandUsable(runDir);
-      expect(isSound(await statsOf(runDir))).to.equal(false);
     } finally {
       if (isMounted) await runTool(['umount', segments]);
     }

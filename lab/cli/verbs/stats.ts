@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import Table from 'cli-table3';
+import { goneSince } from '../../run/arrived.js';
 import { openRun, runDirOf } from '../../run/folder.js';
 import type { Account } from '../../trace/account.js';
 import { type RunStats, statsOf } from '../../trace/stats.js';
@@ -50,9 +51,11 @@ export async function run(invocation: Invocation): Promise<number> {
   const opened = await openRun(runDir);
   const stats = await statsOf(runDir, ctx.signal);
   const { account } = stats;
+  const gone = goneSince(opened.manifest.trace, stats);
+  const status = isSound(stats) && gone === undefined ? 0 : 1;
   if (invocation.json) {
-    await out.json({ run: opened.name, state: opened.manifest.state, ...stats });
-    return isSound(stats) ? 0 : 1;
+    await out.json({ run: opened.name, state: opened.manifest.state, ...stats, gone: gone ?? null });
+    return status;
   }
   await out.line(`run ${opened.name} (${opened.manifest.state}): ${stats.subbufs} sub-buffers, ${stats.bytes} bytes`);
   await out.line('');
@@ -96,6 +99,7 @@ export async function run(invocation: Invocation): Promise<number> {
   for (const { segment, offset, kind, detail } of stats.problems) {
     await out.line(`segment ${segment} at ${offset}: ${kind}: ${detail}`);
   }
+  if (gone !== undefined) await out.line(gone);
   await out.line(equation(account));
-  return isSound(stats) ? 0 : 1;
+  return status;
 }
