@@ -5,7 +5,8 @@
  * Each cycle loads the module, lets a child open /dev/lemona and read some of it,
  * asks for the unloading meanwhile (which must be refused at once), kills the
  * child in the midst of its reading or leaves it stopped for a while, so that
- * writers wait for it, and unloads. The reference count in /proc/modules is
+ * writers wait for it, and unloads. This process is exempt: it would else be one
+ * of those who wait for the reader it has stopped. The reference count in /proc/modules is
  * compared with what must hold at each point. Ends with
  *
  *   cycles N, refused N, sub-buffers N, slowest unload N ms
@@ -106,17 +107,23 @@ static void load(int module, unsigned int cycle)
 	}
 }
 
-/* The reader: reads until it is killed. */
-static _Noreturn void read_on(void)
+static int open_exempt(void)
 {
-	static char buffer[LEMONA_SUBBUF_MAX];
 	int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
 		fail(DEVICE ": %s", strerror(errno));
-	/* Its own reads must not be what it waits for. */
 	if (ioctl(fd, LEMONA_IOC_EXEMPT))
 		fail("LEMONA_IOC_EXEMPT: %s", strerror(errno));
+	return fd;
+}
+
+/* The reader: reads until it is killed. */
+static _Noreturn void read_on(void)
+{
+	static char buffer[LEMONA_SUBBUF_MAX];
+	int fd = open_exempt();
+
 	for (;;) {
 		ssize_t n = read(fd, buffer, sizeof(buffer));
 
@@ -200,6 +207,7 @@ int main(int argc, char **argv)
 		want_references(-1, "before loading");
 		load(module, cycle);
 		want_references(0, "after loading");
+		close(open_exempt());
 		*read_count = 0;
 		reader = start_reader();
 		if (records)
