@@ -26,7 +26,7 @@ const UNKNOWN: readonly BadRow[] = [
   { args: record('--image', 'big'), status: 2, says: /LAB_IMAGE_UNKNOWN.*'big'\nnext: choose one of: tiny, debian/ },
   { args: record('--smp', '0'), status: 2, says: /a whole number above 0 is wanted/ },
   { args: record('--copy-in', '/nope:/root/x'), status: 2, says: /\/nope can't be read/ },
-  { args: ['record', '--run', 'x', '--image', 'tiny'], status: 2, says: /command/ },
+  { args: ['record', '--run', 'x', '--image', 'tiny'], status: 2, says: /missing required argument 'cmd'/ },
   { args: rebuild('yesterday'), status: 2, says: /LAB_USAGE.*yesterday/ },
   { args: rebuild('mark:two'), status: 2, says: /LAB_INSTANT_UNKNOWN.*'?two'?.*\nnext:.*one/ },
   { args: rebuild('seq:99999999'), status: 2, says: /LAB_INSTANT_UNKNOWN.*99999999/ },

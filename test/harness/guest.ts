@@ -60,7 +60,9 @@ export async function bootBareGuest(folder: string, options: BareGuestOptions, c
   try {
     machine.port('lemona.trace').resume();
     // Whoever asks for a mark gets it, and no snapshot.
-    machine.port('lemona.mark').on('data', () => machine.port('lemona.mark').write('OK\n'));
+    const marks = machine.port('lemona.mark');
+    marks.on('data', () => marks.write('OK\n'));
+    marks.resume();
     const ctl = new CtlClient(machine.port('lemona.ctl'));
     await machine.start();
     await guard(ctl.hello, "the guest's hello");
