@@ -9,7 +9,7 @@ const SOURCES = ['lab', 'images', 'replay', 'guest-kernel'];
 describe('the launcher', () => {
   it('installs every Debian package that an error message asks for', async () => {
     const launcher = await readFile(path.join(ROOT, 'lemona'), 'utf8');
-    const sets = [...launcher.matchAll(/(?:^\w+=|echo )['"]([^'"]*)['"]$/gm)].flatMap(([, words = '']) => words.split(' '));
+    const sets = [...launcher.matchAll(/^\w+=['"]([^'"]*)['"]$/gm)].flatMap(([, words = '']) => words.split(' '));
     const asked = new Map<string, string>();
     for (const folder of SOURCES) {
       for (const entry of await readdir(path.join(ROOT, folder), { recursive: true })) {
