@@ -8,7 +8,10 @@ import { REC_KIND_SHIFT } from '../lab/abi/records.js';
 import { LabError } from '../lab/util/errors.js';
 
 const CONTROL_KIND = 63;
-const CODE = { BEGIN: 1, STOP: 2, RESUME: 3, END: 4 } as const;
+const CODE = { BEGIN: 1, STOP: 2, RESUME: 3, END: 4, BATCH: 5 } as const;
+
+/** Largest batch on the plan disk: BATCH_MAX of control.h, the largest sub-buffer and so the largest record. */
+export const BATCH_MAX_BYTES = 1024 * 1024;
 
 export const BEGIN_FLAG = { CONTINUE: 1, STRICT: 2, TIMES_UTIMENS: 4 } as const;
 
@@ -35,6 +38,14 @@ export function encodeBegin(options: BeginOptions): Buffer {
   head.writeUInt32LE(options.flags, 4);
   head.writeUInt32LE(text.length, 8);
   return control(CODE.BEGIN, Buffer.concat([head, text]));
+}
+
+/** The next effects are at `offset` on the plan disk. */
+export function encodeBatch(batch: { readonly offset: number; readonly lengthBytes: number }): Buffer {
+  const body = Buffer.alloc(16);
+  body.writeBigUInt64LE(BigInt(batch.offset), 0);
+  body.writeUInt32LE(batch.lengthBytes, 8);
+  return control(CODE.BATCH, body);
 }
 
 function withId(code: number, id: number): Buffer {
@@ -90,6 +101,8 @@ export interface AgentResult {
 
 export type Answer =
   | { readonly t: 'ready'; readonly settimes: boolean }
+  /** A batch was read: its place on the plan disk is free. */
+  | { readonly t: 'taken' }
   | { readonly t: 'progress'; readonly seq: bigint; readonly applied: bigint; readonly bytes: bigint }
   | { readonly t: 'stopped'; readonly id: number; readonly seq: bigint; readonly mismatches: bigint }
   | { readonly t: 'mismatch'; readonly mismatch: Mismatch }
@@ -172,6 +185,8 @@ export function parseAnswer(line: string): Answer {
     switch (f.t) {
       case 'ready':
         return { t: 'ready', settimes: f.settimes === true };
+      case 'taken':
+        return { t: 'taken' };
       case 'progress':
         return { t: 'progress', seq: big(f, 'seq'), applied: big(f, 'applied'), bytes: big(f, 'bytes') };
       case 'stopped':

@@ -14,7 +14,8 @@ import { exportTruth, markOfInstant, restoreCheckpoint } from '../lab/run/truth.
 import type { LabContext } from '../lab/util/context.js';
 import { ioError, LabError } from '../lab/util/errors.js';
 import { Scope } from '../lab/util/scope.js';
-import { type ApplyResult, applyPlan, type ReplayVm } from './apply.js';
+import type { ReplayVm } from './agent-link.js';
+import { type ApplyResult, applyPlan } from './apply.js';
 import { planEffects } from './plan.js';
 import { openSource, rootDevOf } from './source.js';
 import { type Comparison, compareManifests, type Difference } from './verify/compare.js';

@@ -321,29 +321,6 @@ static void apply_rename(const struct lemona_rename *n, struct object *o)
 		take_dir(to, &n->new_dir);
 }
 
-static void apply_write(const struct lemona_write *w, struct object *o)
-{
-	int fd = object_fd(o, ACCESS_RW);
-	int r;
-
-	if (fd < 0) {
-		failed(o, "open to write");
-		return;
-	}
-	if (!w->len)
-		return;
-	if (w->e.h.code == LEMONA_OP_PAGE)
-		r = pwrite_keeping_caps(o, fd, w + 1, w->len, w->pos);
-	else
-		r = pwrite(fd, w + 1, w->len, w->pos) == (ssize_t)w->len ? 0 : -1;
-	if (r < 0)
-		failed(o, "pwrite");
-	rp.bytes += w->len;
-	if (w->pos + w->len > o->attr.size)
-		o->attr.size = w->pos + w->len;
-	object_touch(o);
-}
-
 /* Flags other than immutable and append-only, and the project: children inherit them. */
 static void apply_fsflags(struct object *o, const struct lemona_attr *a)
 {
@@ -523,7 +500,8 @@ static void apply_to_inode(const struct lemona_effect *e, uint32_t size)
 	switch (e->h.code) {
 	case LEMONA_OP_WRITE:
 	case LEMONA_OP_PAGE:
-		apply_write((const void *)e, o);
+		if (((const struct lemona_write *)e)->len)
+			writes_add((const void *)e, o);
 		break;
 	case LEMONA_OP_SETATTR:
 		apply_setattr((const void *)e, o);
@@ -547,8 +525,19 @@ static void apply_to_inode(const struct lemona_effect *e, uint32_t size)
 	}
 }
 
+/* What may stand between two pieces of a run of writes: it asks nothing of the file system. */
+static bool leaves_writes_alone(const struct lemona_effect *e, uint32_t size)
+{
+	if (e->h.code == LEMONA_OP_WRITE || e->h.code == LEMONA_OP_PAGE)
+		return true;
+	return e->h.code == LEMONA_OP_SETATTR && size >= sizeof(struct lemona_setattr) &&
+	       !((const struct lemona_setattr *)e)->valid;
+}
+
 void apply_effect(const struct lemona_effect *e, uint32_t size)
 {
+	if (!leaves_writes_alone(e, size))
+		writes_flush();
 	mismatch_context(e);
 	switch (e->h.code) {
 	case LEMONA_OP_MOUNT:

@@ -9,6 +9,10 @@
  *
  *   BEGIN   struct control_begin, then mount options as text. Comes first,
  *           once: mounts the disk.
+ *   BATCH   struct control_batch: the next effects are on the plan disk, a
+ *           ring that the host fills. A port moves 4 KiB at a time, a disk
+ *           megabytes. Answered by {"t":"taken"} once they are read, so that
+ *           the host may write there again.
  *   STOP    struct control_stop. Completes the file system as of the last
  *           effect, freezes it and answers {"t":"stopped"}. The disk then
  *           holds exactly that instant, and the host may read it.
@@ -16,7 +20,7 @@
  *   END     no body: completes the file system, unmounts it, answers
  *           {"t":"result"} and powers off.
  *
- * agent -> host: JSON, one object a line, "t" first: ready, progress,
+ * agent -> host: JSON, one object a line, "t" first: ready, taken, progress,
  * stopped, mismatch, result, fatal.
  */
 #ifndef LEMONA_REPLAY_CONTROL_H
@@ -30,6 +34,7 @@
 #define CONTROL_STOP 2
 #define CONTROL_RESUME 3
 #define CONTROL_END 4
+#define CONTROL_BATCH 5
 
 /* control_begin.flags */
 #define BEGIN_CONTINUE 1 /* count mismatches and go on */
@@ -53,5 +58,19 @@ struct control_stop {
 };
 
 static_assert(sizeof(struct control_stop) == 24);
+
+/* Largest batch. Whole records only: the largest record is as large as the largest sub-buffer. */
+#define BATCH_MAX (1u << 20)
+/* Offsets on the plan disk are multiples of this, as direct reads want. */
+#define BATCH_ALIGN 4096
+
+struct control_batch {
+	struct lemona_rec h;
+	__u64 offset; /* on the plan disk */
+	__u32 len; /* bytes of records */
+	__u32 pad;
+};
+
+static_assert(sizeof(struct control_batch) == 32);
 
 #endif /* LEMONA_REPLAY_CONTROL_H */

@@ -147,6 +147,14 @@ bool object_unlock(struct object *o);
 void objects_each(void (*visit)(struct object *o));
 void objects_close_all(void);
 
+/* plan.c */
+void plan_open_disk(const char *device);
+const struct lemona_rec *plan_next(uint32_t *size);
+
+/* writes.c */
+void writes_add(const struct lemona_write *w, struct object *o);
+void writes_flush(void);
+
 /* apply.c */
 void apply_effect(const struct lemona_effect *e, uint32_t size);
 

@@ -345,6 +345,7 @@ void object_born(struct object *o)
 
 		next = early->next;
 		apply_effect(e, e->h.size_kind & LEMONA_REC_SIZE_MASK);
+		writes_flush();
 		free(early);
 	}
 }
