@@ -38,9 +38,17 @@ export interface ReconstructResult {
   readonly checkpointSeq: bigint;
   readonly effects: bigint;
   readonly bytes: bigint;
-  readonly seconds: { readonly total: number; readonly boot: number; readonly apply: number };
+  /** `apply` is all of the VM's work after its boot; `complete`, of that, the final pass, the sync and the unmount. */
+  readonly seconds: {
+    readonly total: number;
+    readonly boot: number;
+    readonly apply: number;
+    readonly complete: number;
+  };
   /** Effects a second while they were applied, the final pass included. */
   readonly effectsPerSecond: number;
+  /** Content, in bytes a second, over the same time. */
+  readonly bytesPerSecond: number;
   /** Effects that are missing. Not empty: the image is no proof for anything they may have touched. */
   readonly gaps: readonly PlanGap[];
   /** Inodes whose rebuilt state contradicts what is recorded of them; the first few. */
@@ -131,8 +139,13 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
       checkpointSeq,
       effects: applied.applied,
       bytes: applied.bytes,
-      seconds: { total: (performance.now() - startedMs) / 1000, boot: applied.seconds?.boot ?? 0, apply: applySeconds },
-      effectsPerSecond: applySeconds > 0 ? Math.round(Number(applied.applied) / applySeconds) : 0,
+      seconds: {
+        total: (performance.now() - startedMs) / 1000,
+        boot: applied.seconds?.boot ?? 0,
+        apply: applySeconds,
+        complete: Number(applied.finalNs ?? 0n) / 1e9,
+      },
+      ...rateOf(applied, applySeconds),
       gaps: applied.gaps,
       mismatches: applied.first,
       mismatchCount: applied.mismatches,
@@ -145,6 +158,20 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
   } finally {
     for (const error of await scope.close()) ctx.log.warn(error.message);
   }
+}
+
+/** How fast effects and their content were applied, the final pass and the unmount included. */
+export function rateOf(
+  applied: Pick<ApplyResult, 'applied' | 'bytes'>,
+  seconds: number,
+): { readonly effectsPerSecond: number; readonly bytesPerSecond: number } {
+  const per = (amount: bigint) => (seconds > 0 ? Math.round(Number(amount) / seconds) : 0);
+  return { effectsPerSecond: per(applied.applied), bytesPerSecond: per(applied.bytes) };
+}
+
+/** `27,997 effects/s, 2.0 MB/s` */
+export function describeRate(rate: ReturnType<typeof rateOf>): string {
+  return `${rate.effectsPerSecond.toLocaleString('en')} effects/s, ${(rate.bytesPerSecond / 1e6).toFixed(1)} MB/s`;
 }
 
 /** A folder beside the output, so that the finished image only has to be renamed. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { describeMismatch } from '../../../replay/control.js';
-import { reconstruct } from '../../../replay/reconstruct.js';
+import { describeRate, reconstruct } from '../../../replay/reconstruct.js';
 import { replayVm } from '../../parts/parts.js';
 import { runDirOf } from '../../run/folder.js';
 import type { Invocation } from '../invocation.js';
@@ -27,7 +27,7 @@ export async function run(invocation: Invocation): Promise<number> {
   for (const taint of result.taints) ctx.log.warn(`not described by effects: seq ${taint.seq}: ${taint.text}`);
   ctx.log.info(
     `rebuilt at ${result.at} (seq ${result.seq}): ${result.effects} effects, ${result.bytes} bytes of content in ` +
-      `${result.seconds.total.toFixed(1)} s${result.isVouchedFor ? '' : '; it cannot be vouched for, see above'}`,
+      `${result.seconds.total.toFixed(1)} s (${describeRate(result)})${result.isVouchedFor ? '' : '; it cannot be vouched for, see above'}`,
   );
   if (invocation.json) await invocation.out.json(result);
   else await invocation.out.line(result.output);

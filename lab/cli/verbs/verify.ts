@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { describeMismatch } from '../../../replay/control.js';
+import { describeRate, rateOf } from '../../../replay/reconstruct.js';
 import { LEFT_OUT, verifyRun } from '../../../replay/verify.js';
 import { replayVm } from '../../parts/parts.js';
 import { runDirOf } from '../../run/folder.js';
@@ -36,6 +37,8 @@ export async function run(invocation: Invocation): Promise<number> {
   await printing;
   for (const gap of result.replay.gaps) ctx.log.warn(`effects ${gap.first} to ${gap.last} are missing from the record`);
   for (const mismatch of result.replay.first) ctx.log.warn(describeMismatch(mismatch));
+  const rate = rateOf(result.replay, result.applySeconds);
+  ctx.log.info(`${result.replay.applied} effects applied: ${describeRate(rate)}`);
   for (const verdict of result.marks) {
     const { mark, seq, compared, bytes, differences, names, isEqual } = verdict;
     if (invocation.json) await out.json({ type: 'mark', mark, seq, compared, names, bytes, differences, isEqual });
@@ -54,6 +57,7 @@ export async function run(invocation: Invocation): Promise<number> {
       isEqual,
       differences,
       seconds,
+      ...rate,
       leftOut: LEFT_OUT,
     });
   } else {
