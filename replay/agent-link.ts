@@ -42,7 +42,7 @@ export interface LinkOptions {
   /** Gets qemu.argv, console.log, qmp.jsonl and the plan disk. */
   readonly logFolder: string;
   readonly onProgress?: (answer: Extract<Answer, { t: 'progress' }>) => void;
-  readonly qemuArgs?: readonly string[];
+  readonly kernelArgs?: readonly string[];
 }
 
 export interface BeginSpec {
@@ -135,6 +135,11 @@ class Answers {
     }
   }
 
+  rewound(): void {
+    this.#taken = 0;
+    this.#waiting.length = 0;
+  }
+
   /** Waits until so many batches were read, or there is news. */
   async taken(count: number): Promise<void> {
     while (this.#taken < count && !this.hasNews) await this.#more();
@@ -199,14 +204,14 @@ export class AgentLink {
           memoryMiB: options.vm.memoryMiB ?? DEFAULT_MEMORY_MIB,
           kernel: options.vm.bzImage,
           initrd: options.vm.initramfs,
-          append: ['lemona.start=0'],
+          append: ['lemona.start=0', ...(options.kernelArgs ?? [])],
           disks: [
             { nodeName: DISK_NODE, path: options.disk.path, format: options.disk.format },
             { nodeName: PLAN_NODE, path: ringFile, format: 'raw', readOnly: true },
           ],
           ports: ['lemona.plan'],
           logFolder: options.logFolder,
-          extraArgs: options.qemuArgs ?? [],
+          extraArgs: [],
         },
         ctx,
       );
@@ -300,15 +305,26 @@ export class AgentLink {
     });
   }
 
+  /** The VM was put back to an earlier state, in which its agent waited: nothing is on its way in either direction. */
+  rewound(): void {
+    this.#filled = 0;
+    this.#sent = 0;
+    this.#answers.rewound();
+  }
+
   async begin(spec: BeginSpec): Promise<void> {
     const flags = (spec.goOn ? BEGIN_FLAG.CONTINUE : 0) + (spec.strict ? BEGIN_FLAG.STRICT : 0);
     await this.#say(encodeBegin({ dev: spec.dev, flags, mountOptions: MOUNT_OPTIONS }));
   }
 
-  /** Completes the file system after what was put so far, and freezes it: the disk then holds exactly that. */
-  async stop(id: number, at: string): Promise<Extract<Answer, { t: 'stopped' }>> {
+  /**
+   * Completes the file system after what was put so far, and freezes it: the disk then holds exactly that.
+   *
+   * @param isLean the agent also lets the page cache go
+   */
+  async stop(id: number, at: string, isLean = false): Promise<Extract<Answer, { t: 'stopped' }>> {
     await this.flush();
-    await this.#say(encodeStop(id));
+    await this.#say(encodeStop(id, isLean));
     const answer = await this.expect('stopped', `completing the disk at ${at}`, FINISH_TIMEOUT_MS);
     if (answer.id !== id) throw new LabError('LAB_BUG', `lemona-replay stopped at ${answer.id}, wanted ${id}`);
     return answer;

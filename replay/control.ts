@@ -48,14 +48,18 @@ export function encodeBatch(batch: { readonly offset: number; readonly lengthByt
   return control(CODE.BATCH, body);
 }
 
-function withId(code: number, id: number): Buffer {
-  const body = Buffer.alloc(8);
-  body.writeBigUInt64LE(BigInt(id));
+/** STOP_LEAN of control.h: the agent lets the page cache go, because the VM's memory is about to be saved. */
+const STOP_LEAN = 1;
+
+function withId(code: number, id: number, flags: number): Buffer {
+  const body = Buffer.alloc(16);
+  body.writeBigUInt64LE(BigInt(id), 0);
+  body.writeUInt32LE(flags, 8);
   return control(code, body);
 }
 
-export const encodeStop = (id: number): Buffer => withId(CODE.STOP, id);
-export const encodeResume = (id: number): Buffer => withId(CODE.RESUME, id);
+export const encodeStop = (id: number, isLean = false): Buffer => withId(CODE.STOP, id, isLean ? STOP_LEAN : 0);
+export const encodeResume = (id: number): Buffer => withId(CODE.RESUME, id, 0);
 export const encodeEnd = (): Buffer => control(CODE.END, Buffer.alloc(0));
 
 /** The first operation whose result differs from the record, or one of them. */

@@ -13,9 +13,8 @@ import { Scope } from '../lab/util/scope.js';
 import type { ReplayVm } from './agent-link.js';
 import { type ApplyResult, applyPlan } from './apply.js';
 import type { Mismatch, Taint } from './control.js';
-import { seqSpan } from './instants.js';
 import { type PlanGap, planEffects } from './plan.js';
-import { openSource, type RebuildSource, rootDevOf, seqOf } from './source.js';
+import { gapsUpTo, openSource, rootDevOf, seqOf } from './source.js';
 
 export interface ReconstructOptions {
   readonly runDir: string;
@@ -106,7 +105,7 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
     let applied: typeof NOTHING & Partial<ApplyResult> = NOTHING;
     if (seq > checkpointSeq) {
       const dev = await rootDevOf(source, ctx.signal);
-      const hasGaps = options.goOn === true || (await gapBefore(source, seq, ctx.signal));
+      const hasGaps = options.goOn === true || (await gapsUpTo(source, seq, ctx.signal)).length > 0;
       applied = await applyPlan(
         {
           vm: await options.vm(),
@@ -190,19 +189,4 @@ async function moveInto(from: string, output: string): Promise<void> {
   } catch (error) {
     throw ioError(`putting the finished image in place as ${output}`, error);
   }
-}
-
-/** Whether any number up to `seq` is missing. Counting answers nearly always; only a run with holes is read for it. */
-async function gapBefore(source: RebuildSource, seq: bigint, signal: AbortSignal): Promise<boolean> {
-  const { first, last, count } = seqSpan(source.index);
-  if (first <= source.checkpointSeq + 1n && count === last - first + 1n) return false;
-  for await (const item of planEffects(source.run.dir, source.index, {
-    after: source.checkpointSeq,
-    to: seq,
-    dev: -1,
-    signal,
-  })) {
-    if (item.type === 'gap') return true;
-  }
-  return false;
 }

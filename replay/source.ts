@@ -5,8 +5,8 @@ import { type OpenRun, openRun } from '../lab/run/folder.js';
 import { indexRun, type RunIndex } from '../lab/trace/run-index.js';
 import type { SegmentProblem } from '../lab/trace/segment-reader.js';
 import { ioError, LabError } from '../lab/util/errors.js';
-import { resolveInstant } from './instants.js';
-import { findRootDev } from './plan.js';
+import { resolveInstant, seqSpan } from './instants.js';
+import { findRootDev, type PlanGap, planEffects } from './plan.js';
 
 export interface RebuildSource {
   readonly run: OpenRun;
@@ -66,4 +66,14 @@ export async function seqOf(source: RebuildSource, instant: string, signal: Abor
 /** The root file system's device number while it was recorded. */
 export async function rootDevOf(source: RebuildSource, signal: AbortSignal): Promise<number> {
   return findRootDev(source.run.dir, source.index, await ext4Uuid(source.run.manifest.image.raw), signal);
+}
+
+/** Numbers up to `seq` that are missing. Counting answers nearly always; only a run with holes is read for it. */
+export async function gapsUpTo(source: RebuildSource, seq: bigint, signal: AbortSignal): Promise<PlanGap[]> {
+  const { first, last, count } = seqSpan(source.index);
+  if (first <= source.checkpointSeq + 1n && count === last - first + 1n) return [];
+  const gaps: PlanGap[] = [];
+  const plan = planEffects(source.run.dir, source.index, { after: source.checkpointSeq, to: seq, dev: -1, signal });
+  for await (const item of plan) if (item.type === 'gap') gaps.push(item);
+  return gaps;
 }

@@ -52,12 +52,17 @@ struct control_begin {
 
 static_assert(sizeof(struct control_begin) == 32);
 
+/* control_stop.flags */
+#define STOP_LEAN 1 /* let the page cache go: the VM's memory is about to be saved */
+
 struct control_stop {
 	struct lemona_rec h;
 	__u64 id; /* comes back in the answer */
+	__u32 flags; /* STOP_* */
+	__u32 pad;
 };
 
-static_assert(sizeof(struct control_stop) == 24);
+static_assert(sizeof(struct control_stop) == 32);
 
 /* Largest batch. Whole records only: the largest record is as large as the largest sub-buffer. */
 #define BATCH_MAX (1u << 20)
