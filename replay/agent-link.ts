@@ -18,10 +18,12 @@ import {
   type Answer,
   BATCH_MAX_BYTES,
   BEGIN_FLAG,
+  type Doubt,
   describeMismatch,
   encodeBatch,
   encodeBegin,
   encodeEnd,
+  encodeLost,
   encodeResume,
   encodeStop,
   parseAnswer,
@@ -80,6 +82,7 @@ class Answers {
   #failure: unknown;
   #last: Answer | undefined;
   #taken = 0;
+  #doubts: Doubt[] = [];
 
   constructor(socket: Socket, onProgress: ((answer: Extract<Answer, { t: 'progress' }>) => void) | undefined) {
     let rest = '';
@@ -93,6 +96,7 @@ class Answers {
           this.#last = answer;
           if (answer.t === 'progress') onProgress?.(answer);
           else if (answer.t === 'taken') this.#taken++;
+          else if (answer.t === 'doubt') this.#doubts.push(answer);
           else this.#waiting.push(answer);
         } catch (error) {
           this.#failure ??= error;
@@ -135,8 +139,16 @@ class Answers {
     }
   }
 
+  /** What the agent said since it was asked last. */
+  takeDoubts(): readonly Doubt[] {
+    const doubts = this.#doubts;
+    this.#doubts = [];
+    return doubts;
+  }
+
   rewound(): void {
     this.#taken = 0;
+    this.#doubts = [];
     this.#waiting.length = 0;
   }
 
@@ -322,12 +334,22 @@ export class AgentLink {
    *
    * @param isLean the agent also lets the page cache go
    */
-  async stop(id: number, at: string, isLean = false): Promise<Extract<Answer, { t: 'stopped' }>> {
+  async stop(
+    id: number,
+    at: string,
+    isLean = false,
+  ): Promise<Extract<Answer, { t: 'stopped' }> & { readonly doubts: readonly Doubt[] }> {
     await this.flush();
     await this.#say(encodeStop(id, isLean));
     const answer = await this.expect('stopped', `completing the disk at ${at}`, FINISH_TIMEOUT_MS);
     if (answer.id !== id) throw new LabError('LAB_BUG', `lemona-replay stopped at ${answer.id}, wanted ${id}`);
-    return answer;
+    return { ...answer, doubts: this.#answers.takeDoubts() };
+  }
+
+  /** Effects were lost here: what they were about must be known before the later ones come. */
+  async lost(about: readonly { readonly ino: bigint; readonly gen: number; readonly what: number }[]): Promise<void> {
+    await this.flush();
+    for (const one of about) await this.#say(encodeLost(one));
   }
 
   /** After `stop`: goes on. */
@@ -336,11 +358,11 @@ export class AgentLink {
   }
 
   /** Completes and unmounts the file system, and waits for the VM's end. */
-  async end(): Promise<AgentResult> {
+  async end(): Promise<AgentResult & { readonly doubts: readonly Doubt[] }> {
     await this.flush();
     await this.#say(encodeEnd());
     const { t: _t, ...result } = await this.expect('result', 'completing the disk', FINISH_TIMEOUT_MS);
-    return result;
+    return { ...result, doubts: this.#answers.takeDoubts() };
   }
 
   /** Ends QEMU if it still runs, and closes all files. */

@@ -3,26 +3,31 @@
 import type { LabContext } from '../lab/util/context.js';
 import { withDeadline } from '../lab/util/deadline.js';
 import { AgentLink, type BeginSpec, type LinkOptions } from './agent-link.js';
-import type { AgentResult } from './control.js';
+import type { AgentResult, Doubt } from './control.js';
+import type { LostEffects } from './lost.js';
 import type { PlanGap, PlanItem } from './plan.js';
 
 /** An instant at which the disk is completed and shown to the caller. */
 export interface Stop {
   readonly seq: bigint;
   /** The file system is frozen and complete while this runs; the disk's file may be read. */
-  readonly visit: () => Promise<void>;
+  readonly visit: (doubts: readonly Doubt[]) => Promise<void>;
 }
 
 export interface ApplyOptions extends Omit<LinkOptions, 'onProgress'>, BeginSpec {
   readonly plan: AsyncIterable<PlanItem>;
   /** How many effects there are at most, for the progress line. */
   readonly lastSeq: bigint;
+  /** What is known of missing effects. */
+  readonly lost: LostEffects;
   /** Ascending by seq. */
   readonly stops?: readonly Stop[];
 }
 
 export interface ApplyResult extends AgentResult {
   readonly gaps: readonly PlanGap[];
+  /** Inodes that lost effects may have changed, at the end. */
+  readonly doubts: readonly Doubt[];
   /** From QEMU's launch to its end. */
   readonly seconds: { readonly boot: number; readonly stream: number; readonly total: number };
 }
@@ -31,22 +36,26 @@ export interface ApplyResult extends AgentResult {
 const GAPS_LISTED = 10_000;
 
 /** Streams the plan, stopping where it is wanted; the gaps that were met go to `gaps`. */
-async function stream(link: AgentLink, options: ApplyOptions, gaps: PlanGap[]): Promise<AgentResult> {
+async function stream(link: AgentLink, options: ApplyOptions, gaps: PlanGap[]): ReturnType<AgentLink['end']> {
   const { plan, stops = [] } = options;
   let next = 0;
   const visitStop = async (stop: Stop) => {
     const id = next++;
-    await link.stop(id, `seq ${stop.seq}`);
-    await stop.visit();
+    const { doubts } = await link.stop(id, `seq ${stop.seq}`);
+    await stop.visit(doubts);
     await link.resume(id);
   };
   await link.begin(options);
   for await (const item of plan) {
     if (item.type === 'gap') {
       if (gaps.length < GAPS_LISTED) gaps.push(item);
+    }
+    const at = item.type === 'gap' ? item.first : item.seq;
+    for (let stop = stops[next]; stop !== undefined && stop.seq < at; stop = stops[next]) await visitStop(stop);
+    if (item.type === 'gap') {
+      await link.lost(options.lost.of(item));
       continue;
     }
-    for (let stop = stops[next]; stop !== undefined && stop.seq < item.seq; stop = stops[next]) await visitStop(stop);
     const full = link.put(item.buf);
     if (full !== undefined) await full;
   }

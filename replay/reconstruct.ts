@@ -13,8 +13,11 @@ import { Scope } from '../lab/util/scope.js';
 import type { ReplayVm } from './agent-link.js';
 import { type ApplyResult, applyPlan } from './apply.js';
 import type { Mismatch, Taint } from './control.js';
+import { lostEffects } from './lost.js';
 import { type PlanGap, planEffects } from './plan.js';
-import { gapsUpTo, openSource, rootDevOf, seqOf } from './source.js';
+import { gapsOf, openSource, rootDevOf, seqOf } from './source.js';
+import { type Unvouched, unvouched } from './unvouched.js';
+import { listNames } from './verify/names.js';
 
 export interface ReconstructOptions {
   readonly runDir: string;
@@ -48,8 +51,10 @@ export interface ReconstructResult {
   readonly effectsPerSecond: number;
   /** Content, in bytes a second, over the same time. */
   readonly bytesPerSecond: number;
-  /** Effects that are missing. Not empty: the image is no proof for anything they may have touched. */
+  /** Effects that are missing. */
   readonly gaps: readonly PlanGap[];
+  /** What they may have changed, by name: the image is no proof for that. All else is as recorded. */
+  readonly unvouched: readonly Unvouched[];
   /** Inodes whose rebuilt state contradicts what is recorded of them; the first few. */
   readonly mismatches: readonly Mismatch[];
   readonly mismatchCount: bigint;
@@ -102,10 +107,12 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
       step.fail();
       throw error;
     }
+    let unknown: readonly Unvouched[] = [];
     let applied: typeof NOTHING & Partial<ApplyResult> = NOTHING;
     if (seq > checkpointSeq) {
       const dev = await rootDevOf(source, ctx.signal);
-      const hasGaps = options.goOn === true || (await gapsUpTo(source, seq, ctx.signal)).length > 0;
+      const lost = lostEffects(await gapsOf(source, ctx.signal), index.lost, dev);
+      const about = lost.upTo(seq);
       applied = await applyPlan(
         {
           vm: await options.vm(),
@@ -113,12 +120,18 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
           dev,
           plan: planEffects(run.dir, index, { after: checkpointSeq, to: seq, dev, signal: ctx.signal }),
           lastSeq: seq,
-          goOn: hasGaps,
+          lost,
+          goOn: options.goOn === true || about.length > 0,
           strict: options.strict ?? false,
           logFolder: folder,
         },
         ctx,
       );
+      if (about.length > 0) {
+        const raw = options.format === 'raw' ? disk.path : path.join(folder, 'names.raw');
+        if (raw !== disk.path) await convertImage({ file: disk.path, format: 'qcow2' }, raw, 'raw', ctx.signal);
+        unknown = unvouched(about, applied.doubts ?? [], await listNames(raw, ctx));
+      }
     }
     if (options.format === 'qcow2') {
       // The overlay leans on the cached image; what is handed out must stand alone.
@@ -146,6 +159,7 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
       },
       ...rateOf(applied, applySeconds),
       gaps: applied.gaps,
+      unvouched: unknown,
       mismatches: applied.first,
       mismatchCount: applied.mismatches,
       taints: applied.taints,

@@ -28,8 +28,9 @@ import {
   spacingFor,
   writeKeyframes,
 } from './keyframes.js';
+import { type LostEffects, lostEffects } from './lost.js';
 import { type PlanGap, planEffects } from './plan.js';
-import { gapsUpTo, openSource, type RebuildSource, rootDevOf, seqOf } from './source.js';
+import { gapsOf, openSource, type RebuildSource, rootDevOf, seqOf } from './source.js';
 
 export interface SessionOptions {
   readonly runDir: string;
@@ -81,6 +82,7 @@ export class ReplaySession {
   #keyframes: readonly Keyframe[];
   #position: bigint;
   readonly #gaps: readonly PlanGap[];
+  readonly #lost: LostEffects;
   #mismatches = 0n;
   #stops = 0;
 
@@ -108,6 +110,7 @@ export class ReplaySession {
     this.#keyframes = parts.keyframes;
     this.#position = parts.position;
     this.#gaps = parts.gaps;
+    this.#lost = lostEffects(parts.gaps, parts.source.index.lost, parts.dev);
   }
 
   /** Starts at the checkpoint. Close it with `close`. */
@@ -124,7 +127,7 @@ export class ReplaySession {
     );
     if (!isThere) keyframes = [];
     const dev = await rootDevOf(source, ctx.signal);
-    const gaps = await gapsUpTo(source, last, ctx.signal);
+    const gaps = await gapsOf(source, ctx.signal);
     const begin = { source, place, identity, spacing, dev, gaps };
     const start = keyframes[0];
     if (start !== undefined) {
@@ -234,7 +237,10 @@ export class ReplaySession {
         signal: this.#ctx.signal,
       });
       for await (const item of plan) {
-        if (item.type === 'gap') continue;
+        if (item.type === 'gap') {
+          await this.#link.lost(this.#lost.of(item));
+          continue;
+        }
         if (effects >= this.#spacing.effects || bytes >= this.#spacing.bytes) {
           await this.#saveHere();
           await this.#link.resume(this.#stops);

@@ -68,12 +68,16 @@ export async function rootDevOf(source: RebuildSource, signal: AbortSignal): Pro
   return findRootDev(source.run.dir, source.index, await ext4Uuid(source.run.manifest.image.raw), signal);
 }
 
-/** Numbers up to `seq` that are missing. Counting answers nearly always; only a run with holes is read for it. */
-export async function gapsUpTo(source: RebuildSource, seq: bigint, signal: AbortSignal): Promise<PlanGap[]> {
+/**
+ * All numbers that are missing after the checkpoint, those after the last recorded one included if their loss was
+ * declared. Counting answers nearly always; only a run with holes is read for it.
+ */
+export async function gapsOf(source: RebuildSource, signal: AbortSignal): Promise<PlanGap[]> {
   const { first, last, count } = seqSpan(source.index);
-  if (first <= source.checkpointSeq + 1n && count === last - first + 1n) return [];
+  const to = source.index.losses.reduce((most, loss) => (loss.seqLast > most ? loss.seqLast : most), last);
+  if (first <= source.checkpointSeq + 1n && count === to - first + 1n) return [];
   const gaps: PlanGap[] = [];
-  const plan = planEffects(source.run.dir, source.index, { after: source.checkpointSeq, to: seq, dev: -1, signal });
+  const plan = planEffects(source.run.dir, source.index, { after: source.checkpointSeq, to, dev: -1, signal });
   for await (const item of plan) if (item.type === 'gap') gaps.push(item);
   return gaps;
 }

@@ -4,6 +4,7 @@
  * sequence numbers. About 300 bytes of memory per sub-buffer, so 100 GB of trace index in well under 200 MB.
  */
 import { join } from 'node:path';
+import type { LostNote } from './lost.js';
 import { readSegments, type SegmentProblem } from './segment-reader.js';
 import { type DeclaredLoss, surveySubbuf } from './walk.js';
 
@@ -31,6 +32,8 @@ export interface RunIndex {
   /** In file order. */
   readonly entries: readonly SubbufEntry[];
   readonly losses: readonly DeclaredLoss[];
+  /** What the lost effects would have changed. */
+  readonly lost: readonly LostNote[];
   readonly problems: readonly SegmentProblem[];
   /** Bytes of good sub-buffers. */
   readonly bytes: number;
@@ -45,6 +48,7 @@ export function segmentsFolder(runDir: string): string {
 export async function indexRun(runDir: string, signal?: AbortSignal): Promise<RunIndex> {
   const entries: SubbufEntry[] = [];
   const losses: DeclaredLoss[] = [];
+  const lost: LostNote[] = [];
   const problems: SegmentProblem[] = [];
   let bytes = 0;
   for await (const item of readSegments(segmentsFolder(runDir))) {
@@ -61,6 +65,7 @@ export async function indexRun(runDir: string, signal?: AbortSignal): Promise<Ru
     }
     bytes += header.length;
     losses.push(...survey.losses);
+    lost.push(...survey.lost);
     entries.push({
       segment,
       offset,
@@ -79,5 +84,5 @@ export async function indexRun(runDir: string, signal?: AbortSignal): Promise<Ru
       isAscending: survey.isAscending,
     });
   }
-  return { entries, losses, problems, bytes };
+  return { entries, losses, lost, problems, bytes };
 }

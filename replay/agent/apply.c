@@ -26,7 +26,7 @@
 		   FS_PROJINHERIT_FL | FS_CASEFOLD_FL)
 #define FLAGS_LATER (FS_IMMUTABLE_FL | FS_APPEND_FL)
 
-static void failed(const struct object *o, const char *what)
+static void failed(struct object *o, const char *what)
 {
 	int error = errno;
 
@@ -84,6 +84,11 @@ static void take_times(struct object *o, const struct lemona_attr *a)
 	memcpy(o->attr.sec, a->sec, sizeof(a->sec));
 	memcpy(o->attr.nsec, a->nsec, sizeof(a->nsec));
 	object_touch(o);
+}
+
+void object_take_attr(struct object *o, const struct lemona_attr *a)
+{
+	take_attr(o, a, true);
 }
 
 static void take_dir(struct object *dir, const struct lemona_attr *a)
@@ -181,7 +186,7 @@ static void apply_birth(const struct lemona_dentry *d)
 	const struct lemona_effect *e = &d->e;
 	struct object *o = object_find(e->ino, e->gen), *dir;
 	char name[NAME_MAX + 1];
-	int dirfd;
+	int dirfd, r;
 
 	if (o && o->state == LIVE) {
 		mismatch(o, "birth", "a new inode", "an inode that exists", EEXIST);
@@ -193,11 +198,18 @@ static void apply_birth(const struct lemona_dentry *d)
 		o = NULL;
 	}
 	dirfd = dir_fd(&dir, &d->dir);
-	if (dirfd < 0)
+	if (dirfd < 0) {
+		if (rp.doubts)
+			object_get(e->ino, e->gen)->doubt = DOUBT_ALL;
 		return;
+	}
 	if (!o)
 		o = object_add_dead(e->ino, e->gen);
-	if (give_birth(o, dir, dirfd, d, name_of(name, (const char *)(d + 1), d->name_len)) < 0) {
+	name_of(name, (const char *)(d + 1), d->name_len);
+	r = give_birth(o, dir, dirfd, d, name);
+	if (r < 0 && errno == EEXIST && doubt_make_way(dirfd, name))
+		r = give_birth(o, dir, dirfd, d, name);
+	if (r < 0) {
 		failed(o, "create");
 		return;
 	}
@@ -210,19 +222,27 @@ static void apply_birth(const struct lemona_dentry *d)
 	object_born(o);
 }
 
-/* Strict only: does the name lead to the inode the record means? */
-static void check_name(struct object *o, int dirfd, const char *name)
+/* Does the name lead to the inode? */
+bool object_has_name(struct object *o, int dirfd, const char *name)
 {
 	struct object probe = { .fd = -1 };
 
-	if (!rp.strict)
-		return;
 	if (!o->handle_known && (o->fd < 0 || object_learn_handle(o, o->fd, "") < 0))
-		return;
-	if (object_learn_handle(&probe, dirfd, name) < 0)
-		failed(o, "look up name");
-	else if (probe.h_ino != o->h_ino || probe.h_gen != o->h_gen)
-		mismatch_number(o, "inode of the name", o->h_ino, probe.h_ino);
+		return false;
+	return object_learn_handle(&probe, dirfd, name) == 0 && probe.h_ino == o->h_ino &&
+	       probe.h_gen == o->h_gen;
+}
+
+/*
+ * Strictly, and where effects were lost: does the name lead to the inode the
+ * record means? Returns whether to go on.
+ */
+static bool check_name(struct object *o, int dirfd, const char *name)
+{
+	if ((!rp.strict && !rp.doubts) || object_has_name(o, dirfd, name))
+		return true;
+	mismatch(o, "the name", "leads to this inode", "it does not", ENOENT);
+	return !rp.doubts;
 }
 
 static void apply_link(const struct lemona_dentry *d, struct object *o)
@@ -232,8 +252,10 @@ static void apply_link(const struct lemona_dentry *d, struct object *o)
 	int dirfd, fd, r;
 
 	dirfd = dir_fd(&dir, &d->dir);
-	if (dirfd < 0)
+	if (dirfd < 0) {
+		doubt_attributes_only(&d->e);
 		return;
+	}
 	fd = object_fd(o, ACCESS_PATH);
 	if (fd < 0) {
 		failed(o, "open to link");
@@ -241,6 +263,8 @@ static void apply_link(const struct lemona_dentry *d, struct object *o)
 	}
 	name_of(name, (const char *)(d + 1), d->name_len);
 	UNLOCKED(r, linkat(fd, "", dirfd, name, AT_EMPTY_PATH), o, dir, NULL);
+	if (r < 0 && errno == EEXIST && doubt_make_way(dirfd, name))
+		r = linkat(fd, "", dirfd, name, AT_EMPTY_PATH);
 	if (r < 0)
 		failed(o, "link");
 	object_pin(o, false);
@@ -255,19 +279,27 @@ static void apply_unlink(const struct lemona_dentry *d, struct object *o)
 	bool is_dir = d->e.h.code == LEMONA_OP_RMDIR;
 	char name[NAME_MAX + 1];
 	struct object *dir;
-	int dirfd, r;
+	int dirfd, r = 0;
+	bool is_there;
 
 	dirfd = dir_fd(&dir, &d->dir);
-	if (dirfd < 0)
+	if (dirfd < 0) {
+		doubt_attributes_only(&d->e);
 		return;
+	}
 	name_of(name, (const char *)(d + 1), d->name_len);
-	check_name(o, dirfd, name);
+	is_there = check_name(o, dirfd, name);
 	if (o->have_attr && !is_dir && o->attr.nlink != d->child.nlink + 1)
 		mismatch_number(o, "links before", d->child.nlink + 1ull, o->attr.nlink);
 	/* Closed first, so that the inode goes at once. */
 	if (is_dir || d->child.nlink == 0)
 		object_close(o);
-	UNLOCKED(r, unlinkat(dirfd, name, is_dir ? AT_REMOVEDIR : 0), dir, o, NULL);
+	if (is_there)
+		UNLOCKED(r, unlinkat(dirfd, name, is_dir ? AT_REMOVEDIR : 0), dir, o, NULL);
+	if (r < 0 && errno == ENOTEMPTY && doubt_make_way(dirfd, name)) {
+		o->doubt |= DOUBT_PLACE;
+		r = 0;
+	}
 	if (r < 0)
 		failed(o, is_dir ? "rmdir" : "unlink");
 	if (is_dir || d->child.nlink == 0)
@@ -281,15 +313,15 @@ static void apply_rename(const struct lemona_rename *n, struct object *o)
 {
 	struct object *from, *to, *target = NULL;
 	char old[NAME_MAX + 1], new[NAME_MAX + 1];
-	int from_fd, to_fd, r;
-	bool replaced;
+	int from_fd, to_fd, r = 0;
+	bool replaced, is_there;
 
 	from_fd = dir_fd(&from, &n->old_dir);
-	if (from_fd < 0)
+	to_fd = from_fd < 0 ? -1 : dir_fd(&to, &n->new_dir);
+	if (to_fd < 0) {
+		doubt_attributes_only(&n->e);
 		return;
-	to_fd = dir_fd(&to, &n->new_dir);
-	if (to_fd < 0)
-		return;
+	}
 	if (n->target.ino) {
 		target = object_get(n->target.ino, n->target.gen);
 		if (target->state != LIVE)
@@ -297,7 +329,7 @@ static void apply_rename(const struct lemona_rename *n, struct object *o)
 	}
 	name_of(old, (const char *)(n + 1), n->old_len);
 	name_of(new, (const char *)(n + 1) + n->old_len, n->new_len);
-	check_name(o, from_fd, old);
+	is_there = check_name(o, from_fd, old);
 	if (target && target->state == LIVE)
 		check_name(target, to_fd, new);
 	replaced = target && !(n->flags & RENAME_EXCHANGE) &&
@@ -305,8 +337,14 @@ static void apply_rename(const struct lemona_rename *n, struct object *o)
 	if (replaced)
 		object_close(target);
 	/* The whiteout is a birth of its own: TAINT says if it is not recorded. */
-	UNLOCKED(r, renameat2(from_fd, old, to_fd, new, n->flags & ~RENAME_WHITEOUT),
-		 o, from, to);
+	if (is_there)
+		UNLOCKED(r, renameat2(from_fd, old, to_fd, new, n->flags & ~RENAME_WHITEOUT),
+			 o, from, to);
+	else
+		doubt_attributes_only(&n->e);
+	if (r < 0 && (errno == EEXIST || errno == ENOTEMPTY || errno == EISDIR || errno == ENOTDIR) &&
+	    doubt_make_way(to_fd, new))
+		r = renameat2(from_fd, old, to_fd, new, n->flags & ~RENAME_WHITEOUT);
 	if (r < 0 && (errno == EPERM || errno == EACCES) && target && object_unlock(target))
 		r = renameat2(from_fd, old, to_fd, new, n->flags & ~RENAME_WHITEOUT);
 	if (r < 0)
@@ -404,7 +442,11 @@ static void apply_gone(const struct lemona_effect *e)
 		mismatch_number(o, "links of a gone inode", 0, o->attr.nlink);
 		return;
 	}
-	object_free(o);
+	/* It may still be on the disk under a name that it lost. */
+	if (o->doubt)
+		object_die(o);
+	else
+		object_free(o);
 }
 
 /* Keeps an effect for an inode that is not born yet. */
@@ -491,6 +533,10 @@ static void apply_to_inode(const struct lemona_effect *e, uint32_t size)
 
 	if (o->state == DEAD) {
 		rp.unreachable++;
+		return;
+	}
+	if (o->state == UNBORN && (o->doubt || rp.doubt_all)) {
+		doubt_adrift(e, o);
 		return;
 	}
 	if (o->state == UNBORN) {

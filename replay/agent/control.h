@@ -13,6 +13,8 @@
  *           ring that the host fills. A port moves 4 KiB at a time, a disk
  *           megabytes. Answered by {"t":"taken"} once they are read, so that
  *           the host may write there again.
+ *   LOST    struct control_lost: effects were lost from here on that were
+ *           about this inode. Comes before the effects that follow them.
  *   STOP    struct control_stop. Completes the file system as of the last
  *           effect, freezes it and answers {"t":"stopped"}. The disk then
  *           holds exactly that instant, and the host may read it.
@@ -21,7 +23,7 @@
  *           {"t":"result"} and powers off.
  *
  * agent -> host: JSON, one object a line, "t" first: ready, taken, progress,
- * stopped, mismatch, result, fatal.
+ * doubt, stopped, mismatch, result, fatal.
  */
 #ifndef LEMONA_REPLAY_CONTROL_H
 #define LEMONA_REPLAY_CONTROL_H
@@ -35,6 +37,7 @@
 #define CONTROL_RESUME 3
 #define CONTROL_END 4
 #define CONTROL_BATCH 5
+#define CONTROL_LOST 6
 
 /* control_begin.flags */
 #define BEGIN_CONTINUE 1 /* count mismatches and go on */
@@ -77,5 +80,23 @@ struct control_batch {
 };
 
 static_assert(sizeof(struct control_batch) == 32);
+
+/* What of an inode is in doubt: WHAT of lab/trace/lost.ts. */
+#define DOUBT_CONTENT 0x1
+#define DOUBT_TIMES 0x2
+#define DOUBT_ATTR 0x4
+#define DOUBT_XATTR 0x8
+#define DOUBT_ENTRIES 0x10
+#define DOUBT_PLACE 0x20
+#define DOUBT_ALL 0x3f
+
+struct control_lost {
+	struct lemona_rec h;
+	__u64 ino; /* 0: every inode */
+	__u32 gen;
+	__u32 what; /* DOUBT_* */
+};
+
+static_assert(sizeof(struct control_lost) == 32);
 
 #endif /* LEMONA_REPLAY_CONTROL_H */

@@ -196,6 +196,8 @@ static void control(const struct lemona_rec *h, uint32_t size)
 	else if ((h->code == CONTROL_STOP || h->code == CONTROL_RESUME) &&
 		 size >= sizeof(struct control_stop))
 		stop((const void *)h, h->code == CONTROL_RESUME);
+	else if (h->code == CONTROL_LOST && size >= sizeof(struct control_lost))
+		doubt_note((const void *)h);
 	else if (h->code == CONTROL_END)
 		end();
 	else

@@ -3,6 +3,14 @@
  * Prints what an ext4 image holds, one line for each name, for comparison.
  *
  *   lemona-manifest IMAGE.raw > manifest
+ *   lemona-manifest --mask FILE IMAGE.raw > manifest
+ *   lemona-manifest --names IMAGE.raw > names
+ *
+ * FILE has lines "PATH TAB FIRST TAB END", escaped, in any order:
+ * bytes FIRST to END - 1 of that file count as zeros, and zeros at the end of
+ * such a file are not hashed, so that two files agree if they differ in those
+ * bytes alone. --names prints "PATH TAB INODE TAB GENERATION TAB SIZE" instead, without
+ * reading content, after the line "lemona-names 1".
  *
  * The image is only read. Its journal must be empty: an image that needs
  * recovery is refused, because what it holds is not what a mount would show.
@@ -70,6 +78,20 @@ struct first {
 	ext2_ino_t ino;
 	char path[];
 };
+
+/* Bytes that do not count: a part of the mask. */
+struct hidden {
+	char *path; /* escaped */
+	uint64_t first, end;
+};
+
+static struct hidden *mask;
+static size_t mask_count;
+/* The part for the file that is being hashed. */
+static const struct hidden *hidden;
+static size_t hidden_count;
+static uint64_t hashed_at, pending_zeros;
+static bool names_only;
 
 static ext2_filsys fs;
 static int raw;
@@ -155,10 +177,52 @@ static void put_hex(struct text *t, const unsigned char *bytes, size_t len)
 
 /* --- content --- */
 
-static void hash(const void *data, size_t len)
+static void digest_update(const void *data, size_t len)
 {
 	if (EVP_DigestUpdate(md, data, len) != 1)
 		die(EXIT_ENVIRONMENT, "SHA-256 failed");
+}
+
+/* Of a file with hidden bytes, zeros are hashed only when something follows them. */
+static void hash_visible(const unsigned char *data, size_t len)
+{
+	size_t end = len;
+
+	while (end && !data[end - 1])
+		end--;
+	if (end) {
+		for (; pending_zeros; ) {
+			size_t n = pending_zeros < CHUNK ? pending_zeros : CHUNK;
+
+			digest_update(zeros, n);
+			pending_zeros -= n;
+		}
+		digest_update(data, end);
+	}
+	pending_zeros += len - end;
+}
+
+/* Takes the next bytes of the file; they may be changed. */
+static void hash(unsigned char *data, size_t len)
+{
+	size_t i;
+
+	if (!hidden_count) {
+		digest_update(data, len);
+		return;
+	}
+	for (i = 0; i < hidden_count; i++) {
+		uint64_t first = hidden[i].first, end = hidden[i].end;
+
+		if (first < hashed_at)
+			first = hashed_at;
+		if (end > hashed_at + len)
+			end = hashed_at + len;
+		if (first < end)
+			memset(data + (first - hashed_at), 0, end - first);
+	}
+	hashed_at += len;
+	hash_visible(data, len);
 }
 
 static void hash_zeros(uint64_t len)
@@ -169,6 +233,65 @@ static void hash_zeros(uint64_t len)
 		hash(zeros, n);
 		len -= n;
 	}
+}
+
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const struct hidden *)a)->path, ((const struct hidden *)b)->path);
+}
+
+/* Finds the mask of the current path. */
+static void choose_mask(void)
+{
+	static struct text shown;
+	struct hidden key, *found;
+
+	hidden_count = 0;
+	hashed_at = 0;
+	pending_zeros = 0;
+	shown.len = 0;
+	put_escaped(&shown, path.at, path.len);
+	key.path = shown.at;
+	found = mask_count ? bsearch(&key, mask, mask_count, sizeof(*mask), by_path) : NULL;
+	if (!found)
+		return;
+	while (found > mask && by_path(found - 1, &key) == 0)
+		found--;
+	hidden = found;
+	while (found < mask + mask_count && by_path(found, &key) == 0) {
+		found++;
+		hidden_count++;
+	}
+}
+
+static void read_mask(const char *file)
+{
+	FILE *in = fopen(file, "re");
+	char *text = NULL;
+	size_t room = 0, space = 0;
+	ssize_t len;
+
+	if (!in)
+		die(EXIT_ENVIRONMENT, "%s: %s", file, strerror(errno));
+	while ((len = getline(&text, &room, in)) > 0) {
+		char *first = strchr(text, '\t'), *end = first ? strchr(first + 1, '\t') : NULL;
+
+		if (!end)
+			die(EXIT_USAGE, "%s: a line without two tabs", file);
+		if (mask_count == space) {
+			space = space ? space * 2 : 64;
+			mask = realloc(mask, space * sizeof(*mask));
+			if (!mask)
+				die(EXIT_ENVIRONMENT, "out of memory");
+		}
+		*first = 0;
+		mask[mask_count].path = strdup(text);
+		mask[mask_count].first = strtoull(first + 1, NULL, 10);
+		mask[mask_count++].end = strtoull(end + 1, NULL, 10);
+	}
+	free(text);
+	fclose(in);
+	qsort(mask, mask_count, sizeof(*mask), by_path);
 }
 
 static void hash_disk(uint64_t at, uint64_t len)
@@ -261,6 +384,7 @@ static void put_content(ext2_ino_t ino, struct ext2_inode *inode)
 
 	if (EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
 		die(EXIT_ENVIRONMENT, "SHA-256 is not available");
+	choose_mask();
 	if (inode->i_flags & EXT4_EXTENTS_FL)
 		hash_extents(ino, inode, size);
 	else
@@ -437,6 +561,13 @@ static bool print_name(ext2_ino_t ino)
 		die(EXIT_CORRUPT, "%s: a name of inode %u, which has no links", shown, ino);
 	type = type_of(inode->i_mode);
 	dir = type == 'd';
+	if (names_only) {
+		line.len = 0;
+		put_escaped(&line, shown, strlen(shown));
+		printf("%s\t%u\t%u\t%llu\n", line.at, ino, inode->i_generation, dir ? 0ull : (unsigned long long)EXT2_I_SIZE(inode));
+		name_count++;
+		return dir;
+	}
 	ns = HAS(&large, i_ctime_extra) && HAS(&large, i_atime_extra);
 	line.len = 0;
 	put_escaped(&line, shown, strlen(shown));
@@ -551,27 +682,32 @@ int main(int argc, char **argv)
 	static char out[1 << 16];
 	errcode_t error;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: lemona-manifest IMAGE.raw\n");
+	const char *image = argv[argc - 1];
+
+	names_only = argc == 3 && strcmp(argv[1], "--names") == 0;
+	if (argc == 4 && strcmp(argv[1], "--mask") == 0) {
+		read_mask(argv[2]);
+	} else if (argc != 2 && !names_only) {
+		fprintf(stderr, "usage: lemona-manifest [--names | --mask FILE] IMAGE.raw\n");
 		return EXIT_USAGE;
 	}
 	add_error_table(&et_ext2_error_table);
-	raw = open(argv[1], O_RDONLY | O_CLOEXEC);
+	raw = open(image, O_RDONLY | O_CLOEXEC);
 	if (raw < 0)
-		die(EXIT_ENVIRONMENT, "%s: %s", argv[1], strerror(errno));
-	error = ext2fs_open(argv[1], EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &fs);
+		die(EXIT_ENVIRONMENT, "%s: %s", image, strerror(errno));
+	error = ext2fs_open(image, EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &fs);
 	if (error)
-		die(EXIT_CORRUPT, "%s: %s", argv[1], error_message(error));
+		die(EXIT_CORRUPT, "%s: %s", image, error_message(error));
 	if (ext2fs_has_feature_journal_needs_recovery(fs->super))
 		die(EXIT_RECOVERY, "%s needs journal recovery: it was not frozen or unmounted cleanly",
-		    argv[1]);
+		    image);
 	setvbuf(stdout, out, _IOFBF, sizeof(out));
 	md = EVP_MD_CTX_new();
 	room_for(&path, 1);
 	path.at[0] = 0;
 	if (!md)
 		die(EXIT_ENVIRONMENT, "out of memory");
-	printf("lemona-manifest 1\n");
+	puts(names_only ? "lemona-names 1" : "lemona-manifest 1");
 	print_name(EXT2_ROOT_INO);
 	walk(EXT2_ROOT_INO, 0);
 	printf("end %llu %llu\n", name_count, byte_count);
