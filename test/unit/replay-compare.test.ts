@@ -37,6 +37,8 @@ describe('comparing two manifests', () => {
     expect(result).to.deep.equal({
       compared: 3,
       differences: 0,
+      leftOut: 0,
+      allowed: 0,
       names: { rebuilt: 3, truth: 3 },
       bytes: { rebuilt: 1000n, truth: 1000n },
     });
