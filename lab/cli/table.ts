@@ -221,6 +221,13 @@ export const VERBS: readonly VerbSpec[] = [
     flags: [JSON_FLAG, RUNS],
   },
   {
+    name: 'bench replay',
+    module: 'bench-replay',
+    summary: "time the same work as it is, recorded and rebuilt by us, and by QEMU's own record and replay",
+    args: [],
+    flags: [{ name: 'quick', kind: 'bool', help: 'a sixth of the work' }, JSON_FLAG, RUNS],
+  },
+  {
     name: 'check all',
     module: 'check',
     summary: 'everything that needs no QEMU: types, lint, folder table, generated files',

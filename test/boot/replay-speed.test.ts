@@ -6,6 +6,7 @@ import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { S_IFCHR, S_IFDIR, S_IFREG, writeCpio } from '../../images/cpio.js';
 import { readBusybox } from '../../images/tiny.js';
+import { MANY_EFFECTS } from '../../lab/bench/replay.js';
 import { replayVm } from '../../lab/parts/parts.js';
 import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
@@ -102,7 +103,7 @@ describe('the speed of the way back', () => {
 
   it('applies small effects no slower than half as fast as the guest made them', async () => {
     const program = path.join(bench().folder, 'many-effects');
-    await runTool(['gcc', '-static', '-O1', '-o', program, path.join(import.meta.dirname, 'guest/many-effects.c')]);
+    await runTool(['gcc', '-static', '-O1', '-o', program, MANY_EFFECTS]);
     const rounds = 8000;
     const { output } = await bench().record(
       'r',
