@@ -9,11 +9,13 @@
 import { createHash } from 'node:crypto';
 import { access, stat } from 'node:fs/promises';
 import { AT, OP_NAMES } from '../lab/abi/layout.js';
+import { runTool } from '../lab/proc/tool.js';
 import { convertImage } from '../lab/run/disk.js';
 import { restoreCheckpoint } from '../lab/run/truth.js';
 import type { LabContext } from '../lab/util/context.js';
 import { LabError } from '../lab/util/errors.js';
 import { runJob } from '../lab/vm/jobs.js';
+import { QEMU_PROGRAM } from '../lab/vm/qemu-args.js';
 import { AgentLink, DISK_NODE, type ReplayVm } from './agent-link.js';
 import { seqSpan } from './instants.js';
 import {
@@ -60,9 +62,10 @@ const MEMORY_MIB = 256;
 const SNAPSHOT_TIMEOUT_MS = 120_000;
 
 /** What a saved VM depends on. */
-function identityOf(source: RebuildSource, vm: ReplayVm, spacing: Spacing): string {
+async function identityOf(source: RebuildSource, vm: ReplayVm, spacing: Spacing, signal: AbortSignal): Promise<string> {
   const { run, index, checkpointSeq } = source;
   const parts = {
+    qemu: (await runTool([QEMU_PROGRAM, '--version'], { signal })).split('\n')[0],
     vm: { ...vm, memoryMiB: MEMORY_MIB },
     run: { created: run.manifest.created, image: run.manifest.image.digest, bytes: index.bytes },
     checkpointSeq: checkpointSeq.toString(),
@@ -118,7 +121,7 @@ export class ReplaySession {
     const source = await openSource(options.runDir, ctx.signal);
     const { first, last } = seqSpan(source.index);
     const spacing = options.spacing ?? spacingFor(last - first + 1n, source.index.bytes);
-    const identity = identityOf(source, options.vm, spacing);
+    const identity = await identityOf(source, options.vm, spacing, ctx.signal);
     const place = keyframeFolder(source.run.dir);
     let keyframes = await readKeyframes(place, identity);
     const isThere = await access(place.disk).then(

@@ -49,6 +49,8 @@
 #include <ext2fs/ext2fs.h>
 #include <openssl/evp.h>
 
+#include "mask.h"
+
 #define CHUNK (1u << 20)
 #define DEPTH_MAX 4096 /* PATH_MAX / 2 directories is the deepest path one can name at once */
 #define LAYOUT_FLAGS (EXT2_INDEX_FL | EXT4_HUGE_FILE_FL | EXT4_EXTENTS_FL | \
@@ -79,19 +81,9 @@ struct first {
 	char path[];
 };
 
-/* Bytes that do not count: a part of the mask. */
-struct hidden {
-	char *path; /* escaped */
-	uint64_t first, end;
-};
-
-static struct hidden *mask;
-static size_t mask_count;
-/* The part for the file that is being hashed. */
-static const struct hidden *hidden;
-static size_t hidden_count;
-static uint64_t hashed_at, pending_zeros;
 static bool names_only;
+/* Of the file that is being hashed. */
+static uint64_t hashed_at, pending_zeros;
 
 static ext2_filsys fs;
 static int raw;
@@ -205,22 +197,11 @@ static void hash_visible(const unsigned char *data, size_t len)
 /* Takes the next bytes of the file; they may be changed. */
 static void hash(unsigned char *data, size_t len)
 {
-	size_t i;
-
-	if (!hidden_count) {
+	if (!mask_hides()) {
 		digest_update(data, len);
 		return;
 	}
-	for (i = 0; i < hidden_count; i++) {
-		uint64_t first = hidden[i].first, end = hidden[i].end;
-
-		if (first < hashed_at)
-			first = hashed_at;
-		if (end > hashed_at + len)
-			end = hashed_at + len;
-		if (first < end)
-			memset(data + (first - hashed_at), 0, end - first);
-	}
+	mask_hide(data, len, hashed_at);
 	hashed_at += len;
 	hash_visible(data, len);
 }
@@ -235,63 +216,13 @@ static void hash_zeros(uint64_t len)
 	}
 }
 
-static int by_path(const void *a, const void *b)
-{
-	return strcmp(((const struct hidden *)a)->path, ((const struct hidden *)b)->path);
-}
-
-/* Finds the mask of the current path. */
 static void choose_mask(void)
 {
 	static struct text shown;
-	struct hidden key, *found;
 
-	hidden_count = 0;
-	hashed_at = 0;
-	pending_zeros = 0;
 	shown.len = 0;
 	put_escaped(&shown, path.at, path.len);
-	key.path = shown.at;
-	found = mask_count ? bsearch(&key, mask, mask_count, sizeof(*mask), by_path) : NULL;
-	if (!found)
-		return;
-	while (found > mask && by_path(found - 1, &key) == 0)
-		found--;
-	hidden = found;
-	while (found < mask + mask_count && by_path(found, &key) == 0) {
-		found++;
-		hidden_count++;
-	}
-}
-
-static void read_mask(const char *file)
-{
-	FILE *in = fopen(file, "re");
-	char *text = NULL;
-	size_t room = 0, space = 0;
-	ssize_t len;
-
-	if (!in)
-		die(EXIT_ENVIRONMENT, "%s: %s", file, strerror(errno));
-	while ((len = getline(&text, &room, in)) > 0) {
-		char *first = strchr(text, '\t'), *end = first ? strchr(first + 1, '\t') : NULL;
-
-		if (!end)
-			die(EXIT_USAGE, "%s: a line without two tabs", file);
-		if (mask_count == space) {
-			space = space ? space * 2 : 64;
-			mask = realloc(mask, space * sizeof(*mask));
-			if (!mask)
-				die(EXIT_ENVIRONMENT, "out of memory");
-		}
-		*first = 0;
-		mask[mask_count].path = strdup(text);
-		mask[mask_count].first = strtoull(first + 1, NULL, 10);
-		mask[mask_count++].end = strtoull(end + 1, NULL, 10);
-	}
-	free(text);
-	fclose(in);
-	qsort(mask, mask_count, sizeof(*mask), by_path);
+	mask_choose(shown.at);
 }
 
 static void hash_disk(uint64_t at, uint64_t len)
@@ -385,6 +316,8 @@ static void put_content(ext2_ino_t ino, struct ext2_inode *inode)
 	if (EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
 		die(EXIT_ENVIRONMENT, "SHA-256 is not available");
 	choose_mask();
+	hashed_at = 0;
+	pending_zeros = 0;
 	if (inode->i_flags & EXT4_EXTENTS_FL)
 		hash_extents(ino, inode, size);
 	else
@@ -686,7 +619,8 @@ int main(int argc, char **argv)
 
 	names_only = argc == 3 && strcmp(argv[1], "--names") == 0;
 	if (argc == 4 && strcmp(argv[1], "--mask") == 0) {
-		read_mask(argv[2]);
+		if (mask_read(argv[2]) < 0)
+			die(EXIT_ENVIRONMENT, "%s: %s", argv[2], strerror(errno));
 	} else if (argc != 2 && !names_only) {
 		fprintf(stderr, "usage: lemona-manifest [--names | --mask FILE] IMAGE.raw\n");
 		return EXIT_USAGE;
