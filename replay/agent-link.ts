@@ -74,6 +74,8 @@ const STALL_TIMEOUT_MS = 120_000;
 /** The final pass visits every touched inode, and the unmount writes all that is dirty. */
 const FINISH_TIMEOUT_MS = 900_000;
 
+type Told = Parameters<typeof encodeLost>[0];
+
 /** The agent's answers, in order. */
 class Answers {
   readonly #waiting: Answer[] = [];
@@ -170,6 +172,7 @@ export class AgentLink {
   readonly #batch = Buffer.allocUnsafe(BATCH_MAX_BYTES);
   #filled = 0;
   #sent = 0;
+  readonly #told = new Set<Told>();
 
   private constructor(options: LinkOptions, machine: Machine, ring: FileHandle, scope: Scope, signal: AbortSignal) {
     this.#options = options;
@@ -321,6 +324,7 @@ export class AgentLink {
   rewound(): void {
     this.#filled = 0;
     this.#sent = 0;
+    this.#told.clear();
     this.#answers.rewound();
   }
 
@@ -346,10 +350,15 @@ export class AgentLink {
     return { ...answer, doubts: this.#answers.takeDoubts() };
   }
 
-  /** Effects were lost here: what they were about must be known before the later ones come. */
-  async lost(about: readonly { readonly ino: bigint; readonly gen: number; readonly what: number }[]): Promise<void> {
+  /** Effects were lost here: what they were about must be known before the later ones come. Said once. */
+  async lost(about: readonly Told[]): Promise<void> {
+    const news = about.filter((one) => !this.#told.has(one));
+    if (news.length === 0) return;
     await this.flush();
-    for (const one of about) await this.#say(encodeLost(one));
+    for (const one of news) {
+      this.#told.add(one);
+      await this.#say(encodeLost(one));
+    }
   }
 
   /** After `stop`: goes on. */

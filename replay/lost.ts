@@ -22,7 +22,15 @@ export interface LostEffects {
 export function lostEffects(gaps: readonly PlanGap[], notes: readonly LostNote[], dev: number): LostEffects {
   const missing = gaps.reduce((sum, gap) => sum + gap.last - gap.first + 1n, 0n);
   const isCovered = gaps.every((gap) => gap.isDeclared) && notesCover(missing, notes);
-  const relevant = notes.filter((note) => note.what !== 0 && (note.dev === dev || (note.ino === 0n && note.dev === 0)));
+  const relevant = notes
+    .filter((note) => note.what !== 0 && (note.dev === dev || (note.ino === 0n && note.dev === 0)))
+    .sort((a, b) => (a.seqFirst < b.seqFirst ? -1 : a.seqFirst > b.seqFirst ? 1 : 0));
+  /** How far the notes up to each one reach: where a search for earlier ones may stop. */
+  const reach: bigint[] = [];
+  for (const { seqLast } of relevant) {
+    const before = reach.at(-1) ?? 0n;
+    reach.push(seqLast > before ? seqLast : before);
+  }
   const aboutOf = (note: LostNote): About => (note.ino === 0n ? ANYTHING : note);
   if (!isCovered) {
     return {
@@ -31,7 +39,26 @@ export function lostEffects(gaps: readonly PlanGap[], notes: readonly LostNote[]
     };
   }
   return {
-    of: (gap) => relevant.filter((note) => note.seqFirst <= gap.last && note.seqLast >= gap.first).map(aboutOf),
-    upTo: (seq) => relevant.filter((note) => note.seqFirst <= seq).map(aboutOf),
+    of: (gap) => {
+      const found: About[] = [];
+      for (let i = countUpTo(relevant, gap.last) - 1; i >= 0 && (reach[i] ?? 0n) >= gap.first; i--) {
+        const note = relevant[i];
+        if (note !== undefined && note.seqLast >= gap.first) found.push(aboutOf(note));
+      }
+      return found;
+    },
+    upTo: (seq) => relevant.slice(0, countUpTo(relevant, seq)).map(aboutOf),
   };
+}
+
+/** How many notes, ascending by `seqFirst`, begin at or before `seq`. */
+function countUpTo(notes: readonly LostNote[], seq: bigint): number {
+  let low = 0;
+  let high = notes.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((notes[middle]?.seqFirst ?? 0n) <= seq) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
