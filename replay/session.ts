@@ -61,6 +61,14 @@ const MEMORY_MIB = 256;
 /** A VM of that size is written and read in about a second, on a slow disk in ten. */
 const SNAPSHOT_TIMEOUT_MS = 120_000;
 
+/**
+ * A way that was longer than this many effects is not gone again for each step back: the VM is also saved a little before
+ * its end, in one of a few places that are used in turn.
+ */
+const LONG_WAY = 2000n;
+const STEPS_BACK = 1000n;
+const NEAR_TAGS = ['near-0', 'near-1', 'near-2', 'near-3'] as const;
+
 /** What a saved VM depends on. */
 async function identityOf(source: RebuildSource, vm: ReplayVm, spacing: Spacing, signal: AbortSignal): Promise<string> {
   const { run, index, checkpointSeq } = source;
@@ -83,7 +91,11 @@ export class ReplaySession {
   readonly #spacing: Spacing;
   readonly #dev: number;
   #keyframes: readonly Keyframe[];
+  /** Saved for this session only, the oldest first. */
+  #near: readonly Keyframe[] = [];
   #position: bigint;
+  /** Bytes of records since the last keyframe that was saved or loaded. */
+  #bytesSince = 0;
   readonly #gaps: readonly PlanGap[];
   readonly #lost: LostEffects;
   #mismatches = 0n;
@@ -187,30 +199,44 @@ export class ReplaySession {
     return seqOf(this.source, instant, this.#ctx.signal);
   }
 
-  /** Completes and freezes the disk here and saves the VM: later sessions start from here as well. */
-  async #saveHere(): Promise<void> {
-    const seq = this.#position;
-    await this.#stop(true);
-    const tag = `seq-${seq}`;
+  async #job(command: string, tag: string): Promise<void> {
+    // Saving and loading also take the node that holds the VM's memory.
+    const vmstate = command === 'snapshot-delete' ? {} : { vmstate: DISK_NODE };
     await runJob(
       this.#link.machine.qmp,
-      'snapshot-save',
-      { tag, vmstate: DISK_NODE, devices: [DISK_NODE] },
+      command,
+      { tag, ...vmstate, devices: [DISK_NODE] },
       { timeoutMs: SNAPSHOT_TIMEOUT_MS, signal: this.#ctx.signal },
     );
-    this.#keyframes = [...this.#keyframes, { seq, tag, mismatches: this.#mismatches }].sort((a, b) =>
-      a.seq < b.seq ? -1 : 1,
-    );
+  }
+
+  /** Completes and freezes the disk here and saves the VM. */
+  async #save(tag: string): Promise<Keyframe> {
+    await this.#stop(true);
+    await this.#job('snapshot-save', tag);
+    return { seq: this.#position, tag, mismatches: this.#mismatches };
+  }
+
+  /** Saves the VM for later sessions as well. */
+  async #saveHere(): Promise<void> {
+    const keyframe = await this.#save(`seq-${this.#position}`);
+    this.#bytesSince = 0;
+    this.#keyframes = [...this.#keyframes, keyframe].sort((a, b) => (a.seq < b.seq ? -1 : 1));
     await writeKeyframes(this.#place, { identity: this.#identity, keyframes: this.#keyframes });
   }
 
+  async #saveNear(): Promise<void> {
+    const used = this.#near.map(({ tag }) => tag);
+    const tag = NEAR_TAGS.find((candidate) => !used.includes(candidate)) ?? used[0] ?? NEAR_TAGS[0];
+    this.#near = this.#near.filter((keyframe) => keyframe.tag !== tag);
+    // It may be there from this session, or from one that was killed.
+    await this.#job('snapshot-delete', tag);
+    this.#near = [...this.#near, await this.#save(tag)];
+  }
+
   async #load(keyframe: Keyframe): Promise<void> {
-    await runJob(
-      this.#link.machine.qmp,
-      'snapshot-load',
-      { tag: keyframe.tag, vmstate: DISK_NODE, devices: [DISK_NODE] },
-      { timeoutMs: SNAPSHOT_TIMEOUT_MS, signal: this.#ctx.signal },
-    );
+    await this.#job('snapshot-load', keyframe.tag);
+    this.#bytesSince = 0;
     this.#link.rewound();
     await this.#link.machine.start();
     this.#position = keyframe.seq;
@@ -227,8 +253,6 @@ export class ReplaySession {
     const { source } = this;
     const from = this.#position;
     const step = this.#ctx.progress.step(`replay to seq ${to}`);
-    let effects = 0;
-    let bytes = 0;
     let applied = 0;
     let op: string | undefined;
     await this.#link.resume(this.#stops);
@@ -244,18 +268,15 @@ export class ReplaySession {
           await this.#link.lost(this.#lost.of(item));
           continue;
         }
-        if (effects >= this.#spacing.effects || bytes >= this.#spacing.bytes) {
+        if (this.#isKeyframeDue()) {
           await this.#saveHere();
           await this.#link.resume(this.#stops);
           step.update(`${item.seq - from} of ${to - from} effects, ${this.#keyframes.length} keyframes`);
-          effects = 0;
-          bytes = 0;
         }
         const full = this.#link.put(item.buf);
         if (full !== undefined) await full;
-        effects++;
         applied++;
-        bytes += item.buf.length;
+        this.#bytesSince += item.buf.length;
         op = OP_NAMES[item.buf.readUInt16LE(AT.lemona_rec.code)];
         this.#position = item.seq;
       }
@@ -269,10 +290,19 @@ export class ReplaySession {
     return { applied, op };
   }
 
+  #isKeyframeDue(): boolean {
+    const last = nearestKeyframe(this.#keyframes, this.#position)?.seq ?? this.#position;
+    return (
+      this.#position - last >= BigInt(this.#spacing.effects) ||
+      (this.#bytesSince >= this.#spacing.bytes && this.#position > last)
+    );
+  }
+
   /** Goes to an instant; the disk is complete and frozen there. */
   async goto(seq: bigint): Promise<Reached> {
     const startedMs = performance.now();
-    const nearest = nearestKeyframe(this.#keyframes, seq);
+    const saved = [...this.#keyframes, ...this.#near].sort((a, b) => (a.seq < b.seq ? -1 : 1));
+    const nearest = nearestKeyframe(saved, seq);
     let loaded: bigint | undefined;
     if (seq < this.#position || (nearest !== undefined && nearest.seq > this.#position)) {
       if (nearest === undefined) {
@@ -284,11 +314,21 @@ export class ReplaySession {
       await this.#load(nearest);
       loaded = nearest.seq;
     }
-    let way: { applied: number; op: string | undefined } = { applied: 0, op: undefined };
-    if (seq > this.#position) way = await this.#forward(seq);
+    let applied = 0;
+    let op: string | undefined;
+    if (seq - this.#position > LONG_WAY) {
+      applied += (await this.#forward(seq - STEPS_BACK)).applied;
+      await this.#saveNear();
+    }
+    if (seq > this.#position) {
+      const way = await this.#forward(seq);
+      applied += way.applied;
+      op = way.op;
+    }
     return {
       seq,
-      ...way,
+      applied,
+      op,
       loaded,
       seconds: (performance.now() - startedMs) / 1000,
       gaps: this.#gaps.filter((gap) => gap.first <= seq),

@@ -48,6 +48,8 @@ export interface Timing {
   readonly seconds: number | null;
   /** Of the original's seconds. */
   readonly ratio: number | null;
+  /** From the start of QEMU to its end. QEMU can't replay the work without the boot before it. */
+  readonly wholeSeconds: number | null;
   /** Bytes of record. */
   readonly bytes: number | null;
   /** Why it did not come to its end. */
@@ -63,6 +65,7 @@ export interface BenchReplayResult {
 
 interface BareResult {
   readonly seconds: number | null;
+  readonly wholeSeconds: number | null;
   readonly console: readonly string[];
   readonly broke: string | null;
 }
@@ -98,6 +101,7 @@ async function bareInitramfs(work: string, rounds: number, file: string): Promis
 
 /** Runs a bare guest and times the work by what its console says. */
 async function runBare(argv: [string, ...string[]], ctx: LabContext): Promise<BareResult> {
+  const startedMs = performance.now();
   const child = await Child.spawn({ label: 'QEMU', argv, stdout: 'pipe', dieWithParent: true });
   const lines: string[] = [];
   let beganMs: number | undefined;
@@ -118,16 +122,17 @@ async function runBare(argv: [string, ...string[]], ctx: LabContext): Promise<Ba
     });
   } catch (error) {
     ctx.signal.throwIfAborted();
-    return { seconds: null, console: lines, broke: messageOf(error) };
+    return { seconds: null, wholeSeconds: null, console: lines, broke: messageOf(error) };
   } finally {
     await child.stop();
   }
   const exit = await child.exited;
+  const wholeSeconds = (performance.now() - startedMs) / 1000;
   if (exit.code !== 0 || beganMs === undefined || endedMs === undefined) {
     const said = [child.outputTail(), ...lines.slice(-3)].filter((text) => text !== '').join(' / ');
-    return { seconds: null, console: lines, broke: `${describeExit(exit)}: ${said}` };
+    return { seconds: null, wholeSeconds, console: lines, broke: `${describeExit(exit)}: ${said}` };
   }
-  return { seconds: (endedMs - beganMs) / 1000, console: lines, broke: null };
+  return { seconds: (endedMs - beganMs) / 1000, wholeSeconds, console: lines, broke: null };
 }
 
 /** Does all of it; everything it made is gone afterwards. */
@@ -196,7 +201,12 @@ export async function benchReplay(options: BenchReplayOptions, ctx: LabContext):
 
     const rrRecorded = await bare("QEMU's recording", 'record');
     const rrBytes = (await stat(rrFile).catch(() => undefined))?.size ?? null;
-    let rrReplayed: BareResult = { seconds: null, console: [], broke: 'there is no recording to replay' };
+    let rrReplayed: BareResult = {
+      seconds: null,
+      wholeSeconds: null,
+      console: [],
+      broke: 'there is no recording to replay',
+    };
     if (rrRecorded.broke === null) {
       rrReplayed = await bare("QEMU's replay", 'replay');
       if (rrReplayed.broke === null && rrReplayed.console.join('\n') !== rrRecorded.console.join('\n'))
@@ -205,20 +215,27 @@ export async function benchReplay(options: BenchReplayOptions, ctx: LabContext):
     const base = original.seconds;
     const timing = (
       name: Timing['name'],
-      seconds: number | null,
+      took: { readonly seconds: number | null; readonly wholeSeconds: number | null; readonly broke?: string | null },
       bytes: number | null,
-      broke: string | null,
-    ): Timing => ({ name, seconds, ratio: seconds === null ? null : seconds / base, bytes, broke });
+    ): Timing => ({
+      name,
+      seconds: took.seconds,
+      ratio: took.seconds === null ? null : took.seconds / base,
+      wholeSeconds: took.wholeSeconds,
+      bytes,
+      broke: took.broke ?? null,
+    });
+    const ours = recorded.manifest.seconds;
     return {
       rounds,
       effects: rebuilt.effects,
       effectsPerSecond: rebuilt.effectsPerSecond,
       timings: [
-        timing('original', base, null, null),
-        timing('our recording', recorded.manifest.seconds.command, recorded.manifest.trace.bytes, null),
-        timing('our rebuilding', rebuilt.seconds.total, null, null),
-        timing("QEMU's recording", rrRecorded.seconds, rrBytes, rrRecorded.broke),
-        timing("QEMU's replay", rrReplayed.seconds, null, rrReplayed.broke),
+        timing('original', original, null),
+        timing('our recording', { seconds: ours.command, wholeSeconds: ours.total }, recorded.manifest.trace.bytes),
+        timing('our rebuilding', { seconds: rebuilt.seconds.total, wholeSeconds: rebuilt.seconds.total }, null),
+        timing("QEMU's recording", rrRecorded, rrBytes),
+        timing("QEMU's replay", rrReplayed, null),
       ],
     };
   } finally {

@@ -16,8 +16,8 @@ import { verifyImages } from '../../replay/verify.js';
 import { qemusOf, useBench } from '../harness/boot.js';
 
 const ROUNDS = 6000;
-/** A sixth of what a large run has, as the run here is short. */
-const SPACING = { effects: 2000, bytes: 8_000_000 };
+/** A third of what a large run has, as the run here is short. */
+const SPACING = { effects: 4000, bytes: 16_000_000 };
 
 function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;

@@ -33,10 +33,26 @@ describe("the guests of QEMU's own record and replay", () => {
 
 describe('a line of bench replay', () => {
   it('has the time, the ratio and the size, or why it broke', () => {
-    const timing = { name: 'our recording', seconds: 3.4, ratio: 1.234, bytes: 12_340_000, broke: null } as const;
-    expect(describeTiming(timing)).to.match(/^our recording +3\.40 s +1\.23 × the original +12\.3 MB of record$/);
-    expect(describeTiming({ ...timing, seconds: null, ratio: null, bytes: null, broke: 'killed by SIGABRT' })).to.match(
-      /^our recording +- +BROKE: killed by SIGABRT$/,
+    const timing = {
+      name: 'our recording',
+      seconds: 3.4,
+      ratio: 1.234,
+      wholeSeconds: 7.9,
+      bytes: 12_340_000,
+      broke: null,
+    } as const;
+    expect(describeTiming(timing)).to.match(
+      /^our recording +3\.40 s +1\.23 × the original +7\.90 s whole +12\.3 MB of record$/,
     );
+    expect(
+      describeTiming({
+        ...timing,
+        seconds: null,
+        ratio: null,
+        wholeSeconds: null,
+        bytes: null,
+        broke: 'killed by SIGABRT',
+      }),
+    ).to.match(/^our recording +- +BROKE: killed by SIGABRT$/);
   });
 });

@@ -4,13 +4,14 @@ import type { Invocation } from '../invocation.js';
 
 const ROUNDS = { default: 12_000, quick: 2_000 } as const;
 
-/** `our recording     3.41 s   1.2 × the original  12.3 MB of record`. Pure. */
+/** `our recording     3.41 s   1.2 × the original   7.90 s whole  12.3 MB of record`. Pure. */
 export function describeTiming(timing: Timing): string {
-  const { name, seconds, ratio, bytes, broke } = timing;
+  const { name, seconds, ratio, wholeSeconds, bytes, broke } = timing;
   const took = seconds === null ? '-' : `${seconds.toFixed(2)} s`;
   const times = ratio === null || name === 'original' ? '' : `${ratio.toFixed(2)} × the original`;
   const size = bytes === null ? '' : `${(bytes / 1e6).toFixed(1)} MB of record`;
-  const line = `${name.padEnd(18)}${took.padStart(10)}  ${times.padEnd(22)}${size}`.trimEnd();
+  const whole = wholeSeconds === null ? '' : `${wholeSeconds.toFixed(2)} s whole`;
+  const line = `${name.padEnd(18)}${took.padStart(10)}  ${times.padEnd(22)}${whole.padStart(14)}  ${size}`.trimEnd();
   return broke === null ? line : `${line}  BROKE: ${broke}`;
 }
 
