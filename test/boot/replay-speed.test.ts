@@ -23,13 +23,15 @@ function ddInit(mib: number): string {
   return `#!/bin/busybox sh
 busybox mount -t proc proc /proc
 busybox mount -t devtmpfs dev /dev
-busybox mount -t ext4 -o noatime,nodiratime,${MOUNT_OPTIONS} /dev/vda /disk
-busybox sleep 0.2
+n=0
+while [ ! -b /dev/vda ] && [ $n -lt 500 ]; do busybox usleep 20000; n=$((n + 1)); done
 now() { read up rest < /proc/uptime; echo "$up"; }
-a=$(now)
-busybox dd if=/dev/zero of=/disk/dd bs=1M count=${mib} 2>/dev/null
-busybox umount /disk
-echo "dd took $a $(now)" > /dev/console
+if busybox mount -t ext4 -o noatime,nodiratime,${MOUNT_OPTIONS} /dev/vda /disk; then
+  a=$(now)
+  busybox dd if=/dev/zero of=/disk/dd bs=1M count=${mib} 2>/dev/null
+  size=$(busybox stat -c %s /disk/dd)
+  busybox umount /disk && echo "dd took $a $(now) for $size bytes" > /dev/console
+fi
 busybox poweroff -f
 `;
 }
@@ -70,8 +72,9 @@ async function ddRate(vm: ReplayVm, bench: Bench, runDir: string): Promise<numbe
   try {
     await machine.start();
     await machine.exited;
-    const took = /dd took ([\d.]+) ([\d.]+)/.exec(machine.console.tail());
+    const took = /dd took ([\d.]+) ([\d.]+) for (\d+) bytes/.exec(machine.console.tail());
     if (took === null) throw new Error(`no time in: ${machine.console.tail()}`);
+    expect(Number(took[3])).to.equal(CONTENT_MIB * 1024 * 1024);
     return (CONTENT_MIB * 1024 * 1024) / (Number(took[2]) - Number(took[1]));
   } finally {
     await machine.quit();
