@@ -131,6 +131,8 @@ static void become(uid_t uid, gid_t gid)
 	}
 }
 
+static void apply_fsflags(struct object *o, const struct lemona_attr *a);
+
 /* Creates the inode of a birth effect. Returns 0, or -1 with errno. */
 static int give_birth(struct object *o, struct object *dir, int dirfd,
 		      const struct lemona_dentry *d, const char *name)
@@ -216,6 +218,8 @@ static void apply_birth(const struct lemona_dentry *d)
 	o->state = LIVE;
 	o->caps = CAPS_NONE;
 	take_attr(o, &d->child, true);
+	if (rp.doubts && doubt_inherited(o, dir))
+		apply_fsflags(o, &d->child);
 	take_dir(dir, &d->dir);
 	if (rp.strict)
 		object_check(o, "after");
@@ -418,6 +422,8 @@ static void apply_fallocate(const struct lemona_fallocate *f, struct object *o)
 
 	if (fd < 0 || fallocate(fd, f->mode, f->offset, f->len) < 0)
 		failed(o, "fallocate");
+	if (f->mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
+		doubt_shift(o);
 	take_attr(o, &f->attr, true);
 	if (rp.strict)
 		object_check(o, "after");
