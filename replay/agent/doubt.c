@@ -145,14 +145,16 @@ void doubt_shift(struct object *o)
  * A birth takes ACLs, flags and project from its directory, where they may be
  * wrong. The record tells all of them: the ACLs by effects of their own.
  */
-bool doubt_inherited(const struct object *o, const struct object *dir)
+bool doubt_inherited(struct object *o, const struct object *dir)
 {
 	char path[40];
+	int fd;
 
 	if (!(dir->doubt & (DOUBT_XATTR | DOUBT_ATTR)) && !rp.doubt_all)
 		return false;
-	if (o->fd >= 0) {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", o->fd);
+	fd = S_ISLNK(o->attr.mode) ? -1 : object_fd(o, ACCESS_PATH);
+	if (fd >= 0) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		removexattr(path, "system.posix_acl_access");
 		removexattr(path, "system.posix_acl_default");
 	}
