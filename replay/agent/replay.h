@@ -105,7 +105,7 @@ struct object {
 	bool have_flags; /* attr.flags is from a record */
 	bool flags_due; /* immutable or append-only differ from attr.flags */
 	bool pinned; /* nameless: fd must stay open */
-	uint8_t doubt; /* DOUBT_*: what lost effects may have changed */
+	uint8_t doubt; /* LEMONA_LOST_*, DOUBT_WHOLE: what lost effects may have changed */
 };
 
 struct replay {
@@ -126,6 +126,7 @@ struct replay {
 	bool doubt_all; /* and it is not known on what */
 	/* counters */
 	uint64_t received, applied, skipped, unreachable, held_back;
+	uint64_t held_bytes; /* waiting now */
 	uint64_t bytes, objects, last_seq, finished;
 	uint64_t mismatches;
 	uint64_t explained; /* results that differ, explained by lost effects */
