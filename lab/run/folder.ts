@@ -11,6 +11,7 @@
  *   checkpoints/   one JSON for each checkpoint
  *   boots/N/       the same of boot N, if it failed and was tried again
  *   witness.bin    counts of the witness (witness.ts), if it was asked for
+ *   keyframes/     saved replay VMs of `step`, if it was used; may be deleted
  */
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
