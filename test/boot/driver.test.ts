@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { buildKernel } from '../../guest-kernel/build.js';
 import { runTool } from '../../lab/proc/tool.js';
 import { testSeed, useBench } from '../harness/boot.js';
+import { compileExerciser } from '../harness/exerciser.js';
 import { bootBareGuest } from '../harness/guest.js';
 
 /** LEMONA_CYCLES asks for more than a test run should take. */
@@ -61,12 +62,13 @@ describe('the driver as a module', () => {
     );
     try {
       await guest.copyIn(module, '/root/lemona.ko');
-      for (const name of ['load-unload', 'exerciser', 'calls']) {
-        const program = path.join(folder, name);
+      await compileExerciser(path.join(folder, 'exerciser'));
+      for (const name of ['load-unload', 'calls']) {
         const source = path.join(import.meta.dirname, 'guest', `${name}.c`);
-        await runTool(['gcc', '-static', '-O1', '-I', 'module', '-o', program, source]);
-        await guest.copyIn(program, `/root/${name}`);
+        await runTool(['gcc', '-static', '-O1', '-I', 'module', '-o', path.join(folder, name), source]);
       }
+      for (const name of ['load-unload', 'exerciser', 'calls'])
+        await guest.copyIn(path.join(folder, name), `/root/${name}`);
       const { status, output } = await guest.run(script(seed));
       expect(status, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);
       expect(output).to.match(new RegExp(`^cycles ${CYCLES}, refused ${CYCLES + Math.floor(CYCLES / 2)}, `, 'm'));

@@ -3,9 +3,9 @@
 import { cp } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import { runTool } from '../../lab/proc/tool.js';
 import { isNothingKnown } from '../../replay/verify.js';
 import { describeVerdict, testSeed, useBench } from '../harness/boot.js';
+import { compileExerciser } from '../harness/exerciser.js';
 import { loseEffects, notesOf } from '../support/lose-effects.js';
 
 const SCRIPT = (seed: number) => `
@@ -34,7 +34,7 @@ describe('a rebuild across lost effects', () => {
   it('names what they were about, compares all else, and finds what was not named', async () => {
     const seed = testSeed();
     const program = path.join(bench().folder, 'exerciser');
-    await runTool(['gcc', '-static', '-O1', '-o', program, path.join(import.meta.dirname, 'guest/exerciser.c')]);
+    await compileExerciser(program);
     const copyIn = [{ source: program, destination: '/root/exerciser' }];
     const { manifest, output } = await bench().record('whole', SCRIPT(seed), { smp: 2, copyIn });
     expect(manifest.exitStatus, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);
