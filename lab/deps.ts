@@ -66,7 +66,7 @@ export const DEPS = [
   },
   {
     folder: 'test/harness',
-    folders: ['lab/cli', 'lab/parts', 'lab/run', 'lab/trace', 'lab/util', 'replay'],
+    folders: ['images', 'lab/cli', 'lab/parts', 'lab/proc', 'lab/run', 'lab/trace', 'lab/util', 'replay'],
     packages: ['mocha'],
   },
   {

@@ -94,6 +94,8 @@ const TIMEOUT_KILL_MS = 5_000;
 const TIMEOUT_STATUS = 124;
 /** Room for a run.json with more than a thousand marks. */
 const RESERVE_BYTES = 256 * 1024;
+/** Said once a run. */
+const DISK_FAILED = "the guest's disk failed, and the guest was told";
 const SIGTERM = 15;
 const SIGKILL = 9;
 
@@ -346,8 +348,13 @@ class Recording {
       this.#problem(`guest: ${text}`);
     });
     machine.qmp.onEvent(({ event, data }) => {
-      // QEMU pauses the guest when the host's disk is full; nobody would wake it again.
-      if (event === 'BLOCK_IO_ERROR') {
+      // QEMU pauses the guest when the host's disk is full; nobody would wake it again. Other errors it reports to the
+      // guest, which goes on with a disk that fails, as it would without us.
+      if (event === 'BLOCK_IO_ERROR' && data.action === 'report') {
+        if (this.#manifest.problems.some((problem) => problem.includes(DISK_FAILED))) return;
+        this.#ctx.log.warn(`${DISK_FAILED}: ${String(data.operation)}: ${String(data.reason)}`);
+        this.#problem(`${DISK_FAILED}: ${String(data.operation)}: ${String(data.reason)}`);
+      } else if (event === 'BLOCK_IO_ERROR') {
         this.#stop.abort(
           data.nospace === true
             ? new LabError('LAB_ENV_DISK_FULL', "the guest's disk could not grow: no space left on the host's disk", {

@@ -21,10 +21,12 @@
 #endif
 
 /* Flags that FS_IOC_SETFLAGS may change on ext4 and that do no harm at once. */
-#define FLAGS_NOW (FS_SECRM_FL | FS_UNRM_FL | FS_SYNC_FL | FS_NODUMP_FL | \
-		   FS_NOATIME_FL | FS_JOURNAL_DATA_FL | FS_DIRSYNC_FL | FS_TOPDIR_FL | \
-		   FS_PROJINHERIT_FL | FS_CASEFOLD_FL)
+#define FLAGS_NOW (FS_SECRM_FL | FS_UNRM_FL | FS_COMPR_FL | FS_SYNC_FL | FS_NODUMP_FL | \
+		   FS_NOATIME_FL | FS_JOURNAL_DATA_FL | FS_NOTAIL_FL | FS_DIRSYNC_FL | \
+		   FS_TOPDIR_FL | FS_PROJINHERIT_FL | FS_CASEFOLD_FL)
 #define FLAGS_LATER (FS_IMMUTABLE_FL | FS_APPEND_FL)
+/* How ext4 lays an inode out, which a rebuilt disk may do in another way. */
+#define FLAGS_LAYOUT (FS_INDEX_FL | FS_EXTENT_FL | FS_HUGE_FILE_FL | FS_INLINE_DATA_FL)
 
 static void failed(struct object *o, const char *what)
 {
@@ -65,6 +67,10 @@ static void take_attr(struct object *o, const struct lemona_attr *a, bool size_i
 {
 	uint64_t size = o->attr.size;
 
+	object_touch(o);
+	if (rp.current_seq < o->attr_seq)
+		return;
+	o->attr_seq = rp.current_seq;
 	if (o->have_attr && ((o->attr.mode ^ a->mode) & S_IFMT))
 		mismatch_number(o, "type", a->mode & S_IFMT, o->attr.mode & S_IFMT);
 	o->attr = *a;
@@ -72,7 +78,6 @@ static void take_attr(struct object *o, const struct lemona_attr *a, bool size_i
 		o->attr.size = size;
 	o->have_attr = true;
 	o->have_flags = true;
-	object_touch(o);
 }
 
 /*
@@ -81,9 +86,18 @@ static void take_attr(struct object *o, const struct lemona_attr *a, bool size_i
  */
 static void take_times(struct object *o, const struct lemona_attr *a)
 {
+	object_touch(o);
+	if (rp.current_seq < o->attr_seq)
+		return;
 	memcpy(o->attr.sec, a->sec, sizeof(a->sec));
 	memcpy(o->attr.nsec, a->nsec, sizeof(a->nsec));
-	object_touch(o);
+}
+
+/* Strict only: an older effect, which waited for a birth, tells nothing about the inode now. */
+static void check_strictly(struct object *o)
+{
+	if (rp.strict && o->attr_seq == rp.current_seq)
+		object_check(o, "after");
 }
 
 void object_take_attr(struct object *o, const struct lemona_attr *a)
@@ -94,8 +108,7 @@ void object_take_attr(struct object *o, const struct lemona_attr *a)
 static void take_dir(struct object *dir, const struct lemona_attr *a)
 {
 	take_attr(dir, a, true);
-	if (rp.strict)
-		object_check(dir, "after");
+	check_strictly(dir);
 }
 
 /* The directory of a dentry effect; it must exist. */
@@ -131,6 +144,8 @@ static void become(uid_t uid, gid_t gid)
 	}
 }
 
+static void apply_fsflags(struct object *o, const struct lemona_attr *a);
+
 /* Creates the inode of a birth effect. Returns 0, or -1 with errno. */
 static int give_birth(struct object *o, struct object *dir, int dirfd,
 		      const struct lemona_dentry *d, const char *name)
@@ -151,11 +166,11 @@ static int give_birth(struct object *o, struct object *dir, int dirfd,
 	case LEMONA_OP_TMPFILE:
 		UNLOCKED(fd, openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, perm),
 			 dir, NULL, NULL);
-		if (fd >= 0) {
-			object_adopt_fd(o, fd, ACCESS_RW);
-			object_pin(o, true);
-		}
-		return fd;
+		if (fd < 0)
+			return fd;
+		object_adopt_fd(o, fd, ACCESS_RW);
+		object_pin(o, true);
+		return acl_forget(o);
 	case LEMONA_OP_MKDIR:
 		UNLOCKED(r, mkdirat(dirfd, name, perm), dir, NULL, NULL);
 		if (r < 0)
@@ -216,10 +231,16 @@ static void apply_birth(const struct lemona_dentry *d)
 	o->state = LIVE;
 	o->caps = CAPS_NONE;
 	take_attr(o, &d->child, true);
-	take_dir(dir, &d->dir);
-	if (rp.strict)
-		object_check(o, "after");
 	object_born(o);
+	check_strictly(o);
+	/*
+	 * A nameless file is made without its directory's lock: what it inherited may be older than this effect, and
+	 * the directory's attributes are those of another effect.
+	 */
+	if (e->h.code == LEMONA_OP_TMPFILE)
+		apply_fsflags(o, &d->child);
+	else
+		take_dir(dir, &d->dir);
 }
 
 /* Does the name lead to the inode? */
@@ -270,8 +291,7 @@ static void apply_link(const struct lemona_dentry *d, struct object *o)
 	object_pin(o, false);
 	take_attr(o, &d->child, true);
 	take_dir(dir, &d->dir);
-	if (rp.strict)
-		object_check(o, "after");
+	check_strictly(o);
 }
 
 static void apply_unlink(const struct lemona_dentry *d, struct object *o)
@@ -289,7 +309,7 @@ static void apply_unlink(const struct lemona_dentry *d, struct object *o)
 	}
 	name_of(name, (const char *)(d + 1), d->name_len);
 	is_there = check_name(o, dirfd, name);
-	if (o->have_attr && !is_dir && o->attr.nlink != d->child.nlink + 1)
+	if (o->have_attr && o->attr_seq < rp.current_seq && !is_dir && o->attr.nlink != d->child.nlink + 1)
 		mismatch_number(o, "links before", d->child.nlink + 1ull, o->attr.nlink);
 	/* Closed first, so that the inode goes at once. */
 	if (is_dir || d->child.nlink == 0)
@@ -354,9 +374,22 @@ static void apply_rename(const struct lemona_rename *n, struct object *o)
 		object_die(target);
 	else if (target)
 		take_attr(target, &n->target, true);
+	/* A renamed directory's own lock is not held: others may be making names in it. */
+	if (!S_ISDIR(n->source.mode))
+		check_strictly(o);
 	take_dir(from, &n->old_dir);
 	if (to != from)
 		take_dir(to, &n->new_dir);
+}
+
+static int truncate_keeping_caps(struct object *o, int fd, off_t size)
+{
+	struct caps caps;
+	int r;
+
+	caps_keep(o, fd, &caps);
+	UNLOCKED(r, ftruncate(fd, size), o, NULL, NULL);
+	return r < 0 ? r : caps_give_back(fd, &caps);
 }
 
 /* Flags other than immutable and append-only, and the project: children inherit them. */
@@ -384,6 +417,9 @@ static void apply_fsflags(struct object *o, const struct lemona_attr *a)
 		wanted = (flags & ~FLAGS_NOW) | (a->flags & FLAGS_NOW);
 		if (wanted != flags && ioctl(fd, FS_IOC_SETFLAGS, &wanted) < 0)
 			failed(o, "set flags");
+		if (rp.strict && ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 &&
+		    ((flags ^ a->flags) & ~(FLAGS_LATER | FLAGS_LAYOUT)))
+			mismatch_number(o, "flags after", a->flags, flags);
 		if (ioctl(fd, FS_IOC_FSGETXATTR, &fsx) == 0 && fsx.fsx_projid != a->projid) {
 			fsx.fsx_projid = a->projid;
 			if (ioctl(fd, FS_IOC_FSSETXATTR, &fsx) < 0)
@@ -401,7 +437,7 @@ static void apply_setattr(const struct lemona_setattr *s, struct object *o)
 	if (resize) {
 		int fd = object_fd(o, ACCESS_RW);
 
-		if (fd < 0 || ftruncate(fd, s->attr.size) < 0)
+		if (fd < 0 || truncate_keeping_caps(o, fd, s->attr.size) < 0)
 			failed(o, "truncate");
 	}
 	if (s->valid)
@@ -419,8 +455,7 @@ static void apply_fallocate(const struct lemona_fallocate *f, struct object *o)
 	if (fd < 0 || fallocate(fd, f->mode, f->offset, f->len) < 0)
 		failed(o, "fallocate");
 	take_attr(o, &f->attr, true);
-	if (rp.strict)
-		object_check(o, "after");
+	check_strictly(o);
 }
 
 static void apply_xattr(const struct lemona_xattr *x, struct object *o)
@@ -429,6 +464,8 @@ static void apply_xattr(const struct lemona_xattr *x, struct object *o)
 
 	if (xattr_apply(o, x, &what) < 0)
 		failed(o, what);
+	else if (rp.strict)
+		xattr_check(o, x);
 	take_attr(o, &x->attr, false);
 }
 
@@ -527,6 +564,30 @@ static bool well_formed(const struct lemona_effect *e, uint32_t size)
 	return tail <= size - least[e->h.code];
 }
 
+/*
+ * A name in a new directory may be made before the effect that creates the
+ * directory has its number: then it waits as well. Returns whether it does.
+ */
+static bool waits_for_dir(const struct lemona_effect *e, uint32_t size)
+{
+	const struct lemona_dentry *d = (const void *)e;
+	const struct lemona_rename *n = (const void *)e;
+	struct object *dir = NULL;
+
+	if (e->h.code >= LEMONA_OP_CREATE && e->h.code <= LEMONA_OP_RMDIR) {
+		dir = object_get(d->dir.ino, d->dir.gen);
+	} else if (e->h.code == LEMONA_OP_RENAME) {
+		dir = object_get(n->old_dir.ino, n->old_dir.gen);
+		if (dir->state != UNBORN)
+			dir = object_get(n->new_dir.ino, n->new_dir.gen);
+	}
+	/* One whose birth was lost never comes. */
+	if (!dir || dir->state != UNBORN || dir->doubt || rp.doubt_all)
+		return false;
+	hold_back(dir, e, size);
+	return true;
+}
+
 static void apply_to_inode(const struct lemona_effect *e, uint32_t size)
 {
 	struct object *o = object_get(e->ino, e->gen);
@@ -582,9 +643,13 @@ static bool leaves_writes_alone(const struct lemona_effect *e, uint32_t size)
 
 void apply_effect(const struct lemona_effect *e, uint32_t size)
 {
+	const struct lemona_effect *outer;
+	uint64_t outer_seq = rp.current_seq;
+
 	if (!leaves_writes_alone(e, size))
 		writes_flush();
-	mismatch_context(e);
+	outer = mismatch_context(e);
+	rp.current_seq = e->seq;
 	switch (e->h.code) {
 	case LEMONA_OP_MOUNT:
 	case LEMONA_OP_UMOUNT:
@@ -604,6 +669,8 @@ void apply_effect(const struct lemona_effect *e, uint32_t size)
 			mismatch(NULL, "record", "lengths that fit", "lengths that do not", EINVAL);
 			break;
 		}
+		if (waits_for_dir(e, size))
+			break;
 		if (e->h.code == LEMONA_OP_GONE)
 			apply_gone(e);
 		else if (e->h.code >= LEMONA_OP_CREATE && e->h.code <= LEMONA_OP_TMPFILE)
@@ -615,5 +682,6 @@ void apply_effect(const struct lemona_effect *e, uint32_t size)
 	default:
 		mismatch(NULL, "opcode", "a known one", op_name(e->h.code), EINVAL);
 	}
-	mismatch_context(NULL);
+	rp.current_seq = outer_seq;
+	mismatch_context(outer);
 }

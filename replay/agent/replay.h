@@ -8,8 +8,10 @@
  * system gives it; its handle is remembered. Paths are never used.
  *
  * Rules:
- *  1. Effects are applied in order of seq. An effect on an inode that is not
- *     born yet waits for the birth and is applied right after it.
+ *  1. Effects are applied in order of seq. An effect on an inode or in a
+ *     directory that is not born yet waits for the birth and is applied right
+ *     after it. Of two samples of attributes the one with the higher seq is
+ *     the newer one, whenever it is applied.
  *  2. Content, size, names and xattrs are applied at once; mode, owner,
  *     immutable and append-only flags and the times only in the final pass,
  *     from the last attributes seen. None of them changes what a later
@@ -79,10 +81,16 @@ enum access {
 	ACCESS_RW, /* O_RDWR, regular files only */
 };
 
-enum caps {
+enum caps_state {
 	CAPS_UNKNOWN,
 	CAPS_NONE,
-	CAPS_SET, /* has security.capability, which every pwrite() removes */
+	CAPS_SET, /* has security.capability, which pwrite() and ftruncate() remove */
+};
+
+/* File capabilities that an operation is not to remove; size < 0: none. */
+struct caps {
+	ssize_t size;
+	unsigned char value[64];
 };
 
 struct early {
@@ -97,6 +105,7 @@ struct object {
 	struct link dirty; /* in rp.dirty: touched since the last final pass */
 	struct early *early, **early_tail;
 	struct lemona_attr attr; /* last seen; ino and gen are the key */
+	uint64_t attr_seq; /* of the effect that it is from */
 	uint32_t h_ino, h_gen; /* handle on the rebuilt disk */
 	int fd;
 	uint8_t state, access, caps;
@@ -127,6 +136,7 @@ struct replay {
 	/* counters */
 	uint64_t received, applied, skipped, unreachable, held_back;
 	uint64_t bytes, objects, last_seq, finished;
+	uint64_t current_seq; /* of the effect that is being applied */
 	uint64_t mismatches;
 	uint64_t explained; /* results that differ, explained by lost effects */
 	uint64_t adrift; /* effects on inodes that lost effects keep away */
@@ -177,7 +187,10 @@ void doubt_report(void);
 
 /* xattr.c */
 int xattr_apply(struct object *o, const struct lemona_xattr *x, const char **what);
-int pwrite_keeping_caps(struct object *o, int fd, const void *data, size_t len, off_t pos);
+void xattr_check(struct object *o, const struct lemona_xattr *x);
+void caps_keep(struct object *o, int fd, struct caps *c);
+int caps_give_back(int fd, const struct caps *c);
+int acl_forget(struct object *o);
 int chown_keeping_caps(int fd, uid_t uid, gid_t gid);
 
 /* final.c */
@@ -201,7 +214,7 @@ void report_progress(void);
 void report_stopped(uint64_t id);
 void report_taint(const struct lemona_taint *t);
 void report_result(const char *outcome);
-void mismatch_context(const struct lemona_effect *e);
+const struct lemona_effect *mismatch_context(const struct lemona_effect *e);
 void mismatch(struct object *o, const char *what, const char *wanted,
 	      const char *seen, int error);
 void mismatch_number(struct object *o, const char *what, uint64_t wanted,

@@ -169,10 +169,13 @@ void report_result(const char *outcome)
 	    rp.mismatches, wrong, taint_count, tainted);
 }
 
-/* The effect that is being applied; NULL in the final pass. */
-void mismatch_context(const struct lemona_effect *e)
+/* The effect that is being applied; NULL in the final pass. Returns the one before. */
+const struct lemona_effect *mismatch_context(const struct lemona_effect *e)
 {
+	const struct lemona_effect *before = context;
+
 	context = e;
+	return before;
 }
 
 void mismatch(struct object *o, const char *what, const char *wanted,

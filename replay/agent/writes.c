@@ -24,21 +24,37 @@ static struct {
 	const struct lemona_write *records[PIECES_MAX];
 } run;
 
+static int pwrite_whole(int fd, const void *data, size_t len, off_t pos)
+{
+	ssize_t n = pwrite(fd, data, len, pos);
+
+	if (n >= 0 && n < (ssize_t)len)
+		errno = ENOSPC; /* a second call would say so */
+	return n == (ssize_t)len ? 0 : -1;
+}
+
 /* One piece; also what finds the effect that failed after a run did. */
 static void write_one(const struct lemona_write *w, struct object *o, int fd)
 {
+	bool mapped = w->e.h.code == LEMONA_OP_PAGE;
+	struct caps caps;
 	int r;
 
-	if (w->e.h.code == LEMONA_OP_PAGE)
-		r = pwrite_keeping_caps(o, fd, w + 1, w->len, w->pos);
-	else
-		r = pwrite(fd, w + 1, w->len, w->pos) == (ssize_t)w->len ? 0 : -1;
+	if (mapped)
+		caps_keep(o, fd, &caps);
+	r = pwrite_whole(fd, w + 1, w->len, w->pos);
+	/* What was stored before the file became immutable may be recorded after that. */
+	if (r < 0 && (errno == EPERM || errno == EACCES) && object_unlock(o))
+		r = pwrite_whole(fd, w + 1, w->len, w->pos);
+	if (r == 0 && mapped)
+		r = caps_give_back(fd, &caps);
 	if (r < 0)
 		mismatch(o, "pwrite", "success", strerror(errno), errno);
 }
 
 void writes_flush(void)
 {
+	const struct lemona_effect *outer;
 	struct object *o = run.o;
 	unsigned int i;
 	int fd;
@@ -50,6 +66,7 @@ void writes_flush(void)
 	if (fd >= 0 && run.count > 1 &&
 	    pwritev(fd, run.pieces, run.count, run.pos) == (ssize_t)(run.end - run.pos))
 		return;
+	outer = mismatch_context(NULL);
 	for (i = 0; i < run.count; i++) {
 		mismatch_context(&run.records[i]->e);
 		if (fd < 0)
@@ -57,7 +74,7 @@ void writes_flush(void)
 		else
 			write_one(run.records[i], o, fd);
 	}
-	mismatch_context(NULL);
+	mismatch_context(outer);
 }
 
 static bool continues(const struct lemona_write *w, const struct object *o)
@@ -70,7 +87,6 @@ void writes_add(const struct lemona_write *w, struct object *o)
 {
 	if (!continues(w, o))
 		writes_flush();
-	mismatch_context(&w->e);
 	rp.bytes += w->len;
 	if (w->pos + w->len > o->attr.size)
 		o->attr.size = w->pos + w->len;
@@ -80,7 +96,6 @@ void writes_add(const struct lemona_write *w, struct object *o)
 		int fd;
 
 		writes_flush();
-		mismatch_context(&w->e);
 		fd = object_fd(o, ACCESS_RW);
 		if (fd < 0)
 			mismatch(o, "open to write", "success", strerror(errno), errno);

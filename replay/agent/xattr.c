@@ -70,6 +70,46 @@ static ssize_t convert_acl(const unsigned char *from, size_t len, unsigned char 
 	return at;
 }
 
+/* An attribute as the system calls want it. */
+struct attribute {
+	char name[XATTR_NAME_MAX + 32];
+	const unsigned char *value;
+	size_t len;
+	bool is_removed, is_acl, is_caps;
+};
+
+/* Reads it from the record. Returns 0, or -1 with errno and *@what. */
+static int attribute_of(const struct lemona_xattr *x, struct attribute *a, const char **what)
+{
+	static unsigned char acl[XATTR_SIZE_MAX];
+	ssize_t len;
+
+	if (x->name_index >= sizeof(prefixes) / sizeof(*prefixes) || !prefixes[x->name_index]) {
+		*what = "xattr of an unknown name space";
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	a->is_acl = x->name_index == LEMONA_XATTR_ACL_ACCESS ||
+		    x->name_index == LEMONA_XATTR_ACL_DEFAULT;
+	a->is_removed = x->value_len == LEMONA_XATTR_REMOVED;
+	a->value = (const unsigned char *)(x + 1) + x->name_len;
+	a->len = a->is_removed ? 0 : x->value_len;
+	snprintf(a->name, sizeof(a->name), "%s%.*s", prefixes[x->name_index],
+		 a->is_acl ? 0 : x->name_len, (const char *)(x + 1));
+	a->is_caps = strcmp(a->name, CAPABILITY) == 0;
+	if (!a->is_acl || a->is_removed)
+		return 0;
+	len = convert_acl(a->value, a->len, acl, sizeof(acl));
+	if (len < 0) {
+		*what = "ACL in ext4's format";
+		errno = EINVAL;
+		return -1;
+	}
+	a->value = acl;
+	a->len = len;
+	return 0;
+}
+
 /*
  * Sets or removes one attribute. Returns 0, or -1 with errno and *@what.
  * An attribute that is to be removed may be gone already: the kernel itself
@@ -77,33 +117,12 @@ static ssize_t convert_acl(const unsigned char *from, size_t len, unsigned char 
  */
 int xattr_apply(struct object *o, const struct lemona_xattr *x, const char **what)
 {
-	static unsigned char acl[XATTR_SIZE_MAX];
-	char name[XATTR_NAME_MAX + 32], path[40];
-	const unsigned char *value = (const unsigned char *)(x + 1) + x->name_len;
-	bool is_acl = x->name_index == LEMONA_XATTR_ACL_ACCESS ||
-		      x->name_index == LEMONA_XATTR_ACL_DEFAULT;
-	bool remove = x->value_len == LEMONA_XATTR_REMOVED;
-	ssize_t len = remove ? 0 : (ssize_t)x->value_len;
-	bool is_caps;
+	struct attribute a;
+	char path[40];
 	int fd, r, attempt;
 
-	if (x->name_index >= sizeof(prefixes) / sizeof(*prefixes) || !prefixes[x->name_index]) {
-		*what = "xattr of an unknown name space";
-		errno = EOPNOTSUPP;
+	if (attribute_of(x, &a, what) < 0)
 		return -1;
-	}
-	snprintf(name, sizeof(name), "%s%.*s", prefixes[x->name_index],
-		 is_acl ? 0 : x->name_len, (const char *)(x + 1));
-	is_caps = strcmp(name, CAPABILITY) == 0;
-	if (is_acl && !remove) {
-		len = convert_acl(value, len, acl, sizeof(acl));
-		if (len < 0) {
-			*what = "ACL in ext4's format";
-			errno = EINVAL;
-			return -1;
-		}
-		value = acl;
-	}
 	fd = object_fd(o, ACCESS_PATH);
 	if (fd < 0) {
 		*what = "open for xattr";
@@ -111,34 +130,66 @@ int xattr_apply(struct object *o, const struct lemona_xattr *x, const char **wha
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	for (attempt = 0; attempt < 2; attempt++) {
-		r = remove ? removexattr(path, name) : setxattr(path, name, value, len, 0);
+		r = a.is_removed ? removexattr(path, a.name) :
+				   setxattr(path, a.name, a.value, a.len, 0);
 		if (r == 0 || errno != EPERM || !object_unlock(o))
 			break;
 	}
-	*what = remove ? "removexattr" : "setxattr";
-	if (r < 0 && errno == ENODATA && remove && (is_acl || is_caps))
+	*what = a.is_removed ? "removexattr" : "setxattr";
+	if (r < 0 && errno == ENODATA && a.is_removed && (a.is_acl || a.is_caps))
 		r = 0;
-	if (is_caps && r == 0)
-		o->caps = remove ? CAPS_NONE : CAPS_SET;
+	if (a.is_caps && r == 0)
+		o->caps = a.is_removed ? CAPS_NONE : CAPS_SET;
 	return r;
 }
 
-/*
- * A store through a mapping leaves file capabilities alone, pwrite() removes
- * them. Returns 0, or -1 with errno.
- */
-int pwrite_keeping_caps(struct object *o, int fd, const void *data, size_t len, off_t pos)
+/* Strict only: the attribute reads back as the record has it. */
+void xattr_check(struct object *o, const struct lemona_xattr *x)
 {
-	unsigned char caps[64];
-	ssize_t size = -1;
+	static unsigned char seen[XATTR_SIZE_MAX];
+	struct attribute a;
+	const char *what;
+	char path[40];
+	ssize_t len;
+	int fd = object_fd(o, ACCESS_PATH);
 
-	if (o->caps != CAPS_NONE) {
-		size = fgetxattr(fd, CAPABILITY, caps, sizeof(caps));
-		o->caps = size >= 0 ? CAPS_SET : CAPS_NONE;
-	}
-	if (pwrite(fd, data, len, pos) != (ssize_t)len)
-		return -1;
-	return size >= 0 ? fsetxattr(fd, CAPABILITY, caps, size, 0) : 0;
+	if (fd < 0 || attribute_of(x, &a, &what) < 0)
+		return; /* applying it has said so */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	len = getxattr(path, a.name, seen, sizeof(seen));
+	if (a.is_removed ? len >= 0 || errno != ENODATA :
+			   len != (ssize_t)a.len || memcmp(seen, a.value, a.len))
+		mismatch(o, a.name, a.is_removed ? "none after" : "the value after",
+			 len < 0 ? strerror(errno) : "another value", len < 0 ? errno : 0);
+}
+
+/*
+ * Writing and truncating remove file capabilities here, and need not have done
+ * so there: a store through a mapping leaves them alone, and truncate() looks
+ * for them before it has the inode's lock. What really removed them is an
+ * effect of its own.
+ */
+void caps_keep(struct object *o, int fd, struct caps *c)
+{
+	c->size = -1;
+	if (o->caps == CAPS_NONE)
+		return;
+	c->size = fgetxattr(fd, CAPABILITY, c->value, sizeof(c->value));
+	o->caps = c->size >= 0 ? CAPS_SET : CAPS_NONE;
+}
+
+/* Returns 0, or -1 with errno. */
+int caps_give_back(int fd, const struct caps *c)
+{
+	return c->size >= 0 ? fsetxattr(fd, CAPABILITY, c->value, c->size, 0) : 0;
+}
+
+/* Removes the ACL that a birth inherited. Returns 0, or -1 with errno. */
+int acl_forget(struct object *o)
+{
+	int r = fremovexattr(o->fd, prefixes[LEMONA_XATTR_ACL_ACCESS]);
+
+	return r < 0 && errno == ENODATA ? 0 : r;
 }
 
 /* chown() removes file capabilities, which belong to an older effect here. */

@@ -6,10 +6,10 @@
  *   lemona-manifest --mask FILE IMAGE.raw > manifest
  *   lemona-manifest --names IMAGE.raw > names
  *
- * FILE has lines "PATH TAB FIRST TAB END", escaped, in any order:
- * bytes FIRST to END - 1 of that file count as zeros, and zeros at the end of
- * such a file are not hashed, so that two files agree if they differ in those
- * bytes alone. --names prints "PATH TAB INODE TAB GENERATION TAB SIZE" instead, without
+ * FILE has lines "PATH TAB FIRST TAB END", escaped, in any order: bytes FIRST
+ * to END - 1 of that file count as zeros, and the file is hashed by blocks, as
+ * a large one is, without its last zeros: so two files agree if they differ in
+ * those bytes alone. --names prints "PATH TAB INODE TAB GENERATION TAB SIZE" instead, without
  * reading content, after the line "lemona-names 1".
  *
  * The image is only read. Its journal must be empty: an image that needs
@@ -29,6 +29,10 @@
  * are seconds.nanoseconds. LINK is the first printed path of the inode, for
  * inodes with more than one link that are no directories. XATTRS are name=hex
  * pairs, sorted; ACLs are among them.
+ *
+ * SHA256 is that of the content. For a file larger than SPARSE_BYTES, which
+ * may be 16 TiB of nothing, it is "blocks:" and the SHA-256 of all blocks that
+ * are not zero, each after its offset as a little-endian u64.
  *
  * Left out, as layout and not content: inode numbers and generations,
  * directory sizes, block addresses, holes and preallocated blocks (both read
@@ -52,7 +56,7 @@
 #include "mask.h"
 
 #define CHUNK (1u << 20)
-#define DEPTH_MAX 4096 /* PATH_MAX / 2 directories is the deepest path one can name at once */
+#define SPARSE_BYTES (1ull << 30)
 #define LAYOUT_FLAGS (EXT2_INDEX_FL | EXT4_HUGE_FILE_FL | EXT4_EXTENTS_FL | \
 		      0x00400000 /* EOFBLOCKS */ | EXT4_INLINE_DATA_FL | EXT4_EA_INODE_FL)
 
@@ -82,9 +86,6 @@ struct first {
 };
 
 static bool names_only;
-/* Of the file that is being hashed. */
-static uint64_t hashed_at, pending_zeros;
-
 static ext2_filsys fs;
 static int raw;
 static struct text path, line;
@@ -108,7 +109,7 @@ die(int status, const char *format, ...)
 
 static void __attribute__((noreturn)) corrupt(const char *doing, errcode_t error)
 {
-	die(EXIT_CORRUPT, "%s: %s: %s", path.len ? path.at : "/", doing, error_message(error));
+	die(EXIT_CORRUPT, "%.1000s: %s: %s", path.len ? path.at : "/", doing, error_message(error));
 }
 
 static void room_for(struct text *t, size_t more)
@@ -169,50 +170,57 @@ static void put_hex(struct text *t, const unsigned char *bytes, size_t len)
 
 /* --- content --- */
 
-static void digest_update(const void *data, size_t len)
+/* Of the file that is being hashed. */
+static bool sparse;
+static uint64_t position;
+
+static void hash(const void *data, size_t len)
 {
 	if (EVP_DigestUpdate(md, data, len) != 1)
 		die(EXIT_ENVIRONMENT, "SHA-256 failed");
-}
-
-/* Of a file with hidden bytes, zeros are hashed only when something follows them. */
-static void hash_visible(const unsigned char *data, size_t len)
-{
-	size_t end = len;
-
-	while (end && !data[end - 1])
-		end--;
-	if (end) {
-		for (; pending_zeros; ) {
-			size_t n = pending_zeros < CHUNK ? pending_zeros : CHUNK;
-
-			digest_update(zeros, n);
-			pending_zeros -= n;
-		}
-		digest_update(data, end);
-	}
-	pending_zeros += len - end;
-}
-
-/* Takes the next bytes of the file; they may be changed. */
-static void hash(unsigned char *data, size_t len)
-{
-	if (!mask_hides()) {
-		digest_update(data, len);
-		return;
-	}
-	mask_hide(data, len, hashed_at);
-	hashed_at += len;
-	hash_visible(data, len);
+	byte_count += len;
 }
 
 static void hash_zeros(uint64_t len)
 {
-	while (len) {
+	position += len;
+	while (len && !sparse) {
 		size_t n = len < CHUNK ? len : CHUNK;
 
 		hash(zeros, n);
 		len -= n;
+	}
+}
+
+/* One block that is not zero, with its place; of one with hidden bytes, what comes before its last zeros. */
+static void hash_block(const unsigned char *data, size_t len)
+{
+	unsigned char offset[8];
+	size_t i;
+
+	while (mask_hides() && len && !data[len - 1])
+		len--;
+	for (i = 0; i < sizeof(offset); i++)
+		offset[i] = position >> (8 * i);
+	hash(offset, sizeof(offset));
+	hash(data, len);
+}
+
+/* The file's next bytes, which may be changed; all but the last ones are whole blocks. */
+static void hash_content(unsigned char *data, size_t len)
+{
+	size_t done, n;
+
+	mask_hide(data, len, position);
+	if (!sparse) {
+		hash(data, len);
+		return;
+	}
+	for (done = 0; done < len; done += n) {
+		n = len - done < fs->blocksize ? len - done : fs->blocksize;
+		if (memcmp(data + done, zeros, n))
+			hash_block(data + done, n);
+		position += n;
 	}
 }
 
@@ -236,7 +244,10 @@ static void hash_disk(uint64_t at, uint64_t len)
 		if (n <= 0)
 			die(EXIT_CORRUPT, "%s: reading %zu bytes at %llu of the image: %s", path.at,
 			    want, (unsigned long long)at, n ? strerror(errno) : "past its end");
-		hash(chunk, n);
+		/* Whole blocks, but at the end. */
+		if ((size_t)n < want && n >= fs->blocksize)
+			n -= n % fs->blocksize;
+		hash_content(chunk, n);
 		at += n;
 		len -= n;
 	}
@@ -299,7 +310,7 @@ static void hash_slowly(ext2_ino_t ino, struct ext2_inode *inode, uint64_t size)
 		if (!error && !got)
 			die(EXIT_CORRUPT, "%s: content ends %llu bytes early", path.at,
 			    (unsigned long long)size);
-		hash(chunk, got);
+		hash_content(chunk, got);
 		size -= got;
 	}
 	if (error)
@@ -316,15 +327,17 @@ static void put_content(ext2_ino_t ino, struct ext2_inode *inode)
 	if (EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
 		die(EXIT_ENVIRONMENT, "SHA-256 is not available");
 	choose_mask();
-	hashed_at = 0;
-	pending_zeros = 0;
+	/* A file with hidden bytes is hashed by blocks whatever its size, which may differ. */
+	sparse = size > SPARSE_BYTES || mask_hides();
+	position = 0;
 	if (inode->i_flags & EXT4_EXTENTS_FL)
 		hash_extents(ino, inode, size);
 	else
 		hash_slowly(ino, inode, size);
 	if (EVP_DigestFinal_ex(md, digest, &len) != 1)
 		die(EXIT_ENVIRONMENT, "SHA-256 failed");
-	byte_count += size;
+	if (sparse)
+		put(&line, "blocks:");
 	put_hex(&line, digest, len);
 }
 
@@ -582,32 +595,61 @@ static int by_bytes(const void *a, const void *b)
 	return order ? order : (int)x->len - (int)y->len;
 }
 
-static void walk(ext2_ino_t dir, unsigned int depth)
+/* One directory on the way down; its path is the first bytes of @path. */
+struct level {
+	struct names names;
+	size_t next, path_len;
+};
+
+static struct level *levels;
+static size_t depth, depth_room;
+
+static void enter(ext2_ino_t dir)
 {
-	struct names all = { 0 };
-	size_t i, len = path.len;
+	struct level *level;
 	errcode_t error;
 
-	if (depth > DEPTH_MAX)
-		die(EXIT_CORRUPT, "%s: %u directories deep", path.at, depth);
-	error = ext2fs_dir_iterate2(fs, dir, 0, NULL, collect_name, &all);
+	/* More levels than inodes: a directory that holds itself. */
+	if (depth >= fs->super->s_inodes_count)
+		die(EXIT_CORRUPT, "%.200s: %zu directories deep", path.at, depth);
+	if (depth == depth_room) {
+		depth_room = depth_room ? depth_room * 2 : 64;
+		levels = realloc(levels, depth_room * sizeof(*levels));
+		if (!levels)
+			die(EXIT_ENVIRONMENT, "out of memory");
+	}
+	level = &levels[depth++];
+	*level = (struct level){ .path_len = path.len };
+	error = ext2fs_dir_iterate2(fs, dir, 0, NULL, collect_name, &level->names);
 	if (error)
 		corrupt("reading the directory", error);
-	qsort(all.at, all.count, sizeof(*all.at), by_bytes);
-	for (i = 0; i < all.count; i++) {
-		struct name *n = &all.at[i];
+	qsort(level->names.at, level->names.count, sizeof(*level->names.at), by_bytes);
+}
 
+/* No recursion: a tree may be deeper than the stack. */
+static void walk(void)
+{
+	enter(EXT2_ROOT_INO);
+	while (depth) {
+		struct level *level = &levels[depth - 1];
+		struct name *n;
+
+		path.len = level->path_len;
+		path.at[path.len] = 0;
+		if (level->next == level->names.count) {
+			free(level->names.at);
+			depth--;
+			continue;
+		}
+		n = &level->names.at[level->next++];
 		room_for(&path, n->len + 1);
 		path.at[path.len++] = '/';
 		memcpy(path.at + path.len, n->bytes, n->len + 1);
 		path.len += n->len;
-		if (print_name(n->ino))
-			walk(n->ino, depth + 1);
-		path.len = len;
-		path.at[len] = 0;
 		free(n->bytes);
+		if (print_name(n->ino))
+			enter(n->ino);
 	}
-	free(all.at);
 }
 
 int main(int argc, char **argv)
@@ -643,7 +685,7 @@ int main(int argc, char **argv)
 		die(EXIT_ENVIRONMENT, "out of memory");
 	puts(names_only ? "lemona-names 1" : "lemona-manifest 1");
 	print_name(EXT2_ROOT_INO);
-	walk(EXT2_ROOT_INO, 0);
+	walk();
 	printf("end %llu %llu\n", name_count, byte_count);
 	if (fflush(stdout))
 		die(EXIT_ENVIRONMENT, "writing: %s", strerror(errno));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** A rebuild across lost effects names what it can't vouch for, and is right about all the rest. */
-import { cp } from 'node:fs/promises';
+import { cp, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { runTool } from '../../lab/proc/tool.js';
@@ -34,7 +34,11 @@ describe('a rebuild across lost effects', () => {
   it('names what they were about, compares all else, and finds what was not named', async () => {
     const seed = testSeed();
     const program = path.join(bench().folder, 'exerciser');
-    await runTool(['gcc', '-static', '-O1', '-o', program, path.join(import.meta.dirname, 'guest/exerciser.c')]);
+    const folder = path.join(import.meta.dirname, 'guest/exerciser');
+    const sources = (await readdir(folder))
+      .filter((name) => name.endsWith('.c'))
+      .map((name) => path.join(folder, name));
+    await runTool(['gcc', '-static', '-O1', '-std=gnu11', '-pthread', '-o', program, ...sources]);
     const copyIn = [{ source: program, destination: '/root/exerciser' }];
     const { manifest, output } = await bench().record('whole', SCRIPT(seed), { smp: 2, copyIn });
     expect(manifest.exitStatus, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);

@@ -8,8 +8,10 @@ import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { ROOT } from '../../lab/cli/invocation.js';
 import { recordParts, replayVm } from '../../lab/parts/parts.js';
+import { runTool } from '../../lab/proc/tool.js';
 import { findConfig } from '../../lab/run/configs.js';
-import { type RecordOptions, type RecordResult, recordRun } from '../../lab/run/record.js';
+import { sha256File } from '../../lab/run/digest.js';
+import { type ImageArtifact, type RecordOptions, type RecordResult, recordRun } from '../../lab/run/record.js';
 import { statsOf } from '../../lab/trace/stats.js';
 import { defaultCacheDir, type LabContext } from '../../lab/util/context.js';
 import { stderrLog } from '../../lab/util/log.js';
@@ -20,6 +22,8 @@ const RUNS = path.join(ROOT, 'tmp/boot-tests');
 
 export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'image' | 'initramfs'>> & {
   readonly image?: 'tiny' | 'debian';
+  /** Changes a copy of the image, which is booted instead. */
+  readonly tune?: (raw: string) => Promise<void>;
 };
 
 export interface Bench {
@@ -28,7 +32,8 @@ export interface Bench {
   /** Records a shell script in a new run and returns it with what the guest printed. */
   record(name: string, script: string, options?: GuestOptions): Promise<RecordResult & { readonly output: string }>;
   runDir(name: string): string;
-  verify(name: string): Promise<VerifyRunResult>;
+  /** Strict: names and attributes are compared after every operation. */
+  verify(name: string, options?: { readonly strict?: boolean }): Promise<VerifyRunResult>;
 }
 
 /** All marks of a run, with the differences spelled out: what a failed test should show. */
@@ -44,6 +49,11 @@ export function describeVerdict(result: VerifyRunResult): string {
 export function testSeed(): number {
   seedUsed ??= chooseSeed();
   return seedUsed;
+}
+
+/** Of the seeds that a test ran, the one to repeat. */
+export function blameSeed(seed: number): void {
+  seedUsed = seed;
 }
 
 /** Of the test that runs. */
@@ -77,7 +87,7 @@ export function useBench(): () => Bench {
       folder,
       runDir,
       async record(name, script, options = {}) {
-        const { image = 'tiny', config = 'static-relay', ...rest } = options;
+        const { image = 'tiny', config = 'static-relay', tune, ...rest } = options;
         // A kernel that has to be built takes minutes, which should be seen.
         const visible = { ...ctx, progress: stderrProgress() };
         const parts = await recordParts(findConfig(config), image, false, visible);
@@ -91,6 +101,9 @@ export function useBench(): () => Bench {
         const result = await recordRun(
           {
             ...parts,
+            ...(tune === undefined
+              ? {}
+              : { image: await tunedImage(parts.image, path.join(folder, `${name}.raw`), tune) }),
             runDir: runDir(name),
             config,
             command: ['sh', '/root/test.sh'],
@@ -103,9 +116,9 @@ export function useBench(): () => Bench {
         );
         return { ...result, output };
       },
-      verify: async (name) => {
+      verify: async (name, options = {}) => {
         const vm = await replayVm(runDir(name), ctx);
-        return verifyRun({ runDir: runDir(name), allMarks: true, vm: () => Promise.resolve(vm) }, ctx);
+        return verifyRun({ runDir: runDir(name), allMarks: true, vm: () => Promise.resolve(vm), ...options }, ctx);
       },
     };
   });
@@ -131,6 +144,16 @@ export function useBench(): () => Bench {
     if (bench === undefined) throw new Error('the bench is there only within a test');
     return bench;
   };
+}
+
+async function tunedImage(
+  image: ImageArtifact,
+  raw: string,
+  tune: (raw: string) => Promise<void>,
+): Promise<ImageArtifact> {
+  await runTool(['cp', '--sparse=always', image.raw, raw]);
+  await tune(raw);
+  return { kind: image.kind, digest: await sha256File(raw), raw };
 }
 
 /** Everything issued is here, nothing was lost. */

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { expect } from 'chai';
+import { ext4Env, runDebugfs } from '../../images/ext4.js';
+import { ROOT } from '../../lab/cli/invocation.js';
+import { runTool } from '../../lab/proc/tool.js';
+import type { Machine } from '../../lab/vm/machine.js';
+import { describeMismatch } from '../../replay/control.js';
+import type { VerifyRunResult } from '../../replay/verify.js';
+import { accountOf, type GuestOptions, useBench } from '../harness/boot.js';
+import { skip } from '../harness/skip.js';
+import { FILES_GROUPS, type FilesGroup } from './files.js';
+
+const SOURCES = path.join(import.meta.dirname, 'guest/files');
+const SECTOR_BYTES = 512;
+const BLOCK_BYTES = 4096;
+/** Of the bad file; its first block and its last one stay good. */
+const BAD_BLOCK = 7;
+
+async function compile(program: string): Promise<void> {
+  const sources = (await readdir(SOURCES))
+    .filter((name) => name.endsWith('.c'))
+    .map((name) => path.join(SOURCES, name));
+  await runTool(['gcc', '-static', '-O1', '-std=gnu11', '-Wall', '-Wextra', '-Werror', '-o', program, ...sources]);
+}
+
+/** Each case in a folder of its own, a mark after each; a case that fails says so and the next one goes on. */
+function script(group: FilesGroup): string {
+  const steps = group.cases.map(
+    ({ name }) => `mkdir /root/${name}; cd /root/${name}; /root/files ${name} || { echo "${name} failed"; status=1; }
+cd /root; lemona-mark ${name} >/dev/null || exit 99`,
+  );
+  return `chmod +x /root/files; status=0\n${steps.join('\n')}\nexit $status\n`;
+}
+
+/** What the options of a kernel configuration fragment say: those of `wanted` that are not on. */
+async function missingOptions(wanted: readonly string[]): Promise<string[]> {
+  const lines = (await readFile(path.join(ROOT, 'guest-kernel/config/base.config'), 'utf8')).split('\n');
+  return wanted.filter((name) => !lines.includes(`${name}=y`));
+}
+
+async function addFeatures(group: FilesGroup, raw: string): Promise<void> {
+  const env = ext4Env();
+  await runTool(['tune2fs', '-O', (group.features ?? []).join(','), ...(group.tune2fsArgs ?? []), raw], { env });
+  await runTool(['e2fsck', '-fn', raw], { env });
+}
+
+/** Puts the file into the image and returns the first sector of its bad block. */
+async function addBadFile(file: NonNullable<FilesGroup['badFile']>, raw: string, ctx: ToolContext): Promise<number> {
+  const content = `${raw}.content`;
+  await writeFile(content, Buffer.alloc(file.sizeBytes, 'o'));
+  await runDebugfs(raw, [`write ${content} ${file.path}`], ctx).catch((error: unknown) => {
+    // It tells the new inode's number, which runDebugfs takes for a complaint.
+    if (!String(error).includes('Allocated inode')) throw error;
+  });
+  const answer = await runTool(['debugfs', '-R', `bmap ${file.path} ${BAD_BLOCK}`, raw], { env: ext4Env() });
+  const block = Number(answer.trim());
+  if (!Number.isInteger(block) || block === 0) throw new Error(`bmap of ${file.path} said ${JSON.stringify(answer)}`);
+  return (block * BLOCK_BYTES) / SECTOR_BYTES;
+}
+
+type ToolContext = Parameters<typeof runDebugfs>[2];
+
+const DISK_DEVICE = '/machine/peripheral-anon/device[1]/virtio-backend';
+
+/**
+ * Puts a filter between the guest's disk and its image, in which writes to the block at that sector fail. The guest has
+ * not started yet. After the first failure the filter goes: with it the disk could not be marked.
+ */
+function breakDisk(machine: Machine, sector: number): void {
+  const send = (command: string, args: Record<string, unknown>) => {
+    machine.qmp.execute(command, args).catch((error: unknown) => {
+      process.stderr.write(`    ${command}: ${String(error)}\n`);
+    });
+  };
+  const rule = { event: 'none', iotype: 'write', errno: 5, sector, once: false, immediately: true };
+  send('blockdev-add', { driver: 'blkdebug', 'node-name': 'bad', image: 'disk0', 'inject-error': [rule] });
+  send('qom-set', { path: DISK_DEVICE, property: 'drive', value: 'bad' });
+  let isBroken = true;
+  machine.qmp.onEvent(({ event }) => {
+    if (event !== 'BLOCK_IO_ERROR' || !isBroken) return;
+    isBroken = false;
+    send('qom-set', { path: DISK_DEVICE, property: 'drive', value: 'disk0' });
+    send('blockdev-del', { 'node-name': 'bad' });
+  });
+}
+
+/** What each mark has for the first time, and taints that no case announced. */
+function describeFindings(group: FilesGroup, result: VerifyRunResult): string {
+  const lines: string[] = [];
+  const seen = new Set<string>();
+  let after = 0n;
+  for (const mark of result.marks) {
+    const row = group.cases.find(({ name }) => name === mark.mark);
+    const taints = result.replay.taints.filter(({ seq }) => seq > after && seq <= mark.seq);
+    const isVouchedFor = row?.taint === undefined;
+    if (!isVouchedFor && !taints.some(({ text }) => row.taint?.test(text)))
+      lines.push(`${mark.mark}: no taint ${row.taint}; taints: ${taints.map(({ text }) => text).join(', ') || 'none'}`);
+    for (const taint of taints)
+      if (isVouchedFor || !row.taint?.test(taint.text))
+        lines.push(`${mark.mark}: tainted at ${taint.seq}: ${taint.text}`);
+    for (const { path: name, field, rebuilt, truth } of mark.first) {
+      const text = `${name.slice(0, 120)}: ${field}: rebuilt ${rebuilt.slice(0, 100)}, truth ${truth.slice(0, 100)}`;
+      if (!seen.has(text) && (isVouchedFor || lines.length > 0)) lines.push(`${mark.mark}: ${text}`);
+      seen.add(text);
+    }
+    after = mark.seq;
+  }
+  for (const mismatch of result.replay.first) lines.push(`replay: ${describeMismatch(mismatch)}`);
+  return lines.slice(0, 40).join('\n');
+}
+
+describe('files as they really are, rebuilt exactly', () => {
+  const bench = useBench();
+
+  for (const group of FILES_GROUPS) {
+    it(`${group.title}: ${group.cases.map(({ what }) => what).join('; ')}`, async function () {
+      const missing = await missingOptions(group.needs ?? []);
+      if (missing.length > 0) skip(this, `the guest's kernel is built without ${missing.join(', ')}`);
+      const { folder, ctx } = bench();
+      const program = path.join(folder, 'files');
+      await compile(program);
+      let sector: number | undefined;
+      const options: GuestOptions = {
+        smp: 2,
+        copyIn: [{ source: program, destination: '/root/files' }],
+        ...(group.features === undefined ? {} : { tune: (raw: string) => addFeatures(group, raw) }),
+        ...(group.badFile === undefined
+          ? {}
+          : {
+              tune: async (raw: string) => {
+                if (group.badFile !== undefined) sector = await addBadFile(group.badFile, raw, ctx);
+              },
+              onMachine: (machine: Machine) => {
+                if (sector !== undefined) breakDisk(machine, sector);
+              },
+            }),
+      };
+      const { manifest, output } = await bench().record('r', script(group), options);
+      expect(output, 'what the guest said').to.equal('');
+      expect(manifest.exitStatus).to.equal(0);
+      expect((await accountOf(bench().runDir('r'))).isComplete).to.equal(true);
+      const result = await bench().verify('r');
+      expect(describeFindings(group, result)).to.equal('');
+      expect(result.marks.map(({ mark }) => mark)).to.include.members(group.cases.map(({ name }) => name));
+    });
+  }
+});

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+/** Files as they really are: what the guest makes of them, in groups that share a boot. */
+
+export interface FilesCase {
+  /** Of the guest's program `files`, of the folder it works in, and of the mark after it. */
+  readonly name: string;
+  readonly what: string;
+  /** The record has to say that it does not vouch for something, in these words; otherwise it must vouch for all. */
+  readonly taint?: RegExp;
+}
+
+export interface FilesGroup {
+  readonly title: string;
+  readonly cases: readonly FilesCase[];
+  /** Features added to the image's ext4 by tune2fs, and further arguments. */
+  readonly features?: readonly string[];
+  readonly tune2fsArgs?: readonly string[];
+  /** Options of the guest's kernel without which the image can't be mounted. */
+  readonly needs?: readonly string[];
+  /** A file whose blocks refuse to be written to, and how many bytes it has. */
+  readonly badFile?: { readonly path: string; readonly sizeBytes: number };
+}
+
+export const FILES_GROUPS: readonly FilesGroup[] = [
+  {
+    title: 'names, links and renames',
+    cases: [
+      { name: 'bytes', what: 'names of any byte, of 255 bytes, of invalid UTF-8' },
+      { name: 'deep', what: 'folders deeper than a path can tell' },
+      { name: 'links', what: 'a web of hard links, torn and tied again' },
+      { name: 'symlinks', what: 'symbolic links of 1 to 4,095 bytes' },
+      { name: 'nodes', what: 'devices, FIFOs and sockets' },
+      { name: 'renames', what: 'plain, NOREPLACE and EXCHANGE between all kinds' },
+      { name: 'whiteouts', what: 'renames that leave a whiteout' },
+    ],
+  },
+  {
+    title: 'contents',
+    cases: [
+      { name: 'holes', what: 'holes, offsets above 4 GiB and 2 TiB, the largest file' },
+      { name: 'fallocate', what: 'every mode of fallocate at many places' },
+      { name: 'anonymous', what: 'O_TMPFILE and linkat; files written to after deletion' },
+      { name: 'held', what: 'nameless files that stay open over a mark' },
+      { name: 'released', what: 'one of them gets a name, the others go' },
+      { name: 'faults', what: 'writes that fault half-way, bad vectors, copies in the kernel' },
+      { name: 'too-big', what: 'EFBIG in the middle of a write' },
+    ],
+  },
+  {
+    title: 'attributes',
+    cases: [
+      { name: 'xattrs', what: 'extended attributes until there is no room' },
+      { name: 'acls', what: 'ACLs, set and inherited' },
+      { name: 'capabilities', what: 'file capabilities, kept and dropped' },
+      { name: 'flags', what: 'flags of chattr, set, inherited and obeyed' },
+      { name: 'half-flags', what: 'flags that are set by a call that fails' },
+      { name: 'setids', what: 'set-id bits that writing, owning and cutting drop' },
+      { name: 'times', what: 'times from 1901 to 2446, to the nanosecond' },
+    ],
+  },
+  {
+    title: 'values with an inode of their own',
+    features: ['ea_inode'],
+    cases: [{ name: 'big-xattrs', what: 'extended attributes of up to 64 KiB' }],
+  },
+  {
+    title: 'a folder of 100,000 names',
+    cases: [{ name: 'huge', what: '65,000 links of one inode, half of them deleted, many renamed' }],
+  },
+  {
+    title: 'a full disk',
+    cases: [
+      { name: 'full', what: 'ENOSPC in the middle of writes, then room again' },
+      { name: 'full-mapped', what: 'stores into holes without a block' },
+    ],
+  },
+  {
+    title: 'project ids and quotas',
+    features: ['project', 'quota'],
+    tune2fsArgs: ['-Q', 'usrquota,grpquota,prjquota'],
+    needs: ['CONFIG_QUOTA', 'CONFIG_QFMT_V2'],
+    cases: [
+      { name: 'projects', what: 'project ids, set and inherited' },
+      { name: 'quota', what: 'EDQUOT of user, group and project' },
+    ],
+  },
+  {
+    title: 'a disk that fails',
+    badFile: { path: '/root/on-bad-blocks', sizeBytes: 65536 },
+    cases: [
+      { name: 'io-errors', what: 'blocks that cannot be written back', taint: /could not be written back|I\/O error/ },
+    ],
+  },
+];
