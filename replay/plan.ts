@@ -5,7 +5,7 @@
  * handed out as gaps. Reads segments, decides nothing else.
  */
 import { AT, OP } from '../lab/abi/layout.js';
-import { joinRanges, splitGap } from '../lab/trace/account.js';
+import { declaredRanges, splitGap } from '../lab/trace/account.js';
 import { mergeEffects } from '../lab/trace/merge.js';
 import type { RunIndex } from '../lab/trace/run-index.js';
 import { LabError } from '../lab/util/errors.js';
@@ -56,9 +56,7 @@ export async function* planEffects(
   index: RunIndex,
   options: PlanOptions,
 ): AsyncGenerator<PlanItem, void, void> {
-  const declared = joinRanges(
-    index.losses.filter((loss) => loss.seqFirst > 0n).map((loss) => ({ first: loss.seqFirst, last: loss.seqLast })),
-  );
+  const declared = declaredRanges(index.losses);
   const { after, to, dev, signal } = options;
   let reached = after;
   for await (const item of mergeEffects(runDir, index, { from: after + 1n, to, ...(signal ? { signal } : {}) })) {
@@ -74,6 +72,9 @@ export async function* planEffects(
     for (const part of splitGap({ first: reached + 1n, last: to }, declared)) yield { type: 'gap', ...part };
   }
 }
+
+/** Other file systems named where the image's was not mounted: a message, not a list for machines. */
+const OTHERS_NAMED = 8;
 
 /** Reads a MOUNT effect's device if it mounted the ext4 with that UUID. Pure. */
 export function mountedDev(buf: Buffer, uuid: Buffer): number | undefined {
@@ -98,7 +99,7 @@ export async function findRootDev(
     if (item.type !== 'effect') continue;
     const dev = mountedDev(item.buf, uuid);
     if (dev !== undefined) return dev;
-    if (item.buf.readUInt16LE(AT.lemona_rec.code) === OP.MOUNT)
+    if (seen.size < OTHERS_NAMED && item.buf.readUInt16LE(AT.lemona_rec.code) === OP.MOUNT)
       seen.add(item.buf.subarray(AT.lemona_mount.uuid, AT.lemona_mount.uuid + 16).toString('hex'));
   }
   throw new LabError(

@@ -57,7 +57,7 @@ export const INSTANTS = [
 
 export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug'] as const;
 export const IMAGES = ['tiny', 'debian'] as const;
-export const TEST_GROUPS = ['unit', 'golden', 'boot'] as const;
+export const TEST_GROUPS = ['unit', 'golden', 'boot', 'fuzz'] as const;
 
 const RUN: ArgSpec = { name: 'run', help: 'name of a run' };
 const RUNS: FlagSpec = {
@@ -246,7 +246,13 @@ export const VERBS: readonly VerbSpec[] = [
     module: 'test',
     summary: 'run the tests and end with `N passed, N failed, N skipped`',
     args: [
-      { name: 'group', help: 'only these groups (default: all)', optional: true, variadic: true, choices: TEST_GROUPS },
+      {
+        name: 'group',
+        help: 'only these groups (default: all but fuzz, which takes minutes)',
+        optional: true,
+        variadic: true,
+        choices: TEST_GROUPS,
+      },
     ],
     flags: [{ name: 'grep', kind: 'string', value: 'PATTERN', help: 'only tests whose name matches' }],
   },

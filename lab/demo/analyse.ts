@@ -13,6 +13,7 @@ import type { TraceRecord } from '../trace/record.js';
 import type { RunIndex } from '../trace/run-index.js';
 import { displayBytes } from '../trace/text.js';
 import { timeline } from '../trace/timeline.js';
+import { BoundedMap } from '../util/bounded-map.js';
 import type { BasePaths } from './base-paths.js';
 import { FileContents } from './contents.js';
 import { type Process, Processes, type Session } from './processes.js';
@@ -81,6 +82,13 @@ const ACCESS_MASK = 3n;
 const FINDINGS_KEPT = 5_000;
 const DELETED_KEPT = 5_000;
 const SAMPLE_BYTES = 100;
+/** Files, threads and sessions remembered; the oldest go first. */
+const FILES_KEPT = 50_000;
+const THREADS_KEPT = 50_000;
+const SESSIONS_KEPT = 50_000;
+/** Of a command line: what a person reads. */
+const WORDS_KEPT = 64;
+const WORD_BYTES = 1024;
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_ISUID = 0o4000;
@@ -128,22 +136,25 @@ function textOf(draft: Draft): string {
   return `${verb} ${subject}${label}${sample === '' ? '' : `: ${sample}`}`;
 }
 
-class Analysis {
+/** Takes records in order of time; `story` tells what they were about. */
+export class Analysis {
   readonly #processes = new Processes();
   readonly #names = new InodeNames();
   readonly #contents = new FileContents();
   readonly #drafts = new Map<string, Draft>();
   readonly #deleted: DeletedFile[] = [];
   /** Which session brought a file into being. */
-  readonly #born = new Map<string, number>();
+  readonly #born = new BoundedMap<string, number>(FILES_KEPT);
   /** Paths that a session wrote to, and files it made setuid. */
-  readonly #writtenPaths = new Map<string, Session>();
-  readonly #planted = new Set<string>();
+  readonly #writtenPaths = new BoundedMap<string, Session>(FILES_KEPT);
+  readonly #planted = new BoundedMap<string, true>(FILES_KEPT);
   /** Opening of a secret, until its result is known. */
-  readonly #opening = new Map<number, { readonly path: string; readonly realNs: bigint }>();
+  readonly #opening = new BoundedMap<number, { readonly path: string; readonly realNs: bigint }>(THREADS_KEPT);
   /** What a thread is about to execute, and as whom: its credentials change before the EXEC record comes. */
-  readonly #executing = new Map<number, { readonly argv: readonly string[]; readonly euid: number }>();
-  readonly #announced = new Set<number>();
+  readonly #executing = new BoundedMap<number, { readonly argv: readonly string[]; readonly euid: number }>(
+    THREADS_KEPT,
+  );
+  readonly #announced = new BoundedMap<number, true>(SESSIONS_KEPT);
   #lastMark: Destruction['mark'];
   #destruction: Destruction | undefined;
 
@@ -227,8 +238,8 @@ class Analysis {
     if (name.startsWith('exec')) {
       const strings = record.captures.find((capture) => capture.type === 'STRV');
       if (strings === undefined) return;
-      const words = strings.bytes.toString('latin1').split('\0').filter(Boolean);
-      const argv = words.map((word) => displayBytes(Buffer.from(word, 'latin1')));
+      const words = strings.bytes.toString('latin1').split('\0', WORDS_KEPT).filter(Boolean);
+      const argv = words.map((word) => displayBytes(Buffer.from(word.slice(0, WORD_BYTES), 'latin1')));
       this.#executing.set(record.tid, { argv, euid: this.#processes.of(record.tid)?.euid ?? 0 });
       return;
     }
@@ -260,7 +271,7 @@ class Analysis {
     process.argv = argv;
     const program = displayBytes(record.path);
     if (process.session !== undefined && !this.#announced.has(process.session.id)) {
-      this.#announced.add(process.session.id);
+      this.#announced.set(process.session.id, true);
       this.#note(record, process, 'session', 'began with', argv.join(' ') || program);
     }
     if (process.session === undefined && record.uid === 0) {
@@ -367,8 +378,8 @@ class Analysis {
       case 'SETATTR': {
         const { attr, valid } = effect;
         if ((valid & FLAG.VALID_MODE) !== 0 && (attr.mode & S_IFMT) === S_IFREG && (attr.mode & S_ISUID) !== 0) {
-          this.#planted.add(key);
-          this.#planted.add(path);
+          this.#planted.set(key, true);
+          this.#planted.set(path, true);
           this.#note(record, process, 'setuid', `made setuid for uid ${attr.uid}:`, path);
         } else if ((valid & FLAG.VALID_SIZE) !== 0 && special !== undefined && this.#born.get(key) !== session.id) {
           this.#note(record, process, special, `cut to ${attr.size} bytes:`, path);

@@ -4,7 +4,7 @@
  * checkpoint already, and the checkpoint's image knows them.
  */
 import path from 'node:path';
-import { AT, KIND, OP } from '../abi/layout.js';
+import { AT, KIND, OP, SIZE } from '../abi/layout.js';
 import { runTool } from '../proc/tool.js';
 import { segmentsFolder } from '../trace/run-index.js';
 import { readSegments } from '../trace/segment-reader.js';
@@ -16,20 +16,22 @@ const DENTRY_OPS: ReadonlySet<number> = new Set([...BIRTHS, OP.LINK, OP.UNLINK, 
 const INODES_A_LINE = 500;
 
 /** Inode numbers that effects mention and none of them creates. */
-async function unnamedInodes(runDir: string, signal: AbortSignal): Promise<bigint[]> {
+export async function unnamedInodes(runDir: string, signal: AbortSignal): Promise<bigint[]> {
   const seen = new Set<bigint>();
   const born = new Set<bigint>();
   for await (const item of readSegments(segmentsFolder(runDir))) {
     signal.throwIfAborted();
     if (item.type !== 'subbuf') continue;
-    walkRecords(item.bytes, item.header, (buf, off, _size, kind) => {
+    walkRecords(item.bytes, item.header, (buf, off, size, kind) => {
       if (kind !== KIND.EFFECT) return;
       const code = buf.readUInt16LE(off + AT.lemona_rec.code);
       const ino = buf.readBigUInt64LE(off + AT.lemona_effect.ino);
       if (BIRTHS.has(code)) born.add(ino);
       seen.add(ino);
-      if (DENTRY_OPS.has(code)) seen.add(buf.readBigUInt64LE(off + AT.lemona_dentry.dir + AT.lemona_attr.ino));
-      if (code === OP.RENAME) {
+      // A record may be shorter than its operation wants: the guest's kernel may be an intruder's.
+      if (DENTRY_OPS.has(code) && size >= SIZE.lemona_dentry)
+        seen.add(buf.readBigUInt64LE(off + AT.lemona_dentry.dir + AT.lemona_attr.ino));
+      if (code === OP.RENAME && size >= SIZE.lemona_rename) {
         seen.add(buf.readBigUInt64LE(off + AT.lemona_rename.old_dir + AT.lemona_attr.ino));
         seen.add(buf.readBigUInt64LE(off + AT.lemona_rename.new_dir + AT.lemona_attr.ino));
       }

@@ -6,11 +6,12 @@
  */
 import type { Effect } from '../abi/effects.js';
 import { FLAG } from '../abi/layout.js';
+import { BoundedMap } from '../util/bounded-map.js';
 
 /** A file larger than this keeps no content: recovered files are for reading. */
 const FILE_LIMIT_BYTES = 32 * 1024;
-/** All contents together; the oldest go first. */
-const TOTAL_LIMIT_BYTES = 32 * 1024 * 1024;
+/** Files followed; those not touched longest go first. With the limit above, at most 128 MiB. */
+const FILES_KEPT = 4096;
 
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
@@ -24,8 +25,7 @@ interface Kept {
 const keyOf = (dev: number, ino: bigint, gen: number) => `${dev}:${ino}:${gen}`;
 
 export class FileContents {
-  readonly #files = new Map<string, Kept>();
-  #total = 0;
+  readonly #files = new BoundedMap<string, Kept>(FILES_KEPT);
 
   /** The content now, or undefined if it is not known. */
   get(dev: number, ino: bigint, gen: number): Buffer | undefined {
@@ -36,7 +36,6 @@ export class FileContents {
   observe(effect: Effect): void {
     const key = keyOf(effect.dev, effect.ino, effect.gen);
     if (effect.op === 'GONE') {
-      this.#set(key, undefined);
       this.#files.delete(key);
       return;
     }
@@ -79,14 +78,6 @@ export class FileContents {
 
   #set(key: string, content: Buffer | undefined): void {
     const kept = this.#files.get(key);
-    if (kept === undefined) return;
-    this.#total += (content?.length ?? 0) - (kept.content?.length ?? 0);
-    kept.content = content;
-    for (const old of this.#files.values()) {
-      if (this.#total <= TOTAL_LIMIT_BYTES) return;
-      if (old === kept || old.content === undefined) continue;
-      this.#total -= old.content.length;
-      old.content = undefined;
-    }
+    if (kept !== undefined) kept.content = content;
   }
 }

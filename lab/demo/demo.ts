@@ -18,6 +18,7 @@ import { recordRun } from '../run/record.js';
 import { exportTruth } from '../run/truth.js';
 import { indexRun } from '../trace/run-index.js';
 import { type RunStats, statsOf } from '../trace/stats.js';
+import { displayBytes } from '../trace/text.js';
 import type { LabContext } from '../util/context.js';
 import { LabError, messageOf } from '../util/errors.js';
 import { withStep } from '../util/progress.js';
@@ -129,13 +130,18 @@ async function readFromImage(image: string, name: string, signal: AbortSignal): 
   }
 }
 
-/** User names by number; the first line of several wins, as it does for the system. Pure. */
+/**
+ * User names by number, harmless for a terminal (an intruder may have written the file); the first line of several
+ * wins, as it does for the system. Pure.
+ *
+ * @param passwd bytes as Latin-1
+ */
 export function usersOf(passwd: string): Map<number, string> {
   const users = new Map<number, string>();
   for (const line of passwd.split('\n')) {
     const [name, , uid] = line.split(':');
     if (name === undefined || name === '' || uid === undefined || !/^\d+$/.test(uid)) continue;
-    if (!users.has(Number(uid))) users.set(Number(uid), name);
+    if (!users.has(Number(uid))) users.set(Number(uid), displayBytes(Buffer.from(name, 'latin1')));
   }
   return users;
 }

@@ -6,6 +6,7 @@
  */
 import type { TraceRecord } from '../trace/record.js';
 import { displayBytes } from '../trace/text.js';
+import { BoundedMap } from '../util/bounded-map.js';
 
 export interface Session {
   readonly id: number;
@@ -15,7 +16,8 @@ export interface Session {
 
 export interface Process {
   readonly tgid: number;
-  readonly parent: Process | undefined;
+  /** Cut off above the processes that a chain shows. */
+  parent: Process | undefined;
   comm: string;
   /** Of the last program it ran. */
   argv: readonly string[];
@@ -28,10 +30,21 @@ export interface Process {
 
 /** Processes kept; the oldest go first, living or dead. */
 const KEPT = 50_000;
+/** Threads kept. */
+const THREADS_KEPT = 100_000;
+/** Processes that a chain shows. */
+const CHAIN_SHOWN = 12;
+
+/** A child keeps its parent alive, that one its own, and so on: without end, if nobody cuts. */
+function forgetAbove(process: Process | undefined): void {
+  let at = process;
+  for (let depth = 1; at !== undefined && depth < CHAIN_SHOWN; depth++) at = at.parent;
+  if (at !== undefined) at.parent = undefined;
+}
 
 export class Processes {
-  readonly #byTgid = new Map<number, Process>();
-  readonly #tgidOf = new Map<number, number>();
+  readonly #byTgid = new BoundedMap<number, Process>(KEPT);
+  readonly #tgidOf = new BoundedMap<number, number>(THREADS_KEPT);
   #sessions = 0;
 
   /** The process of a thread. */
@@ -44,7 +57,7 @@ export class Processes {
       this.#tgidOf.set(record.taskTid, record.tgid);
       if (record.isThread) return;
       const parent = this.#byTgid.get(record.parentTgid);
-      this.#byTgid.delete(record.tgid);
+      forgetAbove(parent);
       this.#byTgid.set(record.tgid, {
         tgid: record.tgid,
         parent,
@@ -55,10 +68,6 @@ export class Processes {
         session: record.isFork ? parent?.session : undefined,
         privilege: record.isFork ? (parent?.privilege ?? 'own') : 'own',
       });
-      if (this.#byTgid.size > KEPT) {
-        const [oldest] = this.#byTgid.keys();
-        if (oldest !== undefined) this.#byTgid.delete(oldest);
-      }
     } else if (record.kind === 'exec') {
       this.#tgidOf.set(record.tid, record.tgid);
       const process = this.#byTgid.get(record.tgid);
@@ -83,7 +92,7 @@ export class Processes {
   static chain(process: Process): string {
     const names: string[] = [];
     let at: Process | undefined = process;
-    for (let depth = 0; at !== undefined && depth < 12; depth++) {
+    for (let depth = 0; at !== undefined && depth < CHAIN_SHOWN; depth++) {
       names.unshift(at.comm);
       if (at.parent === undefined || at.parent.session?.id !== process.session?.id) break;
       at = at.parent;

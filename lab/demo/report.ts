@@ -32,7 +32,7 @@ function owner(uid: number, euid: number, users: Users): string {
 
 /** `uid 33` in a sentence becomes `www-data`. */
 function named(text: string, users: Users): string {
-  return text.replace(/\buid (\d+)\b/g, (all, uid: string) => displayBytes(Buffer.from(users.get(Number(uid)) ?? all)));
+  return text.replace(/\buid (\d+)\b/g, (all, uid: string) => users.get(Number(uid)) ?? all);
 }
 
 function heading(c: Colors, text: string): string[] {

@@ -26,6 +26,8 @@ const LINE_LIMIT = 4096;
 /** Labels become names of snapshots and of instants (`mark:L`), and the guest's buffer holds 128 bytes. */
 const LABEL = /^[\w.+@-]{1,120}$/;
 
+const U64_MAX = 2n ** 64n - 1n;
+
 const REQUEST = /^MARK (\d{1,20}) (\d{1,20}) (.+)$/;
 
 /** Reads one request line, or says what is wrong with it. */
@@ -35,8 +37,9 @@ export function parseMarkRequest(line: string): MarkRequest | string {
   if (seq === undefined || realNs === undefined || label === undefined) {
     return `malformed request ${JSON.stringify(line.slice(0, 80))}, wanted 'MARK <seq> <real_ns> <label>'`;
   }
+  if (BigInt(seq) > U64_MAX || BigInt(realNs) > U64_MAX) return 'a number that does not fit 64 bits';
   if (!LABEL.test(label))
-    return `label ${JSON.stringify(label)} may hold letters, digits and _ . + @ - only, at most 120`;
+    return `label ${JSON.stringify(label.slice(0, 140))} may hold letters, digits and _ . + @ - only, at most 120`;
   return { seq: BigInt(seq), realNs: BigInt(realNs), label };
 }
 
@@ -52,16 +55,30 @@ export async function serveMarks(socket: Socket, onMark: (request: MarkRequest) 
       for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n')) {
         const line = rest.slice(0, end);
         rest = rest.slice(end + 1);
-        socket.write(await answer(line, onMark));
+        if (!socket.write(await answer(line, onMark))) await drained(socket);
       }
       if (rest.length > LINE_LIMIT) {
         rest = '';
-        socket.write(`ERR a request of more than ${LINE_LIMIT} bytes\n`);
+        if (!socket.write(`ERR a request of more than ${LINE_LIMIT} bytes\n`)) await drained(socket);
       }
     }
   } catch {
     // A reset connection is QEMU's end; whoever watches the machine reports it.
   }
+}
+
+/** A guest that asks and never reads our answers is not read either. */
+function drained(socket: Socket): Promise<void> {
+  if (socket.destroyed || !socket.writableNeedDrain) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      socket.off('drain', done);
+      socket.off('close', done);
+      resolve();
+    };
+    socket.on('drain', done);
+    socket.on('close', done);
+  });
 }
 
 async function answer(line: string, onMark: (request: MarkRequest) => Promise<void>): Promise<string> {

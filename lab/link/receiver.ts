@@ -46,8 +46,6 @@ export class TraceReceiver {
   readonly #writer: SegmentWriter;
   readonly #folder: string;
   readonly #frames = new FrameAssembler();
-  /** What came after the last whole sub-buffer: views of chunks, less than 1 MiB together. */
-  #tail: Buffer[] = [];
   #received = 0;
   #more: Deferred<'more'> = deferred();
   #tornBytes = 0;
@@ -81,7 +79,7 @@ export class TraceReceiver {
     try {
       await this.#read(socket);
       const end = this.#frames.end();
-      if (end.type === 'torn') await this.#keepTail(end.bytes);
+      if (end.type === 'torn') await this.#keepTail(this.#frames.unfinished);
     } catch (error) {
       // What arrived whole is kept and sealed; after a failed write, sealing is left out by the writer.
       await this.#writer.close().catch(() => {});
@@ -112,7 +110,6 @@ export class TraceReceiver {
     this.#received += chunk.length;
     this.#more.resolve('more');
     this.#more = deferred();
-    let whole = -1;
     for (const event of this.#frames.push(chunk)) {
       if (event.type === 'bad') {
         throw new LabError(
@@ -125,20 +122,14 @@ export class TraceReceiver {
       }
       await this.#writer.append(event.bytes);
       if (event.header.seqLast > this.#lastSeq) this.#lastSeq = event.header.seqLast;
-      whole = event.position + event.header.length;
-    }
-    if (whole < 0) this.#tail.push(chunk);
-    else {
-      const left = this.#received - whole;
-      this.#tail = left === 0 ? [] : [chunk.subarray(chunk.length - left)];
     }
   }
 
-  async #keepTail(bytes: number): Promise<void> {
-    this.#tornBytes = bytes;
+  async #keepTail(tail: Buffer): Promise<void> {
+    this.#tornBytes = tail.length;
     const file = path.join(this.#folder, TORN_TAIL_FILE);
     try {
-      await writeFile(file, Buffer.concat(this.#tail));
+      await writeFile(file, tail);
     } catch (error) {
       throw ioError(`keeping the torn tail in ${file}`, error);
     }

@@ -10,6 +10,9 @@ import type { MarkEntry } from './manifest.js';
 /** Marks that only the run itself may take, at the moment it expects them. */
 const RESERVED = ['start', 'end'];
 
+/** Each mark is a snapshot in the disk's table and an entry of run.json, which is written anew for each. */
+const MARKS_MAX = 10_000;
+
 /** A snapshot writes the disk's tables; on a slow disk that takes seconds. */
 const SNAPSHOT_TIMEOUT_MS = 60_000;
 
@@ -47,6 +50,8 @@ export class MarkTaker {
       throw new LabError('LAB_USAGE', `the label '${label}' is the run's own`);
     }
     if (this.#labels.has(label)) throw new LabError('LAB_USAGE', `this run has a mark '${label}' already`);
+    if (this.#labels.size >= MARKS_MAX && !RESERVED.includes(label))
+      throw new LabError('LAB_USAGE', `this run has ${MARKS_MAX} marks already`);
     const snapshot = markSnapshotName(label);
     try {
       await this.#qmp.execute(

@@ -78,11 +78,16 @@ export class FrameAssembler {
     return { type: 'subbuf', position, header: check.header, bytes };
   }
 
+  /** The bytes of a frame that has begun and is not whole: a view that the next push changes. */
+  get unfinished(): Buffer {
+    return this.#partial?.subarray(0, this.#filled) ?? Buffer.alloc(0);
+  }
+
   /** The stream has ended: how? */
   end(): FrameEnd {
     if (this.#bad !== undefined) return this.#bad;
     if (this.#filled === 0) return { type: 'clean', position: this.#position };
-    const check = checkHeader((this.#partial ?? Buffer.alloc(0)).subarray(0, this.#filled));
+    const check = checkHeader(this.unfinished);
     if (!check.ok && check.problem.kind !== 'torn')
       return { type: 'bad', position: this.#position, problem: check.problem };
     return { type: 'torn', position: this.#position, bytes: this.#filled };

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /**
  * Effects of all CPUs in the one order that counts: ascending sequence numbers. Within a stream sub-buffers do not
- * overlap, so at any moment about one sub-buffer per CPU is in memory: one is opened when its first number is
- * not above the next number wanted, and left when it is used up.
+ * overlap (the index leaves out those that do), so at any moment about one sub-buffer per CPU is in memory: one is
+ * opened when its first number is not above the next number wanted, and left when it is used up.
  *
  * A number that nobody has is handed out as a gap, never skipped in silence.
  */
-import { AT, KIND } from '../abi/layout.js';
+import { AT, KIND, REC_SIZE_MASK } from '../abi/layout.js';
 import { type RunIndex, type SubbufEntry, segmentsFolder } from './run-index.js';
 import { SegmentAccess } from './segment-reader.js';
 import { checkHeader } from './subbuf.js';
@@ -49,22 +49,33 @@ export interface MergeOptions {
 interface Cursor {
   readonly entry: SubbufEntry;
   readonly bytes: Buffer;
-  /** seq, offset and size of each effect, ascending by seq. */
-  readonly effects: readonly { readonly seq: bigint; readonly off: number; readonly size: number }[];
+  /** Offset of each effect, ascending by number. */
+  readonly offsets: readonly number[];
+  /** Index of the effect that comes next, and its number. */
   at: number;
+  seq: bigint;
+}
+
+function seqAt(bytes: Buffer, off: number): bigint {
+  return bytes.readBigUInt64LE(off + AT.lemona_effect.seq);
 }
 
 async function openCursor(access: SegmentAccess, entry: SubbufEntry): Promise<Cursor> {
   const bytes = await access.read(entry);
-  const effects: { seq: bigint; off: number; size: number }[] = [];
+  const offsets: number[] = [];
   const check = checkHeader(bytes);
   if (check.ok) {
-    walkRecords(bytes, check.header, (buf, off, size, kind) => {
-      if (kind === KIND.EFFECT) effects.push({ seq: buf.readBigUInt64LE(off + AT.lemona_effect.seq), off, size });
+    walkRecords(bytes, check.header, (_buf, off, _size, kind) => {
+      if (kind === KIND.EFFECT) offsets.push(off);
     });
   }
-  if (!entry.isAscending) effects.sort((a, b) => (a.seq < b.seq ? -1 : a.seq > b.seq ? 1 : 0));
-  return { entry, bytes, effects, at: 0 };
+  if (!entry.isAscending) {
+    offsets.sort((a, b) => {
+      const [first, second] = [seqAt(bytes, a), seqAt(bytes, b)];
+      return first < second ? -1 : first > second ? 1 : 0;
+    });
+  }
+  return { entry, bytes, offsets, at: 0, seq: seqAt(bytes, offsets[0] ?? 0) };
 }
 
 /**
@@ -101,9 +112,9 @@ export async function* mergeEffects(
         wanted = last + 1n;
         continue;
       }
-      const { cursor, seq, off, size } = best;
+      const { seq, bytes, entry } = best;
       if (seq < wanted) {
-        open = advance(open, cursor);
+        open = advance(open, best);
         if (seq >= from) yield { type: 'duplicate', seq };
         continue;
       }
@@ -115,16 +126,17 @@ export async function* mergeEffects(
         wanted = next;
         continue;
       }
-      const dt = BigInt(cursor.bytes.readUInt32LE(off + AT.lemona_rec.dt));
+      const off = best.offsets[best.at] ?? 0;
+      const dt = BigInt(bytes.readUInt32LE(off + AT.lemona_rec.dt));
       yield {
         type: 'effect',
         seq,
-        buf: cursor.bytes.subarray(off, off + size),
-        cpu: cursor.entry.cpu,
-        monoNs: cursor.entry.monoNs + dt,
-        realNs: cursor.entry.realNs + dt,
+        buf: bytes.subarray(off, off + (bytes.readUInt32LE(off + AT.lemona_rec.size_kind) & REC_SIZE_MASK)),
+        cpu: entry.cpu,
+        monoNs: entry.monoNs + dt,
+        realNs: entry.realNs + dt,
       };
-      open = advance(open, cursor);
+      open = advance(open, best);
       wanted = seq + 1n;
     }
   } finally {
@@ -134,15 +146,14 @@ export async function* mergeEffects(
 
 /** Steps a cursor; one that is used up is let go. */
 function advance(open: Cursor[], cursor: Cursor): Cursor[] {
-  cursor.at++;
-  return cursor.at < cursor.effects.length ? open : open.filter((c) => c !== cursor);
+  const off = cursor.offsets[++cursor.at];
+  if (off === undefined) return open.filter((c) => c !== cursor);
+  cursor.seq = seqAt(cursor.bytes, off);
+  return open;
 }
 
-function lowest(open: readonly Cursor[]): { cursor: Cursor; seq: bigint; off: number; size: number } | undefined {
-  let best: { cursor: Cursor; seq: bigint; off: number; size: number } | undefined;
-  for (const cursor of open) {
-    const effect = cursor.effects[cursor.at];
-    if (effect && (best === undefined || effect.seq < best.seq)) best = { cursor, ...effect };
-  }
+function lowest(open: readonly Cursor[]): Cursor | undefined {
+  let best: Cursor | undefined;
+  for (const cursor of open) if (best === undefined || cursor.seq < best.seq) best = cursor;
   return best;
 }

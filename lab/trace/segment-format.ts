@@ -34,7 +34,9 @@ export function segmentName(number: number): string {
 
 /** The number in a segment's file name, or undefined for another file. */
 export function segmentNumber(name: string): number | undefined {
-  return /^\d{6,}\.seg$/.test(name) ? Number.parseInt(name, 10) : undefined;
+  const number = Number.parseInt(name, 10);
+  // The header keeps it in 32 bits; another spelling of a number is another file, not that segment twice.
+  return number <= 0xffffffff && segmentName(number) === name ? number : undefined;
 }
 
 export function encodeSegmentHeader(header: SegmentHeader): Buffer {

@@ -78,8 +78,10 @@ export async function* readSegments(folder: string): AsyncGenerator<StoredSubbuf
   const numbers = await listSegments(folder);
   let expected = 0;
   for (const [i, number] of numbers.entries()) {
-    for (; expected < number; expected++)
-      yield problem('missing', expected, 0, `${segmentName(expected)} is not there, later ones are`);
+    if (expected < number) {
+      const last = number - 1 === expected ? '' : ` to ${segmentName(number - 1)}`;
+      yield problem('missing', expected, 0, `${segmentName(expected)}${last}: not there, later ones are`);
+    }
     expected = number + 1;
     yield* readSegment(folder, number, i === numbers.length - 1);
   }

@@ -3,6 +3,7 @@
  * Who is who: threads, processes, names and owners, learned from TASK, EXEC, CRED and TASK_EXIT records in order of
  * time. A dead task is kept for a while, because records of its last breath follow; memory is bounded by that.
  */
+import { BoundedMap } from '../util/bounded-map.js';
 import type { TraceRecord } from './record.js';
 
 export interface Task {
@@ -17,11 +18,14 @@ export interface Task {
   readonly exe: string | undefined;
 }
 
+/** Tasks kept: three times Linux's default pid_max. Only a record that is made up has more, and forgets the oldest. */
+const TASKS_KEPT = 100_000;
+
 /** Dead tasks kept: enough for every CPU's backlog, small against any limit. */
 const DEAD_KEPT = 4096;
 
 export class TaskTracker {
-  readonly #tasks = new Map<number, Task>();
+  readonly #tasks = new BoundedMap<number, Task>(TASKS_KEPT);
   readonly #dead: Task[] = [];
 
   /** The task with this thread id, as far as was seen. */

@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT
 /** Bytes of the guest as text that cannot harm a terminal: pure functions. */
 
-const UTF8 = new TextDecoder('utf-8', { fatal: true });
+// Without ignoreBOM a name that begins with a byte order mark would look like the one without.
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * A name or string for people: valid UTF-8 stays, and control characters, backslash and bytes that are no UTF-8
- * become `\xNN`, so that different bytes never look the same.
+ * Controls (C0, DEL, C1), invisible marks (of direction, joiners, byte order, tags), line and paragraph separators, and
+ * code points that are private or nobody's.
+ */
+const UNSHOWN = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}\\]/gu;
+
+/**
+ * A name or string for people: valid UTF-8 stays, and what a terminal obeys or does not show, backslash, and bytes that
+ * are no UTF-8 become `\xNN`, so that different bytes never give the same text.
  */
 export function displayBytes(bytes: Uint8Array): string {
   let text: string;
@@ -14,10 +21,7 @@ export function displayBytes(bytes: Uint8Array): string {
   } catch {
     return [...bytes].map((b) => (b >= 0x20 && b < 0x7f && b !== 0x5c ? String.fromCharCode(b) : hexByte(b))).join('');
   }
-  // C0, DEL and C1 controls, and the marks that turn the direction of writing.
-  return text.replace(/[\x00-\x1f\x7f-\x9f\\\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) =>
-    [...Buffer.from(c)].map(hexByte).join(''),
-  );
+  return text.replace(UNSHOWN, (c) => [...Buffer.from(c)].map(hexByte).join(''));
 }
 
 function hexByte(byte: number): string {

@@ -8,6 +8,8 @@
  *   something, 4 our bug.
  * Add a row here before throwing a new code: the type forbids any other.
  */
+import { printable } from './printable.js';
+
 export const ERROR_CODES = {
   // What the user typed or named.
   LAB_USAGE: 2,
@@ -130,7 +132,7 @@ export function ioError(what: string, error: unknown): LabError {
   return new LabError('LAB_ENV_IO', `${what}: ${messageOf(error)}`, { cause: error });
 }
 
-/** The whole chain of causes as lines, for printing once at the top. */
+/** The whole chain of causes as lines, for printing once at the top; harmless for a terminal. */
 export function describeError(error: unknown, options: { stack?: boolean } = {}): string {
   const lines: string[] = [];
   let current: unknown = error;
@@ -145,7 +147,7 @@ export function describeError(error: unknown, options: { stack?: boolean } = {})
     current = current instanceof Error ? current.cause : undefined;
   }
   if (error instanceof LabError && error.next !== undefined) lines.push(`next: ${error.next}`);
-  return lines.join('\n');
+  return printable(lines.join('\n'));
 }
 
 /** Throws LAB_ABORTED if the signal was given: call between the steps of long work. */

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+import { printable } from './printable.js';
+
 /** Human messages; always to stderr, so that stdout stays data. */
 export interface Log {
   debug(message: string): void;
@@ -17,10 +19,10 @@ const PREFIX: Record<Exclude<LogLevel, 'silent'>, string> = {
   error: 'error: ',
 };
 
-/** A log that passes whole lines at or above `level` to `write`. */
+/** A log that passes whole lines at or above `level` to `write`; messages may hold words of a guest's. */
 export function createLog(level: LogLevel, write: (line: string) => void): Log {
   const at = (own: Exclude<LogLevel, 'silent'>) => (message: string) => {
-    if (RANK[own] >= RANK[level]) write(`${PREFIX[own]}${message}\n`);
+    if (RANK[own] >= RANK[level]) write(`${PREFIX[own]}${printable(message)}\n`);
   };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }

@@ -4,6 +4,8 @@
  * line that is redrawn; elsewhere each step prints a line when it starts and
  * one when it ends, plus at most one every `quietMs` in between.
  */
+import { printable } from './printable.js';
+
 export interface ProgressStep {
   /** Says what the step is doing now, such as `12/40 objects`. */
   update(detail: string): void;
@@ -58,7 +60,7 @@ export function createProgress(sink: ProgressSink, options: ProgressOptions = {}
       const end = (mark: string, detail?: string) => {
         if (over) return;
         over = true;
-        const tail = detail === undefined || detail === '' ? '' : `: ${detail}`;
+        const tail = detail === undefined || detail === '' ? '' : `: ${printable(detail)}`;
         sink.write(`${erase}${mark} ${title}${tail} (${formatElapsed(now() - startedMs)})\n`);
       };
       if (sink.redraw) draw(`… ${title}`);
@@ -69,7 +71,7 @@ export function createProgress(sink: ProgressSink, options: ProgressOptions = {}
           const at = now();
           if (at - lastMs < (sink.redraw ? redrawMs : quietMs)) return;
           lastMs = at;
-          const line = `… ${title}: ${detail} (${formatElapsed(at - startedMs)})`;
+          const line = `… ${title}: ${printable(detail)} (${formatElapsed(at - startedMs)})`;
           if (sink.redraw) draw(line);
           else sink.write(`${line}\n`);
         },

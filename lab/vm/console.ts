@@ -31,6 +31,9 @@ const ROWS = 50;
 /** Lines after which the scanner gives up on a line end: binary on the console must not grow memory. */
 const LINE_LIMIT = 4096;
 
+/** Bytes of answers that wait for the guest. */
+const ANSWERS_LIMIT = 4096;
+
 const ESCAPES = /\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]|\r/g;
 
 export class GuestConsole {
@@ -48,6 +51,8 @@ export class GuestConsole {
       scrollback: 200,
       allowProposedApi: true,
       convertEol: true,
+      // Else it prints its parser's state to our stderr for each sequence of the guest's that it does not know.
+      logLevel: 'off',
     });
   }
 
@@ -61,7 +66,8 @@ export class GuestConsole {
     socket.on('error', () => {});
     socket.resume();
     this.#terminal.onData((answer: string) => {
-      if (socket.writable) socket.write(answer);
+      // A guest that asks the terminal and never reads its answers gets no more of them.
+      if (socket.writable && socket.writableLength < ANSWERS_LIMIT) socket.write(answer);
     });
   }
 

@@ -55,14 +55,35 @@ function u32(value: number): Buffer {
   return buffer;
 }
 
+/** Bytes of a complaint of the guest's, and complaints, that are heard. */
+const PROBLEM_LIMIT = 4096;
+const PROBLEMS_KEPT = 1000;
+
+/** Chunks that wait to be joined: joining each one at once would copy a frame as often as it has chunks. */
+const PARTS_MAX = 1024;
+
 /** Cuts a byte stream into frames; memory is bounded by the frame limit plus one chunk. */
 export class CtlFrameParser {
   #rest: Buffer = Buffer.alloc(0);
+  /** What came after #rest. */
+  #parts: Buffer[] = [];
+  #partsBytes = 0;
+  /** Bytes from which on there is something to do. */
+  #needed = HEADER_SIZE;
 
   /** Adds a chunk and returns the frames it completes. */
   push(chunk: Buffer): CtlFrame[] {
-    this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     const frames: CtlFrame[] = [];
+    this.#parts.push(chunk);
+    this.#partsBytes += chunk.length;
+    const isEnough = this.#rest.length + this.#partsBytes >= this.#needed;
+    if (!isEnough && this.#parts.length < PARTS_MAX) return frames;
+    this.#rest =
+      this.#rest.length === 0 && this.#parts.length === 1 ? chunk : Buffer.concat([this.#rest, ...this.#parts]);
+    this.#parts = [];
+    this.#partsBytes = 0;
+    if (!isEnough) return frames;
+    this.#needed = HEADER_SIZE;
     while (this.#rest.length >= HEADER_SIZE) {
       const length = this.#rest.readUInt32LE(0);
       if (length > CTL_FRAME_LIMIT) {
@@ -71,7 +92,10 @@ export class CtlFrameParser {
           `control port: the guest announced a frame of ${length} bytes, at most ${CTL_FRAME_LIMIT} are allowed`,
         );
       }
-      if (this.#rest.length < HEADER_SIZE + length) break;
+      if (this.#rest.length < HEADER_SIZE + length) {
+        this.#needed = HEADER_SIZE + length;
+        break;
+      }
       frames.push({
         type: String.fromCharCode(this.#rest.readUInt8(4)),
         payload: this.#rest.subarray(HEADER_SIZE, HEADER_SIZE + length),
@@ -207,9 +231,10 @@ export class CtlClient {
         this.#hello.resolve(parseHello(payload.toString('utf8')));
         return;
       case 'P': {
-        const text = payload.toString('utf8').trimEnd();
-        // A guest that complains for ever must not fill our memory.
-        if (this.#problems.length < 1000) this.#problems.push(text);
+        // A guest that complains for ever must fill neither our memory nor the terminal.
+        if (this.#problems.length >= PROBLEMS_KEPT) return;
+        const text = payload.subarray(0, PROBLEM_LIMIT).toString('utf8').trimEnd();
+        this.#problems.push(text);
         for (const listener of this.#problemListeners) listener(text);
         return;
       }

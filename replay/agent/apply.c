@@ -28,6 +28,9 @@
 /* How ext4 lays an inode out, which a rebuilt disk may do in another way. */
 #define FLAGS_LAYOUT (FS_INDEX_FL | FS_EXTENT_FL | FS_HUGE_FILE_FL | FS_INLINE_DATA_FL)
 
+/* Bytes of effects that wait for a birth: it follows within moments, or never. */
+#define HELD_MAX (64u << 20)
+
 static void failed(struct object *o, const char *what)
 {
 	int error = errno;
@@ -489,8 +492,12 @@ static void apply_gone(const struct lemona_effect *e)
 /* Keeps an effect for an inode that is not born yet. */
 static void hold_back(struct object *o, const struct lemona_effect *e, uint32_t size)
 {
-	struct early *early = malloc(sizeof(*early) + size);
+	struct early *early;
 
+	rp.held_bytes += size;
+	if (rp.held_bytes > HELD_MAX)
+		fatal("more than %u bytes of effects wait for inodes that are not born", HELD_MAX);
+	early = malloc(sizeof(*early) + size);
 	if (!early)
 		fatal("out of memory for an early effect");
 	early->next = NULL;
@@ -517,6 +524,7 @@ static const uint16_t least[] = {
 	[LEMONA_OP_FALLOCATE] = sizeof(struct lemona_fallocate),
 	[LEMONA_OP_XATTR] = sizeof(struct lemona_xattr),
 	[LEMONA_OP_GONE] = sizeof(struct lemona_effect),
+	[LEMONA_OP_TAINT] = sizeof(struct lemona_taint),
 };
 
 /* The key of an object must not change: it is hashed. */
@@ -525,12 +533,22 @@ static bool same_inode(const struct lemona_attr *a, const struct lemona_effect *
 	return a->ino == e->ino && a->gen == e->gen;
 }
 
-/* Do the lengths inside the record fit in it? */
+/* One component of a path that leads nowhere else: a name is looked up as it is. */
+static bool is_name(const char *name, unsigned int len)
+{
+	if (!len || len > NAME_MAX || memchr(name, '/', len) || memchr(name, 0, len))
+		return false;
+	return len > 2 || memcmp(name, "..", len);
+}
+
+/* Do the lengths inside the record fit in it, and are its names such? */
 static bool well_formed(const struct lemona_effect *e, uint32_t size)
 {
 	const struct lemona_dentry *d = (const void *)e;
 	const struct lemona_rename *n = (const void *)e;
 	const struct lemona_xattr *x = (const void *)e;
+	unsigned int names = 0, first = 0;
+	const char *name;
 	uint64_t tail = 0;
 
 	if (size < least[e->h.code])
@@ -541,14 +559,21 @@ static bool well_formed(const struct lemona_effect *e, uint32_t size)
 		tail = ((const struct lemona_write *)e)->len;
 		break;
 	case LEMONA_OP_CREATE ... LEMONA_OP_RMDIR:
-		if (d->name_len > NAME_MAX || !same_inode(&d->child, e))
+		if (!same_inode(&d->child, e))
 			return false;
 		tail = (uint64_t)d->name_len + d->extra_len;
+		names = e->h.code == LEMONA_OP_TMPFILE ? 0 : 1;
+		first = d->name_len;
 		break;
 	case LEMONA_OP_RENAME:
-		if (n->old_len > NAME_MAX || n->new_len > NAME_MAX || !same_inode(&n->source, e))
+		if (!same_inode(&n->source, e))
 			return false;
 		tail = (uint64_t)n->old_len + n->new_len;
+		names = 2;
+		first = n->old_len;
+		break;
+	case LEMONA_OP_TAINT:
+		tail = ((const struct lemona_taint *)e)->text_len;
 		break;
 	case LEMONA_OP_SETATTR:
 		return same_inode(&((const struct lemona_setattr *)e)->attr, e);
@@ -561,7 +586,10 @@ static bool well_formed(const struct lemona_effect *e, uint32_t size)
 			return false;
 		break;
 	}
-	return tail <= size - least[e->h.code];
+	if (tail > size - least[e->h.code])
+		return false;
+	name = (const char *)e + least[e->h.code];
+	return (names < 1 || is_name(name, first)) && (names < 2 || is_name(name + first, n->new_len));
 }
 
 /*
@@ -658,7 +686,10 @@ void apply_effect(const struct lemona_effect *e, uint32_t size)
 	case LEMONA_OP_START:
 		break;
 	case LEMONA_OP_TAINT:
-		report_taint((const void *)e);
+		if (well_formed(e, size))
+			report_taint((const void *)e);
+		else
+			mismatch(NULL, "record", "lengths that fit", "lengths that do not", EINVAL);
 		break;
 	case LEMONA_OP_WRITE ... LEMONA_OP_GONE:
 		if (e->dev != rp.dev) {

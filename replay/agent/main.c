@@ -129,8 +129,9 @@ static void begin(const struct control_begin *b, uint32_t size)
 	if (rp.device) {
 		if (orphans_read(rp.device) < 0)
 			fatal("%s holds no ext4 this program can read", rp.device);
-		if (mount(rp.device, rp.mount_point, "ext4", MS_NOATIME | MS_NODIRATIME,
-			  options) < 0)
+		/* No device that a recorded mknod() made may be opened here. */
+		if (mount(rp.device, rp.mount_point, "ext4",
+			  MS_NOATIME | MS_NODIRATIME | MS_NODEV, options) < 0)
 			fatal("mount %s with '%s': %s", rp.device, options, strerror(errno));
 	}
 	rp.root = open(rp.mount_point, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

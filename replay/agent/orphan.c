@@ -17,6 +17,8 @@
 #define INCOMPAT_64BIT 0x80
 /* A longer chain than this is a damaged disk. */
 #define CHAIN_MAX 1000000
+/* 64 KiB blocks */
+#define LOG_BLOCK_MAX 6
 
 static uint32_t le32(const unsigned char *p)
 {
@@ -29,7 +31,7 @@ int orphans_read(const char *device)
 	unsigned char sb[1024], desc[64], inode[128];
 	uint32_t ino, per_group, inode_size, desc_size, first_block;
 	uint64_t block_size, table;
-	int fd = open(device, O_RDONLY | O_CLOEXEC), count = 0;
+	int fd = open(device, O_RDONLY | O_CLOEXEC), count = 0, steps;
 
 	if (fd < 0)
 		return -1;
@@ -42,9 +44,11 @@ int orphans_read(const char *device)
 	per_group = le32(sb + 40);
 	inode_size = sb[88] | sb[89] << 8;
 	desc_size = le32(sb + 96) & INCOMPAT_64BIT ? sb[254] | sb[255] << 8 : 32;
-	if (!per_group || inode_size < 128 || desc_size < 32)
+	if (!per_group || inode_size < 128 || desc_size < 32 || le32(sb + 24) > LOG_BLOCK_MAX)
 		goto broken;
-	for (ino = le32(sb + 232); ino && count < CHAIN_MAX; ino = le32(inode + 20)) {
+	/* Steps are counted: a chain that bites its own tail ends too. */
+	ino = le32(sb + 232);
+	for (steps = 0; ino && steps < CHAIN_MAX; steps++, ino = le32(inode + 20)) {
 		uint64_t at = (first_block + 1) * block_size +
 			      (uint64_t)((ino - 1) / per_group) * desc_size;
 

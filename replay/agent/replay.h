@@ -135,6 +135,7 @@ struct replay {
 	bool doubt_all; /* and it is not known on what */
 	/* counters */
 	uint64_t received, applied, skipped, unreachable, held_back;
+	uint64_t held_bytes; /* waiting now */
 	uint64_t bytes, objects, last_seq, finished;
 	uint64_t current_seq; /* of the effect that is being applied */
 	uint64_t mismatches;

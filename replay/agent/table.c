@@ -92,6 +92,14 @@ static struct object *object_new(uint64_t ino, uint32_t gen)
 	return o;
 }
 
+static void early_free(struct early *early)
+{
+	const struct lemona_rec *h = (const void *)early->rec;
+
+	rp.held_bytes -= h->size_kind & LEMONA_REC_SIZE_MASK;
+	free(early);
+}
+
 void object_free(struct object *o)
 {
 	struct object **at = &buckets[hash(o->attr.ino, o->attr.gen)];
@@ -101,7 +109,7 @@ void object_free(struct object *o)
 	link_del(&o->dirty);
 	for (early = o->early; early; early = next) {
 		next = early->next;
-		free(early);
+		early_free(early);
 	}
 	while (*at != o)
 		at = &(*at)->chain;
@@ -349,7 +357,7 @@ void object_born(struct object *o)
 		next = early->next;
 		apply_effect(e, e->h.size_kind & LEMONA_REC_SIZE_MASK);
 		writes_flush();
-		free(early);
+		early_free(early);
 	}
 }
 

@@ -148,6 +148,10 @@ describe('rules of the timeline', () => {
     ]);
   });
 
+  it('do not let a user that an intruder added steer the terminal', () => {
+    expect(usersOf('\x1b[2Jx:x:7:7::/:/bin/sh').get(7)).to.equal('\\x1b[2Jx');
+  });
+
   it('print sizes as people read them', () => {
     expect([size(999), size(1000n), size(12_345_678), size(2n * 10n ** 9n)]).to.deep.equal([
       '999 B',

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Feeds hostile plans to lemona-replay under ASan and UBSan, on the host.
+ *
+ *   harness SCRATCH < plans
+ *   harness --orphans FILE    reads the orphan chain of a file system
+ *
+ * stdin: plans, each a u32 of its bytes and the bytes. Each is applied by a
+ * child of its own to a folder of its own in SCRATCH. Prints the number of every plan
+ * whose child died of a signal, of a sanitizer, or of the alarm; exits 1 if
+ * there was one.
+ *
+ * The agent's code is as it is; its calls are wrapped (ld --wrap), because a
+ * scratch folder on any file system has no ext4 handles, and because a plan
+ * may name devices: none is ever made here.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <linux/fs.h>
+
+#define PLAN_MAX (1u << 20)
+#define NOBODY 65534
+/* A file larger than this is an error of the plan's, as on a full disk. */
+#define FILE_MAX_BYTES (1u << 20)
+#define SECONDS_A_PLAN 20
+#define INODES 1024
+
+int agent_main(int argc, char **argv);
+int orphans_read(const char *device);
+
+/* What the sanitizers exit with. */
+const char *__asan_default_options(void)
+{
+	return "exitcode=99:detect_leaks=0:allocator_may_return_null=1";
+}
+
+const char *__ubsan_default_options(void)
+{
+	return "exitcode=99:halt_on_error=1:print_stacktrace=1";
+}
+
+/* A handle is an inode number; an O_PATH file is kept open for each. */
+struct handle {
+	struct file_handle h;
+	uint32_t ino, gen;
+};
+
+static struct {
+	uint32_t ino;
+	int fd;
+} inodes[INODES];
+static unsigned int inode_count;
+static ino_t root_ino;
+
+/* The scratch folder is ext4's root directory. */
+static uint32_t number_of(ino_t ino)
+{
+	return ino == root_ino ? 2 : ino;
+}
+
+int __wrap_name_to_handle_at(int dirfd, const char *name, struct file_handle *h, int *mount_id,
+			     int flags)
+{
+	struct handle *to = (void *)h;
+	struct stat st;
+	int fd;
+
+	(void)mount_id;
+	if (fstatat(dirfd, name, &st, (flags & AT_EMPTY_PATH) | AT_SYMLINK_NOFOLLOW) < 0)
+		return -1;
+	to->h.handle_type = 1;
+	to->ino = number_of(st.st_ino);
+	to->gen = 0;
+	for (unsigned int i = 0; i < inode_count; i++)
+		if (inodes[i].ino == to->ino)
+			return 0;
+	fd = *name ? openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) :
+		     fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0 && inode_count < INODES) {
+		inodes[inode_count].ino = to->ino;
+		inodes[inode_count++].fd = fd;
+	}
+	return 0;
+}
+
+int __wrap_open_by_handle_at(int mount_fd, struct file_handle *h, int flags)
+{
+	const struct handle *from = (void *)h;
+	char path[40];
+
+	(void)mount_fd;
+	for (unsigned int i = 0; i < inode_count; i++) {
+		if (inodes[i].ino != from->ino)
+			continue;
+		if (flags & O_PATH)
+			return fcntl(inodes[i].fd, F_DUPFD_CLOEXEC, 0);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", inodes[i].fd);
+		return open(path, (flags & ~O_NOFOLLOW) | O_NONBLOCK);
+	}
+	errno = ESTALE;
+	return -1;
+}
+
+/* Nobody may not make devices; a harness that runs as root must not either. */
+int __wrap_mknodat(int dirfd, const char *name, mode_t mode, dev_t dev)
+{
+	(void)dev;
+	if (S_ISCHR(mode) || S_ISBLK(mode))
+		mode = S_IFIFO | (mode & 07777);
+	return mkfifoat(dirfd, name, mode & 07777);
+}
+
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *arg;
+
+	(void)fd;
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (request == FS_IOC_GETFLAGS)
+		*(int *)arg = 0;
+	if (request == FS_IOC_FSGETXATTR)
+		memset(arg, 0, sizeof(struct fsxattr));
+	return 0;
+}
+
+int __wrap_prctl(int option, ...)
+{
+	(void)option;
+	return 0;
+}
+
+int __wrap_syncfs(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
+struct lemona_effect;
+void __real_apply_effect(const struct lemona_effect *e, uint32_t size);
+
+/* In the agent's buffer a read past a record finds the next one; here it finds the sanitizer. */
+void __wrap_apply_effect(const struct lemona_effect *e, uint32_t size)
+{
+	void *copy = malloc(size);
+
+	if (!copy)
+		_exit(3);
+	memcpy(copy, e, size);
+	__real_apply_effect(copy, size);
+	free(copy);
+}
+
+static void run_child(const char *scratch, const char *plan, uint32_t size)
+{
+	struct rlimit file = { FILE_MAX_BYTES, FILE_MAX_BYTES };
+	char *argv[] = { "lemona-replay", "--test", (char *)scratch, NULL };
+	struct handle h;
+	struct stat st;
+	int in, null, root, mount_id;
+
+	in = memfd_create("plan", MFD_CLOEXEC);
+	null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	root = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (in < 0 || null < 0 || root < 0 || write(in, plan, size) != (ssize_t)size || fstat(root, &st) < 0)
+		_exit(3);
+	root_ino = st.st_ino;
+	lseek(in, 0, SEEK_SET);
+	dup2(in, 0);
+	dup2(null, 1);
+	__wrap_name_to_handle_at(root, "", &h.h, &mount_id, AT_EMPTY_PATH);
+	setrlimit(RLIMIT_FSIZE, &file);
+	signal(SIGXFSZ, SIG_IGN);
+	alarm(SECONDS_A_PLAN);
+	_exit(agent_main(3, argv));
+}
+
+int main(int argc, char **argv)
+{
+	static char plan[PLAN_MAX], scratch[4096];
+	unsigned int number, bad = 0;
+	uint32_t size;
+
+	if (argc == 3 && !strcmp(argv[1], "--orphans")) {
+		alarm(SECONDS_A_PLAN);
+		printf("%d orphans\n", orphans_read(argv[2]));
+		return 0;
+	}
+	if (argc != 2)
+		return 2;
+	/* Whatever a plan gets done, it is nobody who does it. */
+	if (!getuid() && (chown(argv[1], NOBODY, NOBODY) < 0 || setgroups(0, NULL) < 0 ||
+			  setgid(NOBODY) < 0 || setuid(NOBODY) < 0))
+		return 2;
+	for (number = 0; fread(&size, sizeof(size), 1, stdin) == 1; number++) {
+		int status;
+		pid_t pid;
+
+		if (size > sizeof(plan) || fread(plan, 1, size, stdin) != size)
+			return 2;
+		snprintf(scratch, sizeof(scratch), "%s/%u", argv[1], number);
+		if (mkdir(scratch, 0755) < 0)
+			return 2;
+		pid = fork();
+		if (pid < 0)
+			return 2;
+		if (!pid)
+			run_child(scratch, plan, size);
+		if (waitpid(pid, &status, 0) != pid)
+			return 2;
+		if (WIFSIGNALED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 1)) {
+			printf("plan %u: status 0x%x\n", number, status);
+			bad++;
+		}
+	}
+	printf("%u plans, %u bad\n", number, bad);
+	return bad ? 1 : 0;
+}
