@@ -248,8 +248,11 @@ export class ReplaySession {
     this.#mismatches = answer.mismatches;
   }
 
-  /** Applies effects up to and including `to`, leaving keyframes behind where there are none yet. */
-  async #forward(to: bigint): Promise<{ applied: number; op: string | undefined }> {
+  /**
+   * Applies effects up to and including `to`, leaving keyframes behind where there are none yet; `end` completes and
+   * freezes the disk there.
+   */
+  async #forward(to: bigint, end: () => Promise<void>): Promise<{ applied: number; op: string | undefined }> {
     const { source } = this;
     const from = this.#position;
     const step = this.#ctx.progress.step(`replay to seq ${to}`);
@@ -281,7 +284,7 @@ export class ReplaySession {
         this.#position = item.seq;
       }
       this.#position = to;
-      await this.#stop(false);
+      await end();
       step.done(`${applied} effects`);
     } catch (error) {
       step.fail();
@@ -317,11 +320,10 @@ export class ReplaySession {
     let applied = 0;
     let op: string | undefined;
     if (seq - this.#position > LONG_WAY) {
-      applied += (await this.#forward(seq - STEPS_BACK)).applied;
-      await this.#saveNear();
+      applied += (await this.#forward(seq - STEPS_BACK, () => this.#saveNear())).applied;
     }
     if (seq > this.#position) {
-      const way = await this.#forward(seq);
+      const way = await this.#forward(seq, () => this.#stop(false));
       applied += way.applied;
       op = way.op;
     }

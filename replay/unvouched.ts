@@ -76,7 +76,11 @@ export function unvouched(
     // The agent may have more doubts about content than a note has: then it is all of it.
     const known = ranges.get(key(doubt.ino, doubt.gen));
     if ((doubt.what & WHAT.CONTENT) !== 0)
-      entry.ranges.push(...(doubt.what === WHAT.ALL || known === undefined ? [{ first: 0n, end: TO_THE_END }] : known));
+      entry.ranges.push(
+        ...((doubt.what & WHAT.ALL) === WHAT.ALL || (doubt.what & WHAT.WHOLE) !== 0 || known === undefined
+          ? [{ first: 0n, end: TO_THE_END }]
+          : known),
+      );
     byRebuilt.set(at, entry);
   }
   const result: Unvouched[] = [];

@@ -34,6 +34,8 @@ export const WHAT = {
   /** The names that lead to this inode, and its link count. */
   PLACE: 0x20,
   ALL: 0x3f,
+  /** Not in records: the replay agent's conclusion that all of the content is meant. */
+  WHOLE: 0x40,
 } as const;
 
 /** `len` of a range without an end. */

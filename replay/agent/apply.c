@@ -234,6 +234,8 @@ static void apply_birth(const struct lemona_dentry *d)
 	o->state = LIVE;
 	o->caps = CAPS_NONE;
 	take_attr(o, &d->child, true);
+	if (rp.doubts && doubt_inherited(o, dir))
+		apply_fsflags(o, &d->child);
 	object_born(o);
 	check_strictly(o);
 	/*
@@ -457,6 +459,8 @@ static void apply_fallocate(const struct lemona_fallocate *f, struct object *o)
 
 	if (fd < 0 || fallocate(fd, f->mode, f->offset, f->len) < 0)
 		failed(o, "fallocate");
+	if (f->mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
+		doubt_shift(o);
 	take_attr(o, &f->attr, true);
 	check_strictly(o);
 }

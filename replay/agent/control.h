@@ -89,6 +89,8 @@ static_assert(sizeof(struct control_batch) == 32);
 #define DOUBT_ENTRIES 0x10
 #define DOUBT_PLACE 0x20
 #define DOUBT_ALL 0x3f
+/* Said by the agent only: not some bytes of the content, but all. */
+#define DOUBT_WHOLE 0x40
 
 struct control_lost {
 	struct lemona_rec h;

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "replay.h"
@@ -65,9 +66,9 @@ static int explains_field(const struct object *o, const char *what)
 	for (i = 0; i < sizeof(fields) / sizeof(*fields); i++)
 		if (starts(what, fields[i].field))
 			return (o && (o->doubt & fields[i].doubts)) ||
-			       (o && o->doubt == DOUBT_ALL);
+			       (o && (o->doubt & DOUBT_ALL) == DOUBT_ALL);
 	if (starts(what, "type") || starts(what, "device"))
-		return o && o->doubt == DOUBT_ALL;
+		return o && (o->doubt & DOUBT_ALL) == DOUBT_ALL;
 	return -1;
 }
 
@@ -131,6 +132,33 @@ bool doubt_explains(struct object *o, const struct lemona_effect *e, const char 
 	for (i = 0; explained && i < count; i++)
 		of[i]->doubt |= i < dirs ? DOUBT_ENTRIES : DOUBT_PLACE;
 	return explained;
+}
+
+/* Content moves: bytes in doubt are no longer where they were lost. */
+void doubt_shift(struct object *o)
+{
+	if (o->doubt & DOUBT_CONTENT)
+		o->doubt |= DOUBT_WHOLE | DOUBT_ATTR;
+}
+
+/*
+ * A birth takes ACLs, flags and project from its directory, where they may be
+ * wrong. The record tells all of them: the ACLs by effects of their own.
+ */
+bool doubt_inherited(struct object *o, const struct object *dir)
+{
+	char path[40];
+	int fd;
+
+	if (!(dir->doubt & (DOUBT_XATTR | DOUBT_ATTR)) && !rp.doubt_all)
+		return false;
+	fd = S_ISLNK(o->attr.mode) ? -1 : object_fd(o, ACCESS_PATH);
+	if (fd >= 0) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		removexattr(path, "system.posix_acl_access");
+		removexattr(path, "system.posix_acl_default");
+	}
+	return true;
 }
 
 static void into_limbo(int dirfd, const char *name)

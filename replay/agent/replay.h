@@ -181,6 +181,8 @@ void object_take_attr(struct object *o, const struct lemona_attr *a);
 /* doubt.c */
 void doubt_note(const struct control_lost *l);
 bool doubt_explains(struct object *o, const struct lemona_effect *e, const char *what);
+void doubt_shift(struct object *o);
+bool doubt_inherited(struct object *o, const struct object *dir);
 bool doubt_make_way(int dirfd, const char *name);
 void doubt_adrift(const struct lemona_effect *e, struct object *o);
 void doubt_attributes_only(const struct lemona_effect *e);

@@ -68,6 +68,13 @@ describe('what a rebuild across lost effects cannot vouch for', () => {
     });
   });
 
+  it('is all of the content where later effects moved bytes in doubt', () => {
+    const about = [note({ what: WHAT.CONTENT, pos: 100n, len: 50n })];
+    expect(named(about, [doubt(12n, WHAT.CONTENT | WHAT.ATTR | WHAT.WHOLE)])[0]).to.equal(
+      '/a: attributes; bytes 0 to the end',
+    );
+  });
+
   it('is a name and all below it where the name may be another, and not its neighbours', () => {
     expect(named([note({ ino: 13n, what: WHAT.PLACE })])).to.deep.equal(['/d: this name and all below it']);
   });
