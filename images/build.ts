@@ -20,7 +20,7 @@ import { cached, cacheKey, removeTree } from './cache.js';
 import type { BuildContext } from './context.js';
 import { makeDebian, makeDebianTar } from './debian.js';
 import { checkExt4, ext4Env } from './ext4.js';
-import { DEBIAN, type ImageKind, RECIPES, TINY } from './recipes.js';
+import { DEBIAN, type DebianRecipe, type ImageKind, RECIPES, SUITE, TINY } from './recipes.js';
 import { makeTiny, readBusybox } from './tiny.js';
 import { buildGuestTool } from './tools.js';
 
@@ -103,9 +103,9 @@ async function buildTiny(ctx: BuildContext): Promise<string> {
   );
 }
 
-async function buildDebian(ctx: BuildContext): Promise<string> {
+async function buildDebian(recipe: DebianRecipe, ctx: BuildContext): Promise<string> {
   const mark = await buildGuestTool('mark', ctx);
-  const { filesystem, ...content } = DEBIAN;
+  const { filesystem, kind, ...content } = recipe;
   const tarKey = cacheKey([METHOD, JSON.stringify(content), await toolVersion(['mmdebstrap', '--version'], ctx)]);
   const imageKey = cacheKey([
     tarKey,
@@ -113,18 +113,22 @@ async function buildDebian(ctx: BuildContext): Promise<string> {
     await toolVersion(['mke2fs', '-V'], ctx),
     await readFile(mark),
   ]);
-  return cached({ area: 'images', name: 'debian', key: imageKey }, ctx, async (folder) => {
-    const tar = await cached({ area: 'images', name: 'debian-tree', key: tarKey, suffix: '.tar' }, ctx, (temporary) =>
-      makeDebianTar(DEBIAN, temporary, ctx),
+  return cached({ area: 'images', name: kind, key: imageKey }, ctx, async (folder) => {
+    const tar = await cached({ area: 'images', name: `${kind}-tree`, key: tarKey, suffix: '.tar' }, ctx, (temporary) =>
+      makeDebianTar(recipe, temporary, ctx),
     );
     const raw = path.join(folder, 'image.raw');
     await mkdir(folder);
-    await makeDebian(DEBIAN, tar, mark, raw, ctx);
+    await makeDebian(recipe, tar, mark, raw, ctx);
     await withStep(ctx.progress, 'check and digest the image', () => seal(folder, raw, ctx));
   });
 }
 
-const BUILDERS: Record<ImageKind, (ctx: BuildContext) => Promise<string>> = { tiny: buildTiny, debian: buildDebian };
+const BUILDERS: Record<ImageKind, (ctx: BuildContext) => Promise<string>> = {
+  tiny: buildTiny,
+  debian: (ctx) => buildDebian(DEBIAN, ctx),
+  suite: (ctx) => buildDebian(SUITE, ctx),
+};
 
 async function readFacts(folder: string, raw: string): Promise<ImageFacts> {
   try {

@@ -31,7 +31,7 @@ export interface TinyRecipe {
 }
 
 export interface DebianRecipe {
-  readonly kind: 'debian';
+  readonly kind: 'debian' | 'suite';
   readonly filesystem: FilesystemRecipe;
   readonly suite: string;
   readonly packages: readonly string[];
@@ -145,6 +145,30 @@ export const DEBIAN: DebianRecipe = {
   ],
 };
 
-export const RECIPES = { tiny: TINY, debian: DEBIAN } as const;
+/** What the long tests run: databases and tools that try a file system hard. */
+export const SUITE: DebianRecipe = {
+  ...DEBIAN,
+  kind: 'suite',
+  filesystem: {
+    ...DEBIAN.filesystem,
+    sizeMiB: 4096,
+    uuid: '1e304a1a-0003-4000-8000-000000000003',
+    hashSeed: '1e304a1a-0003-4000-8000-00000000a5ed',
+  },
+  packages: [
+    ...DEBIAN.packages,
+    'bc',
+    'bison',
+    'dbench',
+    'fio',
+    'flex',
+    'libelf-dev',
+    'postgresql',
+    'postgresql-contrib',
+    'stress-ng',
+  ],
+};
+
+export const RECIPES = { tiny: TINY, debian: DEBIAN, suite: SUITE } as const;
 
 export type ImageKind = keyof typeof RECIPES;

@@ -19,6 +19,7 @@
  */
 #include <linux/irq_work.h>
 #include <linux/list.h>
+#include <linux/math64.h>
 #include <linux/percpu.h>
 #include <linux/random.h>
 #include <linux/sizes.h>
@@ -79,6 +80,7 @@ static struct {
 	unsigned int early;	/* the pool's bound before a reader comes */
 	u64 pushed;		/* ever queued for the reader */
 	u64 consumed;		/* of those, given back by the reader */
+	u32 turn;		/* times it has given back a whole pool, from 1 */
 	bool attached;
 	bool stopping;
 } pool;
@@ -198,6 +200,8 @@ static void stream_declare(struct lemona_stream *s, u64 now)
 {
 	struct lemona_loss *loss;
 
+	if (!s->loss.records)
+		return;
 	s->issued++;
 	loss = (void *)stream_put(s, now, LEMONA_KIND_LOSS,
 				  lemona_lossy ? LEMONA_LOSS_LOSSY :
@@ -209,7 +213,23 @@ static void stream_declare(struct lemona_stream *s, u64 now)
 	memset(&s->loss, 0, sizeof(s->loss));
 }
 
-static bool stream_begin(struct lemona_stream *s, u64 now)
+/* Write down what lost effects were about; leave room for @size bytes. */
+static void stream_note(struct lemona_stream *s, u64 now, size_t size)
+{
+	struct lemona_lost lost, *rec;
+
+	while (s->sub->used + sizeof(lost) + size <= capacity &&
+	       lemona_lost_take(&lost)) {
+		s->issued++;
+		rec = (void *)stream_put(s, now, LEMONA_KIND_LOST, 0,
+					 sizeof(*rec));
+		lost.h = rec->h;
+		*rec = lost;
+	}
+}
+
+/* Open a sub-buffer with room for a record of @size bytes. */
+static bool stream_begin(struct lemona_stream *s, u64 now, size_t size)
 {
 	struct lemona_sub *sub;
 	struct lemona_subbuf *h;
@@ -236,9 +256,16 @@ static bool stream_begin(struct lemona_stream *s, u64 now)
 	h->real_ns = ktime_get_real_fast_ns();
 	sub->used = sizeof(*h);
 	s->sub = sub;
-	if (s->loss.records)
-		stream_declare(s, now);
+	stream_declare(s, now);
+	stream_note(s, now, size);
 	return true;
+}
+
+/* Bytes that this CPU finds free. Stream locked. */
+static u64 stream_free(const struct lemona_stream *s)
+{
+	return (u64)READ_ONCE(pool.nr_free) * capacity +
+	       (s->sub ? capacity - s->sub->used : 0);
 }
 
 /* Make room for @size bytes at time @now. Stream locked. */
@@ -250,7 +277,7 @@ static bool stream_room(struct lemona_stream *s, size_t size, u64 now)
 	if (s->sub)
 		return true;
 	return sizeof(struct lemona_subbuf) + sizeof(struct lemona_loss) +
-	       size <= capacity && stream_begin(s, now);
+	       size <= capacity && stream_begin(s, now, size);
 }
 
 /**
@@ -280,10 +307,14 @@ void *lemona_begin(struct lemona_slot *slot, enum lemona_kind kind, u16 code,
 	raw_spin_lock(&s->lock);
 
 	now = ktime_get_mono_fast_ns();
-	room = stream_room(s, size, now);
+	room = (!lemona_lossy ||
+		lemona_has_share(size, stream_free(s), READ_ONCE(pool.turn),
+				 kind == LEMONA_KIND_EFFECT)) &&
+	       stream_room(s, size, now);
 	s->issued++;
 	if (kind == LEMONA_KIND_EFFECT)
 		seq = atomic64_inc_return(&lemona_seq);
+	slot->seq = seq;
 	if (unlikely(!room)) {
 		s->dropped++;
 		s->loss.records++;
@@ -354,11 +385,14 @@ void lemona_push(void)
 		struct lemona_stream *s = per_cpu_ptr(streams, cpu);
 
 		raw_spin_lock_irqsave(&s->lock, flags);
-		if (!s->sub && s->loss.records &&
-		    stream_begin(s, ktime_get_mono_fast_ns()))
-			s->sub->data->cpu = cpu;
 		if (s->sub && s->sub->data->records)
 			stream_close(s);
+		if (!s->sub && (s->loss.records || lemona_lost_pending()) &&
+		    stream_begin(s, ktime_get_mono_fast_ns(), 0)) {
+			s->sub->data->cpu = cpu;
+			if (s->sub->data->records)
+				stream_close(s);
+		}
 		raw_spin_unlock_irqrestore(&s->lock, flags);
 	}
 }
@@ -448,6 +482,7 @@ void lemona_free(struct lemona_sub *sub)
 
 	raw_spin_lock_irqsave(&pool.lock, flags);
 	pool.consumed++;
+	pool.turn = 1 + div_u64(pool.consumed, max(pool.nr_total, 1U));
 	surplus = pool.nr_total > pool.limit + pool.reserve &&
 		  pool.nr_free > pool.reserve;
 	if (surplus) {
@@ -494,7 +529,10 @@ int lemona_buffers_init(void)
 	unsigned int i;
 	int cpu;
 
-	capacity = clamp(lemona_subbuf_kb, 96U, 1024U) * 1024;
+	/* without losses there must be room for the largest effect */
+	capacity = clamp(lemona_subbuf_kb, lemona_lossy ? 16U : 96U, 1024U) *
+		   1024;
+	pool.turn = 1;
 	boot_id = get_random_u64();
 	raw_spin_lock_init(&pool.lock);
 	INIT_LIST_HEAD(&pool.free);

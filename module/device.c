@@ -174,8 +174,8 @@ static int lemona_freeze(struct lemona_file *lf, struct lemona_freeze *arg)
 		lemona_thaw(lf);
 		return error;
 	}
-	lemona_capture_frozen(sb, &lf->held);
-	arg->seq = lemona_effect_mark(arg->label, arg->label_len);
+	arg->seq = lemona_capture_frozen(sb, &lf->held, arg->label,
+					 arg->label_len);
 	arg->real_ns = ktime_get_real_ns();
 	lemona_push();
 	return 0;

@@ -14,6 +14,8 @@
 #include <linux/kdev_t.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/utsname.h>
 
 #include "lemona.h"
@@ -25,6 +27,9 @@ static_assert(ATTR_GID == LEMONA_VALID_GID && ATTR_SIZE == LEMONA_VALID_SIZE);
 static_assert(ATTR_ATIME == LEMONA_VALID_ATIME);
 static_assert(ATTR_MTIME == LEMONA_VALID_MTIME);
 static_assert(ATTR_CTIME == LEMONA_VALID_CTIME);
+
+/* What every change of an inode changes */
+#define LOST_META	(LEMONA_LOST_ATTR | LEMONA_LOST_TIMES)
 
 #define VALID_MASK (LEMONA_VALID_MODE | LEMONA_VALID_UID | LEMONA_VALID_GID | \
 		    LEMONA_VALID_SIZE | LEMONA_VALID_ATIME | \
@@ -91,9 +96,12 @@ void lemona_on_write(struct inode *inode, struct folio *folio, loff_t pos,
 		copied = 0;
 	if (!copied)
 		return;
+	lemona_content_changes(inode);
 	w = lemona_effect(&slot, LEMONA_OP_WRITE, inode, sizeof(*w) + copied);
-	if (!w)
+	if (!w) {
+		lemona_lost(&slot, inode, LEMONA_LOST_CONTENT, pos, copied, 1);
 		return;
+	}
 	w->pos = pos;
 	w->len = copied;
 	w->flags = 0;
@@ -116,9 +124,16 @@ void lemona_on_fallocate(struct inode *inode, int mode, loff_t offset,
 				     "fallocate failed half-way");
 		return;
 	}
+	lemona_content_changes(inode);
 	f = lemona_effect(&slot, LEMONA_OP_FALLOCATE, inode, sizeof(*f));
-	if (!f)
+	if (!f) {
+		bool shifts = mode & (FALLOC_FL_COLLAPSE_RANGE |
+				      FALLOC_FL_INSERT_RANGE);
+
+		lemona_lost(&slot, inode, LOST_META | LEMONA_LOST_CONTENT,
+			    offset, shifts ? U64_MAX : len, 1);
 		return;
+	}
 	f->mode = mode;
 	f->pad = 0;
 	f->offset = offset;
@@ -127,15 +142,19 @@ void lemona_on_fallocate(struct inode *inode, int mode, loff_t offset,
 	lemona_end(&slot);
 }
 
+/* Sleeps for nothing: lemona_prepare() is the caller's. */
 static void taint(u64 ino, u32 gen, dev_t dev, u32 reason, const char *text)
 {
 	size_t len = strlen(text);
 	struct lemona_slot slot;
 	struct lemona_taint *t;
 
-	t = lemona_effect(&slot, LEMONA_OP_TAINT, NULL, sizeof(*t) + len);
-	if (!t)
+	t = lemona_begin(&slot, LEMONA_KIND_EFFECT, LEMONA_OP_TAINT,
+			 sizeof(*t) + len);
+	if (!t) {
+		lemona_lost(&slot, NULL, LEMONA_LOST_ALL, 0, U64_MAX, 1);
 		return;
+	}
 	t->e.ino = ino;
 	t->e.gen = gen;
 	t->e.dev = new_encode_dev(dev);
@@ -153,8 +172,18 @@ static void taint(u64 ino, u32 gen, dev_t dev, u32 reason, const char *text)
  */
 void lemona_taint(struct inode *inode, u32 reason, const char *text)
 {
+	lemona_prepare();
 	taint(inode->i_ino, inode->i_generation, inode->i_sb->s_dev, reason,
 	      text);
+}
+
+/* Writeback ends in an interrupt. */
+void lemona_on_write_error(struct inode *inode)
+{
+	if (lemona_traced(inode))
+		taint(inode->i_ino, inode->i_generation, inode->i_sb->s_dev,
+		      LEMONA_TAINT_WRITE_ERROR,
+		      "its content could not be written back");
 }
 
 void lemona_on_raw_write(struct inode *bd_inode, loff_t pos, size_t bytes)
@@ -163,6 +192,7 @@ void lemona_on_raw_write(struct inode *bd_inode, loff_t pos, size_t bytes)
 
 	scnprintf(text, sizeof(text), "raw write of %zu bytes at %lld", bytes,
 		  pos);
+	lemona_prepare();
 	taint(0, 0, bd_inode->i_rdev, LEMONA_TAINT_RAW_WRITE, text);
 }
 
@@ -179,8 +209,18 @@ void lemona_on_dentry(enum lemona_ns op, struct inode *dir,
 		return;
 	d = lemona_effect(&slot, (enum lemona_op)op, child,
 			  sizeof(*d) + name_len + extra_len);
-	if (!d)
+	if (!d) {
+		if (op <= LEMONA_NS_TMPFILE)
+			lemona_lost(&slot, child, LEMONA_LOST_ALL, 0, U64_MAX,
+				    1);
+		else
+			lemona_lost(&slot, child, LOST_META | LEMONA_LOST_PLACE,
+				    0, 0, 1);
+		if (op != LEMONA_NS_TMPFILE)
+			lemona_lost(&slot, dir, LOST_META | LEMONA_LOST_ENTRIES,
+				    0, 0, 0);
 		return;
+	}
 	sample(&d->child, child);
 	sample(&d->dir, dir);
 	d->name_len = name_len;
@@ -189,6 +229,72 @@ void lemona_on_dentry(enum lemona_ns op, struct inode *dir,
 	memcpy(d->name, dentry->d_name.name, name_len);
 	memcpy(d->name + name_len, target, extra_len);
 	lemona_end(&slot);
+}
+
+/* A whiteout between its making and the report of the rename that left it */
+struct whiteout {
+	struct list_head list;
+	struct task_struct *task;
+	struct inode *inode;	/* referenced */
+};
+
+static LIST_HEAD(whiteouts);
+static DEFINE_SPINLOCK(whiteouts_lock);
+
+static struct inode *take_whiteout(struct task_struct *task)
+{
+	struct inode *inode = NULL;
+	struct whiteout *w;
+
+	spin_lock(&whiteouts_lock);
+	list_for_each_entry(w, &whiteouts, list) {
+		if (!task || w->task == task) {
+			inode = w->inode;
+			list_del(&w->list);
+			kfree(w);
+			break;
+		}
+	}
+	spin_unlock(&whiteouts_lock);
+	return inode;
+}
+
+void lemona_on_whiteout(struct inode *inode)
+{
+	struct whiteout *w;
+
+	if (!inode)
+		return;
+	w = kmalloc(sizeof(*w), GFP_NOFS | __GFP_NOFAIL);
+	w->task = current;
+	w->inode = inode;
+	ihold(inode);
+	spin_lock(&whiteouts_lock);
+	list_add(&w->list, &whiteouts);
+	spin_unlock(&whiteouts_lock);
+}
+
+/* To a reader of the record the whiteout is born in the place left empty. */
+static void left_whiteout(struct inode *dir, struct dentry *dentry)
+{
+	struct inode *inode = take_whiteout(current);
+
+	if (!inode) {
+		lemona_taint(dir, LEMONA_TAINT_WHITEOUT,
+			     "rename left a whiteout");
+		return;
+	}
+	lemona_on_dentry(LEMONA_NS_MKNOD, dir, inode, dentry, NULL);
+	iput(inode);
+}
+
+/** lemona_effects_exit - no operation runs any more */
+void lemona_effects_exit(void)
+{
+	struct inode *inode;
+
+	while ((inode = take_whiteout(NULL)))
+		iput(inode);
 }
 
 void lemona_on_rename(struct inode *old_dir, struct dentry *old,
@@ -219,10 +325,18 @@ void lemona_on_rename(struct inode *old_dir, struct dentry *old,
 		memcpy(r->names, old->d_name.name, old_len);
 		memcpy(r->names + old_len, new->d_name.name, new_len);
 		lemona_end(&slot);
+	} else {
+		u32 moved = LOST_META | LEMONA_LOST_PLACE;
+		u32 entries = LOST_META | LEMONA_LOST_ENTRIES;
+
+		lemona_lost(&slot, d_inode(old), moved, 0, 0, 1);
+		lemona_lost(&slot, old_dir, entries, 0, 0, 0);
+		lemona_lost(&slot, new_dir, entries, 0, 0, 0);
+		if (target)
+			lemona_lost(&slot, target, moved, 0, 0, 0);
 	}
 	if (flags & RENAME_WHITEOUT)
-		lemona_taint(old_dir, LEMONA_TAINT_WHITEOUT,
-			     "rename left a whiteout");
+		left_whiteout(old_dir, old);
 }
 
 void lemona_on_evict(struct inode *inode)
@@ -234,6 +348,8 @@ void lemona_on_evict(struct inode *inode)
 	if (lemona_effect(&slot, LEMONA_OP_GONE, inode,
 			  sizeof(struct lemona_effect)))
 		lemona_end(&slot);
+	else
+		lemona_lost(&slot, inode, 0, 0, 0, 1);
 }
 
 void lemona_on_setattr(struct inode *inode, unsigned int valid)
@@ -243,9 +359,18 @@ void lemona_on_setattr(struct inode *inode, unsigned int valid)
 
 	if (!lemona_traced(inode))
 		return;
+	if (valid & ATTR_SIZE)
+		lemona_content_changes(inode);
 	s = lemona_effect(&slot, LEMONA_OP_SETATTR, inode, sizeof(*s));
-	if (!s)
+	if (!s) {
+		u32 what = valid ? LOST_META : LEMONA_LOST_TIMES;
+
+		/* how much of the old content was cut off is not known here */
+		if (valid & ATTR_SIZE)
+			what |= LEMONA_LOST_CONTENT;
+		lemona_lost(&slot, inode, what, 0, U64_MAX, 1);
 		return;
+	}
 	s->valid = valid & VALID_MASK;
 	if (valid & LEMONA_ATTR_FLAGS)
 		s->valid |= LEMONA_VALID_FSFLAGS;
@@ -264,8 +389,11 @@ void lemona_on_xattr(struct inode *inode, int name_index, const char *name,
 
 	x = lemona_effect(&slot, LEMONA_OP_XATTR, inode,
 			  sizeof(*x) + name_len + len);
-	if (!x)
+	if (!x) {
+		lemona_lost(&slot, inode, LOST_META | LEMONA_LOST_XATTR, 0, 0,
+			    1);
 		return;
+	}
 	x->name_index = name_index;
 	x->name_len = name_len;
 	x->value_len = value ? value_len : LEMONA_XATTR_REMOVED;
@@ -288,8 +416,10 @@ static void mount_effect(enum lemona_op op, struct super_block *sb,
 		return;
 	m = lemona_effect(&slot, op, d_inode(sb->s_root),
 			  sizeof(*m) + type_len + path_len);
-	if (!m)
+	if (!m) {
+		lemona_lost(&slot, d_inode(sb->s_root), 0, 0, 0, 1);
 		return;
+	}
 	memcpy(m->uuid, &sb->s_uuid, sizeof(m->uuid));
 	m->sb_flags = sb->s_flags;
 	m->type_len = type_len;
@@ -341,8 +471,10 @@ static u64 text_effect(enum lemona_op op, const char *text, u32 len)
 	/* START has the same layout */
 	static_assert(sizeof(struct lemona_start) == sizeof(*m));
 	m = lemona_effect(&slot, op, NULL, sizeof(*m) + len);
-	if (!m)
+	if (!m) {
+		lemona_lost(&slot, NULL, 0, 0, 0, 1);
 		return 0;
+	}
 	seq = m->e.seq;
 	m->label_len = len;
 	m->flags = 0;

@@ -10,6 +10,7 @@
 #include <linux/binfmts.h>
 #include <linux/compat.h>
 #include <linux/cred.h>
+#include <linux/io_uring_types.h>
 #include <linux/kdev_t.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
@@ -22,6 +23,7 @@
 
 #include "lemona.h"
 #include "lemona_syscalls.h"
+#include "lemona_uring.h"
 
 #define SCRATCH_SIZE	SZ_16K
 #define STRV_MAX	SZ_4K	/* bytes kept of a string vector */
@@ -484,6 +486,114 @@ void lemona_fault(struct inode *inode, u64 index, u64 address)
 	f->index = index;
 	f->address = address;
 	lemona_end(&slot);
+}
+
+static void put_uring(struct io_kiocb *req, u16 phase, u8 opcode,
+		      u64 user_data, const struct lemona_call *call)
+{
+	const struct cred *cred = current_cred();
+	size_t len = call ? call->len : 0;
+	struct lemona_slot slot;
+	struct lemona_uring *u;
+
+	u = lemona_begin(&slot, LEMONA_KIND_URING, opcode, sizeof(*u) + len);
+	if (!u)
+		return;
+	u->h.flags = phase;
+	u->ring = (unsigned long)req->ctx;
+	u->user_data = user_data;
+	u->request = (unsigned long)req;
+	u->result = phase == LEMONA_URING_COMPLETE ? req->cqe.res : 0;
+	u->tgid = current->tgid;
+	u->euid = from_kuid(&init_user_ns, cred->euid);
+	u->egid = from_kgid(&init_user_ns, cred->egid);
+	if (len)
+		memcpy(u->tlvs, call->scratch, len);
+	lemona_end(&slot);
+}
+
+/* A capture of the entry itself, as far as it is fixed: it is shared memory */
+static bool put_sqe(struct lemona_call *call, const struct io_uring_sqe *sqe)
+{
+	struct lemona_tlv *tlv;
+	size_t room;
+
+	tlv = tlv_begin(call, LEMONA_TLV_STRUCT, 0, sizeof(*sqe), &room);
+	if (!tlv || room < sizeof(*sqe))
+		return false;
+	memcpy(tlv + 1, sqe, sizeof(*sqe));
+	tlv_end(call, tlv, sizeof(*sqe), sizeof(*sqe));
+	return true;
+}
+
+static void put_uring_pointers(struct lemona_call *call,
+			       const struct io_uring_sqe *sqe, bool compat)
+{
+	const struct lemona_uring_desc *desc;
+	const u64 addr[] = { 0, sqe->addr, sqe->addr2, sqe->addr3 };
+	int i;
+
+	if (sqe->opcode >= ARRAY_SIZE(lemona_uring_ops))
+		return;
+	desc = &lemona_uring_ops[sqe->opcode];
+	for (i = 0; i < ARRAY_SIZE(desc->arg); i++) {
+		u8 field = desc->arg[i].field;
+
+		if (!field || !addr[field])
+			continue;
+		switch (desc->arg[i].type) {
+		case LEMONA_TLV_PATH:
+			put_path(call, field, addr[field]);
+			break;
+		case LEMONA_TLV_BUF_IN:
+			put_bytes(call, LEMONA_TLV_BUF_IN, field, addr[field],
+				  sqe->len, snap_limit());
+			break;
+		case LEMONA_TLV_SOCKADDR:
+			put_bytes(call, LEMONA_TLV_SOCKADDR, field, addr[field],
+				  sqe->addr2, 128);
+			break;
+		case LEMONA_TLV_IOVEC:
+			if (!compat)
+				put_iovec(call, field, addr[field], sqe->len,
+					  snap_limit());
+			break;
+		}
+	}
+}
+
+void lemona_on_uring_submit(struct io_kiocb *req,
+			    const struct io_uring_sqe *sqe)
+{
+	struct lemona_call call = {};
+
+	/* a thread that polls the queue makes no system call */
+	lemona_capture_current();
+	lemona_wait_for_space();
+	if (put_sqe(&call, sqe)) {
+		const struct io_uring_sqe *copy;
+
+		copy = call.scratch + sizeof(struct lemona_tlv);
+		put_uring_pointers(&call, copy, req->ctx->compat);
+		lemona_prepare();
+		put_uring(req, LEMONA_URING_SUBMIT, copy->opcode,
+			  copy->user_data, &call);
+	}
+	call_exit(&call);
+}
+
+void lemona_on_uring_issue(struct io_kiocb *req)
+{
+	lemona_prepare();
+	put_uring(req, LEMONA_URING_ISSUE, req->opcode, req->cqe.user_data,
+		  NULL);
+}
+
+/* May be called with the completion lock held */
+void lemona_on_uring_complete(struct io_kiocb *req)
+{
+	put_uring(req, LEMONA_URING_COMPLETE, req->opcode, req->cqe.user_data,
+		  NULL);
 }
 
 int lemona_forensic_init(void)

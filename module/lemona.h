@@ -4,6 +4,8 @@
  *
  *   main.c      parameters, start and stop, the table of operations
  *   buffer.c    sub-buffers: reserving, numbering, flow control
+ *   share.c     lossy mode: who may record
+ *   lost.c      what lost effects were about
  *   device.c    /dev/lemona: the reader and the controls
  *   effects.c   the effect plane: names, attributes, contents
  *   mapped.c    stores through shared mappings
@@ -34,12 +36,14 @@ int lemona_start(void);
  * struct lemona_slot - a record being written
  * @flags: saved interrupt state
  * @stream: the CPU's stream, locked
+ * @seq: the effect's sequence number, also of one that was lost; else 0
  *
  * Between lemona_begin() and lemona_end() interrupts are off.
  */
 struct lemona_slot {
 	unsigned long flags;
 	struct lemona_stream *stream;
+	u64 seq;
 };
 
 struct lemona_sub;
@@ -64,6 +68,15 @@ void lemona_free(struct lemona_sub *sub);
 struct lemona_subbuf *lemona_sub_data(struct lemona_sub *sub);
 extern struct wait_queue_head lemona_readq;
 
+/* share.c */
+bool lemona_has_share(size_t size, u64 free, u32 turn, bool effect);
+
+/* lost.c */
+void lemona_lost(const struct lemona_slot *slot, struct inode *inode, u32 what,
+		 u64 pos, u64 len, u32 effects);
+bool lemona_lost_pending(void);
+bool lemona_lost_take(struct lemona_lost *rec);
+
 /* device.c */
 int lemona_device_init(void);
 void lemona_device_exit(void);
@@ -77,6 +90,7 @@ static inline bool lemona_traced(const struct inode *inode)
 void *lemona_effect(struct lemona_slot *slot, enum lemona_op op,
 		    struct inode *inode, size_t size);
 void lemona_effect_start(void);
+void lemona_effects_exit(void);
 u64 lemona_effect_mark(const char *label, u32 len);
 void lemona_effect_mounts(void);
 void lemona_taint(struct inode *inode, u32 reason, const char *text);
@@ -84,6 +98,7 @@ void lemona_on_write(struct inode *inode, struct folio *folio, loff_t pos,
 		     size_t bytes, size_t copied);
 void lemona_on_fallocate(struct inode *inode, int mode, loff_t offset,
 			 loff_t len, long ret);
+void lemona_on_write_error(struct inode *inode);
 void lemona_on_raw_write(struct inode *bd_inode, loff_t pos, size_t bytes);
 void lemona_on_dentry(enum lemona_ns op, struct inode *dir,
 		      struct inode *child, struct dentry *dentry,
@@ -91,6 +106,7 @@ void lemona_on_dentry(enum lemona_ns op, struct inode *dir,
 void lemona_on_rename(struct inode *old_dir, struct dentry *old,
 		      struct inode *new_dir, struct dentry *new,
 		      unsigned int flags);
+void lemona_on_whiteout(struct inode *whiteout);
 void lemona_on_evict(struct inode *inode);
 void lemona_on_setattr(struct inode *inode, unsigned int valid);
 void lemona_on_xattr(struct inode *inode, int name_index, const char *name,
@@ -103,13 +119,16 @@ void lemona_on_umount(struct super_block *sb);
 int lemona_mapped_init(void);
 void lemona_mapped_exit(void);
 void lemona_capture_current(void);
-void lemona_capture_frozen(struct super_block *sb, struct list_head *held);
+void lemona_content_changes(struct inode *inode);
+u64 lemona_capture_frozen(struct super_block *sb, struct list_head *held,
+			  const char *label, u32 len);
 void lemona_capture_umount(struct super_block *sb);
 void lemona_put_captured(struct list_head *held);
 void lemona_on_remote_write(struct page *page);
 void lemona_on_resample(struct address_space *mapping, loff_t pos);
 void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio);
 void lemona_on_isize_extended(struct inode *inode, loff_t from);
+void lemona_on_zeroed(struct inode *inode, loff_t from);
 void lemona_on_flush_inode(struct inode *inode);
 
 /* forensic.c */
@@ -125,6 +144,10 @@ void lemona_on_fork(struct task_struct *child);
 void lemona_on_exec(struct linux_binprm *bprm);
 void lemona_on_exit(long code);
 void lemona_on_cred(const struct cred *new);
+void lemona_on_uring_submit(struct io_kiocb *req,
+			    const struct io_uring_sqe *sqe);
+void lemona_on_uring_issue(struct io_kiocb *req);
+void lemona_on_uring_complete(struct io_kiocb *req);
 void lemona_on_sched_switch(struct task_struct *prev, struct task_struct *next,
 			    unsigned int prev_state);
 

@@ -19,7 +19,7 @@
 
 #define LEMONA_MAGIC 0x414e4d4cu /* the bytes "LMNA" */
 #define LEMONA_VERSION 1 /* of the sub-buffer header */
-#define LEMONA_ABI_HASH 0xf3aaad02u /* CRC-32C of the schema */
+#define LEMONA_ABI_HASH 0xf2b21978u /* CRC-32C of the schema */
 #define LEMONA_SUBBUF_MAX 1048576u /* bytes of the largest sub-buffer */
 #define LEMONA_REC_KIND_SHIFT 26 /* kind in the top bits of size_kind */
 #define LEMONA_REC_SIZE_MASK 0x3ffffffu /* size in the low bits */
@@ -38,6 +38,8 @@ enum lemona_kind {
 	LEMONA_KIND_EFFECT = 9, /* something changed on a filesystem */
 	LEMONA_KIND_LOSS = 10, /* records were lost */
 	LEMONA_KIND_INFO = 11, /* facts about the recording */
+	LEMONA_KIND_LOST = 12, /* what lost effects may have touched */
+	LEMONA_KIND_URING = 13, /* request of io_uring */
 };
 
 /* Opcodes of effects */
@@ -102,6 +104,21 @@ enum lemona_tlv_type {
 #define LEMONA_LOSS_NO_BUFFER 1 /* no free sub-buffer */
 #define LEMONA_LOSS_ALLOC 2 /* out of memory */
 #define LEMONA_LOSS_LOSSY 3 /* lossy mode */
+
+/* what of LOST */
+#define LEMONA_LOST_CONTENT 1 /* the bytes from pos on, and the size if they reach beyond it */
+#define LEMONA_LOST_TIMES 2 /* the four times */
+#define LEMONA_LOST_ATTR 4 /* mode, owner, flags, project, size */
+#define LEMONA_LOST_XATTR 8 /* extended attributes and ACLs */
+#define LEMONA_LOST_ENTRIES 0x10 /* of a directory: the names in it */
+#define LEMONA_LOST_PLACE 0x20 /* the names that lead to the inode, and their count */
+#define LEMONA_LOST_ALL 0x3f /* all of it */
+
+/* flags of URING */
+#define LEMONA_URING_SUBMIT 0 /* the kernel takes the request */
+/* the current task begins to carry it out, perhaps not for the first time */
+#define LEMONA_URING_ISSUE 1
+#define LEMONA_URING_COMPLETE 2 /* its result is posted */
 
 /* valid of SETATTR */
 #define LEMONA_VALID_MODE 1 /* mode */
@@ -401,6 +418,62 @@ static_assert(offsetof(struct lemona_loss, seq_first) == 16);
 static_assert(offsetof(struct lemona_loss, seq_last) == 24);
 static_assert(offsetof(struct lemona_loss, effects) == 32);
 static_assert(offsetof(struct lemona_loss, records) == 36);
+
+/*
+ * What lost effects may have touched; LOSS declares their numbers. Notes on
+ * one inode may be joined: their sum holds.
+ */
+struct lemona_lost {
+	struct lemona_rec h; /* 0 */
+	__u64 seq_first; /* 16: smallest number among the lost effects that this note speaks of */
+	__u64 seq_last; /* 24: largest */
+	__u64 ino; /* 32: inode; 0: any inode of that filesystem */
+	__u32 gen; /* 40: its generation; 0 if ino is 0 */
+	__u32 dev; /* 44: new_encode_dev() of its superblock; 0 with ino 0: any filesystem */
+	__u32 what; /* 48: LEMONA_LOST_* */
+	__u32 effects; /* 52: lost effects that this note counts; each is counted by one note */
+	__u64 pos; /* 56: CONTENT: first byte; else 0 */
+	__u64 len; /* 64: CONTENT: bytes, 2^64-1: to the end; else 0 */
+};
+
+static_assert(sizeof(struct lemona_lost) == 72);
+static_assert(offsetof(struct lemona_lost, h) == 0);
+static_assert(offsetof(struct lemona_lost, seq_first) == 16);
+static_assert(offsetof(struct lemona_lost, seq_last) == 24);
+static_assert(offsetof(struct lemona_lost, ino) == 32);
+static_assert(offsetof(struct lemona_lost, gen) == 40);
+static_assert(offsetof(struct lemona_lost, dev) == 44);
+static_assert(offsetof(struct lemona_lost, what) == 48);
+static_assert(offsetof(struct lemona_lost, effects) == 52);
+static_assert(offsetof(struct lemona_lost, pos) == 56);
+static_assert(offsetof(struct lemona_lost, len) == 64);
+
+/*
+ * A request of io_uring; code: its opcode. TLVs follow a SUBMIT: the
+ * submission queue entry, paths, buffers.
+ */
+struct lemona_uring {
+	struct lemona_rec h; /* 0: flags: LEMONA_URING_*; tid: who submits, issues or completes */
+	__u64 ring; /* 16: which ring: an opaque number */
+	__u64 user_data; /* 24: the request, as the program names it */
+	__u64 request; /* 32: the request, while it runs: an opaque number that is used again */
+	__s32 result; /* 40: COMPLETE: of the request; else 0 */
+	__u32 tgid; /* 44: the process */
+	__u32 euid; /* 48: ISSUE: the credentials it runs with, a registered personality included */
+	__u32 egid; /* 52 */
+	__u8 tlvs[]; /* TLVs */
+};
+
+static_assert(sizeof(struct lemona_uring) == 56);
+static_assert(offsetof(struct lemona_uring, h) == 0);
+static_assert(offsetof(struct lemona_uring, ring) == 16);
+static_assert(offsetof(struct lemona_uring, user_data) == 24);
+static_assert(offsetof(struct lemona_uring, request) == 32);
+static_assert(offsetof(struct lemona_uring, result) == 40);
+static_assert(offsetof(struct lemona_uring, tgid) == 44);
+static_assert(offsetof(struct lemona_uring, euid) == 48);
+static_assert(offsetof(struct lemona_uring, egid) == 52);
+static_assert(offsetof(struct lemona_uring, tlvs) == 56);
 
 /* Facts about the recording: lines "key=value", up to the end of the record, zeros trimmed. */
 struct lemona_info {

@@ -25,7 +25,7 @@ MODULE_PARM_DESC(early_mb, "MiB that may queue before there is a reader (default
 
 unsigned int lemona_subbuf_kb = 256;
 module_param_named(subbuf_kb, lemona_subbuf_kb, uint, 0444);
-MODULE_PARM_DESC(subbuf_kb, "KiB of a sub-buffer, 96 to 1024 (default: 256)");
+MODULE_PARM_DESC(subbuf_kb, "KiB of a sub-buffer, 96 (lossy: 16) to 1024 (default: 256)");
 
 unsigned int lemona_snap = 256;
 module_param_named(snap, lemona_snap, uint, 0644);
@@ -43,17 +43,23 @@ static const struct lemona_ops ops = {
 	.on_exec = lemona_on_exec,
 	.on_exit = lemona_on_exit,
 	.on_cred = lemona_on_cred,
+	.on_uring_submit = lemona_on_uring_submit,
+	.on_uring_issue = lemona_on_uring_issue,
+	.on_uring_complete = lemona_on_uring_complete,
 	.on_throttle = lemona_on_throttle,
 	.on_write = lemona_on_write,
 	.on_resample = lemona_on_resample,
 	.on_mkwrite = lemona_on_mkwrite,
 	.on_remote_write = lemona_on_remote_write,
 	.on_isize_extended = lemona_on_isize_extended,
+	.on_zeroed = lemona_on_zeroed,
 	.on_flush_inode = lemona_on_flush_inode,
 	.on_fallocate = lemona_on_fallocate,
+	.on_write_error = lemona_on_write_error,
 	.on_raw_write = lemona_on_raw_write,
 	.on_dentry = lemona_on_dentry,
 	.on_rename = lemona_on_rename,
+	.on_whiteout = lemona_on_whiteout,
 	.on_evict = lemona_on_evict,
 	.on_setattr = lemona_on_setattr,
 	.on_xattr = lemona_on_xattr,
@@ -127,6 +133,7 @@ static void lemona_teardown(void)
 	lemona_buffers_stop();
 	if (started)
 		lemona_unregister();
+	lemona_effects_exit();
 	lemona_mapped_exit();
 	lemona_forensic_exit();
 	lemona_buffers_exit();

@@ -17,16 +17,29 @@
  * record; who must know that a page is captured, not only taken, holds it
  * exclusively. It nests inside i_rwsem and invalidate_lock.
  *
+ * Only the bytes that changed are recorded where that is safe. When a page
+ * becomes pending by a fault its content is kept: a shadow. Bytes that are the
+ * same at the capture were not stored to, or were stored to and put back; what
+ * a replay has there is the shadow's content, unless something else than a
+ * store changed the file meanwhile. So any other change of the inode's content
+ * (lemona_content_changes()) makes the capture record the whole page, as does a
+ * page that is pinned, or pending for another reason than a fault. If a page is
+ * pending twice, its second shadow may hold stores of the first mapper: they
+ * are captured with the first shadow, which is still to come.
+ *
  * Inodes are put outside of capture_sem, since the last reference of an
  * unlinked inode may wait for a frozen filesystem. nr_unput counts what is
  * between the two, for umount.
  */
+#include <linux/gfp.h>
+#include <linux/hash.h>
 #include <linux/highmem.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/pagevec.h>
 #include <linux/rmap.h>
 #include <linux/rwsem.h>
 #include <linux/slab.h>
@@ -47,6 +60,8 @@
  * @index: of the page in its file
  * @since: in jiffies
  * @tid: who stored first
+ * @shadow: the page's content when it became pending, or NULL
+ * @changes: of the inode's content at that time
  */
 struct lemona_pending {
 	struct list_head list;
@@ -55,7 +70,16 @@ struct lemona_pending {
 	pgoff_t index;
 	unsigned long since;
 	u32 tid;
+	void *shadow;
+	int changes;
 };
+
+#define SHADOWS_MAX	4096	/* pages */
+#define CHANGES_BITS	10
+
+static atomic_t nr_shadows;
+/* Counts changes of content other than stores, of all inodes with this hash */
+static atomic_t changes[BIT(CHANGES_BITS)];
 
 static LIST_HEAD(pending);
 static DEFINE_SPINLOCK(pending_lock);
@@ -65,14 +89,58 @@ static atomic_t nr_unput;
 static DECLARE_WAIT_QUEUE_HEAD(unputq);
 static struct task_struct *flusher;
 
+static atomic_t *changes_of(struct inode *inode)
+{
+	return &changes[hash_ptr(inode, CHANGES_BITS)];
+}
+
+/**
+ * lemona_content_changes - an inode's content changes by other means than stores
+ * @inode: which; called before the change is recorded
+ */
+void lemona_content_changes(struct inode *inode)
+{
+	atomic_inc(changes_of(inode));
+}
+
+/* Keep a page's content; its folio is locked. */
+static void *shadow_make(struct folio *folio, pgoff_t index)
+{
+	void *shadow;
+
+	if (atomic_read(&nr_shadows) >= SHADOWS_MAX)
+		return NULL;
+	shadow = (void *)__get_free_page(GFP_NOFS | __GFP_NOWARN |
+					 __GFP_NORETRY);
+	if (!shadow)
+		return NULL;
+	atomic_inc(&nr_shadows);
+	memcpy_from_folio(shadow, folio,
+			  offset_in_folio(folio, (loff_t)index << PAGE_SHIFT),
+			  PAGE_SIZE);
+	return shadow;
+}
+
+static void pending_free(struct lemona_pending *p)
+{
+	if (p->shadow) {
+		free_page((unsigned long)p->shadow);
+		atomic_dec(&nr_shadows);
+	}
+	kmem_cache_free(pending_cache, p);
+}
+
+/* @folio: locked, to keep a shadow of the page; or NULL */
 static void pend(struct inode *inode, pgoff_t index, struct mm_struct *mm,
-		 u32 tid)
+		 u32 tid, struct folio *folio)
 {
 	struct lemona_pending *p;
 
 	if (!igrab(inode))
 		return;
 	p = kmem_cache_alloc(pending_cache, GFP_NOFS | __GFP_NOFAIL);
+	p->changes = atomic_read(changes_of(inode));
+	p->shadow = folio ? shadow_make(folio, index) : NULL;
 	p->inode = inode;
 	p->mm = mm;
 	p->index = index;
@@ -91,6 +159,7 @@ struct lemona_which {
 	struct inode *inode;
 	struct super_block *sb;
 	unsigned long older_than;	/* ms */
+	bool frozen;	/* record what is on the disk */
 	bool once;	/* the last chance: nothing may become pending again */
 };
 
@@ -135,18 +204,87 @@ static struct folio *pending_folio(struct lemona_pending *p,
 	}
 }
 
+/* Record @len bytes at @offset of a pending page, whose content is @data. */
+static void put_page_bytes(struct lemona_pending *p, const void *data,
+			   size_t offset, size_t len)
+{
+	loff_t pos = ((loff_t)p->index << PAGE_SHIFT) + offset;
+	struct lemona_slot slot;
+	struct lemona_write *w;
+
+	w = lemona_effect(&slot, LEMONA_OP_PAGE, p->inode, sizeof(*w) + len);
+	if (!w) {
+		lemona_lost(&slot, p->inode, LEMONA_LOST_CONTENT, pos, len, 1);
+		return;
+	}
+	w->e.h.tid = p->tid;
+	w->pos = pos;
+	w->len = len;
+	w->flags = 0;
+	memcpy(w->data, data + offset, len);
+	lemona_end(&slot);
+}
+
+/* Unchanged bytes between two changed ones that are cheaper than a record */
+#define JOIN_BYTES	64
+
+/* Record the words of a page that differ from its shadow. */
+static void put_changed_bytes(struct lemona_pending *p, const void *data,
+			      size_t len)
+{
+	const u64 *now = data, *then = p->shadow;
+	size_t first = 0, end = 0, at;
+
+	for (at = 0; at < len; at += sizeof(u64)) {
+		if (now[at / sizeof(u64)] == then[at / sizeof(u64)])
+			continue;
+		if (end && at - end > JOIN_BYTES) {
+			put_page_bytes(p, data, first, end - first);
+			end = 0;
+		}
+		if (!end)
+			first = at;
+		end = min(at + sizeof(u64), len);
+	}
+	if (end)
+		put_page_bytes(p, data, first, end - first);
+}
+
+/* Record what the frozen disk holds of a page. */
+static void put_disk_page(struct lemona_pending *p)
+{
+	loff_t pos = (loff_t)p->index << PAGE_SHIFT;
+	loff_t size = i_size_read(p->inode);
+	struct page *page;
+	void *data;
+
+	if (pos >= size)
+		return;
+	page = alloc_page(GFP_NOFS | __GFP_NOFAIL);
+	if (lemona_ext4_read_disk(p->inode, p->index, page)) {
+		lemona_taint(p->inode, LEMONA_TAINT_WRITE_ERROR,
+			     "a mapped page could not be read from the disk");
+	} else {
+		data = kmap_local_page(page);
+		put_page_bytes(p, data, 0,
+			       min_t(loff_t, PAGE_SIZE, size - pos));
+		kunmap_local(data);
+	}
+	__free_page(page);
+}
+
 static void capture(struct lemona_pending *p, const struct lemona_which *which)
 {
 	loff_t pos = (loff_t)p->index << PAGE_SHIFT;
 	struct folio *folio = pending_folio(p, which);
-	struct lemona_slot slot;
-	struct lemona_write *w;
+	bool pinned;
 	loff_t size;
+	void *data;
 	size_t len;
 
 	if (IS_ERR(folio)) {
 		if (folio == ERR_PTR(-EAGAIN) && !which->once)
-			pend(p->inode, p->index, p->mm, p->tid);
+			pend(p->inode, p->index, p->mm, p->tid, NULL);
 		else
 			lemona_taint(p->inode, LEMONA_TAINT_WRITE_ERROR,
 				     "a mapped page could not be read back");
@@ -157,23 +295,22 @@ static void capture(struct lemona_pending *p, const struct lemona_which *which)
 	if (folio_mkclean(folio))
 		folio_mark_dirty(folio);
 	/* whoever pins it may store to it without a fault */
-	if (!which->once && folio_maybe_dma_pinned(folio))
-		pend(p->inode, p->index, p->mm, p->tid);
+	pinned = folio_maybe_dma_pinned(folio);
+	if (!which->once && pinned)
+		pend(p->inode, p->index, p->mm, p->tid, NULL);
 
 	size = i_size_read(p->inode);
-	if (pos < size) {
+	if (pinned && which->frozen) {
+		put_disk_page(p);
+	} else if (pos < size) {
 		len = min_t(loff_t, PAGE_SIZE, size - pos);
-		w = lemona_effect(&slot, LEMONA_OP_PAGE, p->inode,
-				  sizeof(*w) + len);
-		if (w) {
-			w->e.h.tid = p->tid;
-			w->pos = pos;
-			w->len = len;
-			w->flags = 0;
-			memcpy_from_folio(w->data, folio,
-					  offset_in_folio(folio, pos), len);
-			lemona_end(&slot);
-		}
+		data = kmap_local_folio(folio, offset_in_folio(folio, pos));
+		if (p->shadow && !pinned &&
+		    p->changes == atomic_read(changes_of(p->inode)))
+			put_changed_bytes(p, data, len);
+		else
+			put_page_bytes(p, data, 0, len);
+		kunmap_local(data);
 	}
 	folio_unlock(folio);
 	folio_put(folio);
@@ -222,7 +359,7 @@ void lemona_put_captured(struct list_head *held)
 	list_for_each_entry_safe(p, next, held, list) {
 		list_del(&p->list);
 		iput(p->inode);
-		kmem_cache_free(pending_cache, p);
+		pending_free(p);
 		if (atomic_dec_and_test(&nr_unput))
 			wake_up_all(&unputq);
 	}
@@ -257,14 +394,73 @@ void lemona_capture_current(void)
 	}
 }
 
+/* Record what the disk holds of a mapping's dirty pages; they stay pending. */
+static void put_dirty_pages(struct inode *inode)
+{
+	struct lemona_pending p = { .inode = inode, .tid = current->pid };
+	struct folio_batch batch;
+	pgoff_t next = 0;
+	unsigned int i;
+
+	folio_batch_init(&batch);
+	while (filemap_get_folios_tag(inode->i_mapping, &next, ULONG_MAX,
+				      PAGECACHE_TAG_DIRTY, &batch)) {
+		for (i = 0; i < folio_batch_count(&batch); i++) {
+			p.index = batch.folios[i]->index;
+			put_disk_page(&p);
+			pend(inode, p.index, NULL, p.tid, NULL);
+		}
+		folio_batch_release(&batch);
+	}
+}
+
+/*
+ * A device that stores into a pinned page does not wait for the freeze: what it
+ * stored after the page was written back is in the page cache, and not on the
+ * disk. Faults do wait, so that no other page is dirty.
+ */
+static void put_unwritten_pages(struct super_block *sb)
+{
+	struct inode *inode, *last = NULL;
+
+	spin_lock(&sb->s_inode_list_lock);
+	list_for_each_entry(inode, &sb->s_inodes, i_sb_list) {
+		if (!test_bit(AS_LEMONA, &inode->i_mapping->flags) ||
+		    !mapping_tagged(inode->i_mapping, PAGECACHE_TAG_DIRTY) ||
+		    !igrab(inode))
+			continue;
+		spin_unlock(&sb->s_inode_list_lock);
+		put_dirty_pages(inode);
+		/* not the last reference: its pages are pending */
+		iput(last);
+		last = inode;
+		spin_lock(&sb->s_inode_list_lock);
+	}
+	spin_unlock(&sb->s_inode_list_lock);
+	iput(last);
+}
+
 /**
- * lemona_capture_frozen - capture all pending pages of a frozen filesystem
+ * lemona_capture_frozen - make the record say what a frozen disk says, and mark
  * @sb: the filesystem
  * @held: gets what lemona_put_captured() must let go of after the thaw
+ * @label: of the mark
+ * @len: its bytes
+ *
+ * Return: the MARK's sequence number.
  */
-void lemona_capture_frozen(struct super_block *sb, struct list_head *held)
+u64 lemona_capture_frozen(struct super_block *sb, struct list_head *held,
+			  const char *label, u32 len)
 {
-	capture_exclusive(&(struct lemona_which){ .sb = sb }, held);
+	u64 seq;
+
+	down_write(&capture_sem);
+	capture_matching(&(struct lemona_which){ .sb = sb, .frozen = true },
+			 held);
+	put_unwritten_pages(sb);
+	seq = lemona_effect_mark(label, len);
+	up_write(&capture_sem);
+	return seq;
 }
 
 /** lemona_capture_umount - capture all, and keep no reference to an inode */
@@ -283,7 +479,7 @@ void lemona_on_resample(struct address_space *mapping, loff_t pos)
 	if (!lemona_traced(mapping->host))
 		return;
 	set_bit(AS_LEMONA, &mapping->flags);
-	pend(mapping->host, pos >> PAGE_SHIFT, NULL, current->pid);
+	pend(mapping->host, pos >> PAGE_SHIFT, NULL, current->pid, NULL);
 }
 
 /* A tracer's store, through a reference that is no pin, after the capture */
@@ -310,7 +506,7 @@ void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio)
 		return;
 	}
 	set_bit(AS_LEMONA, &inode->i_mapping->flags);
-	pend(inode, vmf->pgoff, vmf->vma->vm_mm, current->pid);
+	pend(inode, vmf->pgoff, vmf->vma->vm_mm, current->pid, folio);
 	lemona_fault(inode, vmf->pgoff, vmf->address);
 }
 
@@ -322,7 +518,20 @@ void lemona_on_isize_extended(struct inode *inode, loff_t from)
 {
 	if (lemona_traced(inode) && (from & ~PAGE_MASK) &&
 	    test_bit(AS_LEMONA, &inode->i_mapping->flags))
-		pend(inode, from >> PAGE_SHIFT, NULL, current->pid);
+		pend(inode, from >> PAGE_SHIFT, NULL, current->pid, NULL);
+}
+
+/*
+ * The bytes behind the old end of a file that grows are zeroed a little later
+ * than they come to light; a capture in between has recorded them.
+ */
+void lemona_on_zeroed(struct inode *inode, loff_t from)
+{
+	if (!lemona_traced(inode))
+		return;
+	lemona_content_changes(inode);
+	if (test_bit(AS_LEMONA, &inode->i_mapping->flags))
+		pend(inode, from >> PAGE_SHIFT, NULL, current->pid, NULL);
 }
 
 void lemona_on_flush_inode(struct inode *inode)

@@ -9,6 +9,7 @@ import { emitFormatDoc } from './emit-docs.js';
 import { emitAbiHeader } from './emit-header.js';
 import { emitSyscallHeader } from './emit-syscalls.js';
 import { joinWithFacts } from './syscalls.js';
+import { emitUringHeader } from './uring.js';
 
 const ROOT = new URL('../../', import.meta.url);
 
@@ -16,6 +17,7 @@ const ROOT = new URL('../../', import.meta.url);
 export const GENERATED: readonly { readonly path: string; readonly emit: () => string }[] = [
   { path: 'module/lemona_abi.h', emit: emitAbiHeader },
   { path: 'module/lemona_syscalls.h', emit: emitSyscallHeader },
+  { path: 'module/lemona_uring.h', emit: emitUringHeader },
   { path: 'docs/format.md', emit: emitFormatDoc },
 ];
 

@@ -238,6 +238,39 @@ export const RECORD_STRUCTS = [
     ],
   },
   {
+    name: 'lemona_lost',
+    size: 72,
+    doc: 'What lost effects may have touched; LOSS declares their numbers. Notes on one inode may be joined: their sum holds.',
+    fields: [
+      { name: 'h', type: 'struct lemona_rec' },
+      { name: 'seq_first', type: 'u64', doc: 'smallest number among the lost effects that this note speaks of' },
+      { name: 'seq_last', type: 'u64', doc: 'largest' },
+      { name: 'ino', type: 'u64', doc: 'inode; 0: any inode of that filesystem' },
+      { name: 'gen', type: 'u32', doc: 'its generation; 0 if ino is 0' },
+      { name: 'dev', type: 'u32', doc: 'new_encode_dev() of its superblock; 0 with ino 0: any filesystem' },
+      { name: 'what', type: 'u32', doc: 'LEMONA_LOST_*' },
+      { name: 'effects', type: 'u32', doc: 'lost effects that this note counts; each is counted by one note' },
+      { name: 'pos', type: 'u64', doc: 'CONTENT: first byte; else 0' },
+      { name: 'len', type: 'u64', doc: 'CONTENT: bytes, 2^64-1: to the end; else 0' },
+    ],
+  },
+  {
+    name: 'lemona_uring',
+    size: 56,
+    doc: 'A request of io_uring; code: its opcode. TLVs follow a SUBMIT: the submission queue entry, paths, buffers.',
+    fields: [
+      { name: 'h', type: 'struct lemona_rec', doc: 'flags: LEMONA_URING_*; tid: who submits, issues or completes' },
+      { name: 'ring', type: 'u64', doc: 'which ring: an opaque number' },
+      { name: 'user_data', type: 'u64', doc: 'the request, as the program names it' },
+      { name: 'request', type: 'u64', doc: 'the request, while it runs: an opaque number that is used again' },
+      { name: 'result', type: 's32', doc: 'COMPLETE: of the request; else 0' },
+      { name: 'tgid', type: 'u32', doc: 'the process' },
+      { name: 'euid', type: 'u32', doc: 'ISSUE: the credentials it runs with, a registered personality included' },
+      { name: 'egid', type: 'u32' },
+    ],
+    tail: { name: 'tlvs', type: 'u8', doc: 'TLVs' },
+  },
+  {
     name: 'lemona_info',
     size: 16,
     doc: 'Facts about the recording: lines "key=value", up to the end of the record, zeros trimmed.',
@@ -439,6 +472,8 @@ export const KINDS = [
   { name: 'EFFECT', value: 9, doc: 'something changed on a filesystem', struct: 'lemona_effect' },
   { name: 'LOSS', value: 10, doc: 'records were lost', struct: 'lemona_loss' },
   { name: 'INFO', value: 11, doc: 'facts about the recording', struct: 'lemona_info' },
+  { name: 'LOST', value: 12, doc: 'what lost effects may have touched', struct: 'lemona_lost' },
+  { name: 'URING', value: 13, doc: 'request of io_uring', struct: 'lemona_uring' },
 ] as const satisfies readonly NumberDef[];
 
 export const OPCODES = [
@@ -518,6 +553,26 @@ export const FLAG_GROUPS = [
       { name: 'LOSS_NO_BUFFER', value: 1, doc: 'no free sub-buffer' },
       { name: 'LOSS_ALLOC', value: 2, doc: 'out of memory' },
       { name: 'LOSS_LOSSY', value: 3, doc: 'lossy mode' },
+    ],
+  },
+  {
+    doc: 'what of LOST',
+    flags: [
+      { name: 'LOST_CONTENT', value: 1, doc: 'the bytes from pos on, and the size if they reach beyond it' },
+      { name: 'LOST_TIMES', value: 2, doc: 'the four times' },
+      { name: 'LOST_ATTR', value: 4, doc: 'mode, owner, flags, project, size' },
+      { name: 'LOST_XATTR', value: 8, doc: 'extended attributes and ACLs' },
+      { name: 'LOST_ENTRIES', value: 16, doc: 'of a directory: the names in it' },
+      { name: 'LOST_PLACE', value: 32, doc: 'the names that lead to the inode, and their count' },
+      { name: 'LOST_ALL', value: 63, doc: 'all of it' },
+    ],
+  },
+  {
+    doc: 'flags of URING',
+    flags: [
+      { name: 'URING_SUBMIT', value: 0, doc: 'the kernel takes the request' },
+      { name: 'URING_ISSUE', value: 1, doc: 'the current task begins to carry it out, perhaps not for the first time' },
+      { name: 'URING_COMPLETE', value: 2, doc: 'its result is posted' },
     ],
   },
   {

@@ -56,8 +56,8 @@ export const INSTANTS = [
 ] as const;
 
 export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug'] as const;
-export const IMAGES = ['tiny', 'debian'] as const;
-export const TEST_GROUPS = ['unit', 'golden', 'boot', 'fuzz'] as const;
+export const IMAGES = ['tiny', 'debian', 'suite'] as const;
+export const TEST_GROUPS = ['unit', 'golden', 'boot', 'fuzz', 'long'] as const;
 
 const RUN: ArgSpec = { name: 'run', help: 'name of a run' };
 const RUNS: FlagSpec = {
@@ -128,7 +128,7 @@ export const VERBS: readonly VerbSpec[] = [
     flags: [
       { name: 'run', kind: 'string', value: 'NAME', help: 'name of the new run', required: true },
       { name: 'config', kind: 'string', value: 'C', help: 'configuration (default: static-relay)' },
-      { name: 'image', kind: 'string', value: 'I', help: 'image: tiny or debian (default: debian)' },
+      { name: 'image', kind: 'string', value: 'I', help: 'image: tiny, debian or suite (default: debian)' },
       { name: 'smp', kind: 'int', value: 'N', help: 'virtual CPUs (default: the smallest that works)' },
       { name: 'memory', kind: 'int', value: 'MIB', help: 'memory in MiB (default: the smallest that works)' },
       { name: 'copy-in', kind: 'list', value: 'SRC:DST', help: 'copy a host file or folder into the guest first' },
@@ -248,7 +248,7 @@ export const VERBS: readonly VerbSpec[] = [
     args: [
       {
         name: 'group',
-        help: 'only these groups (default: all but fuzz, which takes minutes)',
+        help: 'only these groups (default: unit, golden, boot)',
         optional: true,
         variadic: true,
         choices: TEST_GROUPS,

@@ -9,6 +9,7 @@
  *   segments/      the record: NNNNNN.seg
  *   disk/          disk.qcow2: overlay on the image, with a snapshot for each mark
  *   checkpoints/   one JSON for each checkpoint
+ *   keyframes/     saved replay VMs of `step`, if it was used; may be deleted
  */
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';

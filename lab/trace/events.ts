@@ -6,6 +6,7 @@
 
 import { KIND, OP, OP_NAMES } from '../abi/layout.js';
 import { abiOf, syscallName } from '../abi/syscalls.js';
+import { uringOpName } from '../abi/uring.js';
 import { toJsonValue } from './json.js';
 import { InodeNames } from './names.js';
 import type { RecordKind, TraceRecord } from './record.js';
@@ -61,6 +62,7 @@ function pathTexts(record: TraceRecord, names: InodeNames): string[] {
     case 'fault':
       return [names.path(record.dev, record.ino, record.gen)];
     case 'entry':
+    case 'uring':
       return record.captures.filter((c) => c.type === 'PATH').map((c) => displayBytes(c.bytes));
     default:
       return [];
@@ -172,6 +174,7 @@ export function eventToJson(event: TraceEvent): Record<string, unknown> {
     uid: task?.uid ?? null,
     ...(event.path === undefined ? {} : { path: event.path }),
     ...(record.kind === 'entry' || record.kind === 'exit' ? { syscall: syscallName(record.nr, record.abi) } : {}),
+    ...(record.kind === 'uring' ? { operation: uringOpName(record.opcode) } : {}),
     text: describeRecord(record),
     ...(toJsonValue(body) as Record<string, unknown>),
   };

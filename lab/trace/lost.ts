@@ -4,36 +4,22 @@
  * which inode it was about and what of it, in a small table that grows coarser when it is full. Each missing number is
  * counted by exactly one note (`effects`); the others of the same effect count 0.
  */
-
-/** Kind and fixed size of the record, and its fields' offsets. */
-const KIND_LOST = 12;
-const LOST_BYTES = 72;
-const FIELD = {
-  seqFirst: 16,
-  seqLast: 24,
-  ino: 32,
-  gen: 40,
-  dev: 44,
-  what: 48,
-  effects: 52,
-  pos: 56,
-  len: 64,
-} as const;
+import { AT, FLAG, KIND, SIZE } from '../abi/layout.js';
 
 /** What of an inode is meant; a sum. */
 export const WHAT = {
   /** Bytes `pos` to `pos + len`, and the size if that reaches beyond it. */
-  CONTENT: 0x1,
-  TIMES: 0x2,
+  CONTENT: FLAG.LOST_CONTENT,
+  TIMES: FLAG.LOST_TIMES,
   /** Mode, owner, flags, project, size, generation. */
-  ATTR: 0x4,
+  ATTR: FLAG.LOST_ATTR,
   /** Extended attributes, ACLs. */
-  XATTR: 0x8,
+  XATTR: FLAG.LOST_XATTR,
   /** Of a directory: the names in it. */
-  ENTRIES: 0x10,
+  ENTRIES: FLAG.LOST_ENTRIES,
   /** The names that lead to this inode, and its link count. */
-  PLACE: 0x20,
-  ALL: 0x3f,
+  PLACE: FLAG.LOST_PLACE,
+  ALL: FLAG.LOST_ALL,
   /** Not in records: the replay agent's conclusion that all of the content is meant. */
   WHOLE: 0x40,
 } as const;
@@ -59,17 +45,18 @@ export interface LostNote {
 
 /** Reads the record at `off`; undefined if it is no LOST note, or too short for one. */
 export function readLost(buf: Buffer, off: number, size: number, kind: number): LostNote | undefined {
-  if (kind !== KIND_LOST || size < LOST_BYTES) return undefined;
+  if (kind !== KIND.LOST || size < SIZE.lemona_lost) return undefined;
+  const L = AT.lemona_lost;
   return {
-    seqFirst: buf.readBigUInt64LE(off + FIELD.seqFirst),
-    seqLast: buf.readBigUInt64LE(off + FIELD.seqLast),
-    ino: buf.readBigUInt64LE(off + FIELD.ino),
-    gen: buf.readUInt32LE(off + FIELD.gen),
-    dev: buf.readUInt32LE(off + FIELD.dev),
-    what: buf.readUInt32LE(off + FIELD.what),
-    effects: buf.readUInt32LE(off + FIELD.effects),
-    pos: buf.readBigUInt64LE(off + FIELD.pos),
-    len: buf.readBigUInt64LE(off + FIELD.len),
+    seqFirst: buf.readBigUInt64LE(off + L.seq_first),
+    seqLast: buf.readBigUInt64LE(off + L.seq_last),
+    ino: buf.readBigUInt64LE(off + L.ino),
+    gen: buf.readUInt32LE(off + L.gen),
+    dev: buf.readUInt32LE(off + L.dev),
+    what: buf.readUInt32LE(off + L.what),
+    effects: buf.readUInt32LE(off + L.effects),
+    pos: buf.readBigUInt64LE(off + L.pos),
+    len: buf.readBigUInt64LE(off + L.len),
   };
 }
 

@@ -43,6 +43,9 @@ export interface Credentials {
   readonly egid: number;
 }
 
+export const URING_PHASES = ['submit', 'issue', 'complete'] as const;
+export type UringPhase = (typeof URING_PHASES)[number];
+
 export type RecordBody =
   | {
       readonly kind: 'entry';
@@ -106,6 +109,36 @@ export type RecordBody =
       readonly records: number;
     }
   | { readonly kind: 'info'; readonly text: Buffer }
+  | {
+      readonly kind: 'lost';
+      readonly seqFirst: bigint;
+      readonly seqLast: bigint;
+      /** 0n: any inode of the file system. */
+      readonly ino: bigint;
+      readonly gen: number;
+      /** 0 with ino 0n: any file system. */
+      readonly dev: number;
+      /** Sum of LOST_*. */
+      readonly what: number;
+      readonly effects: number;
+      readonly pos: bigint;
+      /** 2^64-1: to the end of the file. */
+      readonly len: bigint;
+    }
+  | {
+      readonly kind: 'uring';
+      readonly phase: UringPhase;
+      readonly opcode: number;
+      readonly ring: bigint;
+      readonly userData: bigint;
+      readonly request: bigint;
+      /** Only of `complete`. */
+      readonly result: number;
+      readonly tgid: number;
+      readonly euid: number;
+      readonly egid: number;
+      readonly captures: readonly Capture[];
+    }
   | { readonly kind: 'unknown'; readonly kindNumber: number; readonly body: Buffer }
   | { readonly kind: 'malformed'; readonly kindNumber: number; readonly why: string };
 
@@ -289,6 +322,47 @@ const BODIES: readonly ({ readonly fixed: number; readonly read: BodyReader } | 
         seqLast: buf.readBigUInt64LE(off + L.seq_last),
         effects: buf.readUInt32LE(off + L.effects),
         records: buf.readUInt32LE(off + L.records),
+      };
+    },
+  };
+  table[KIND.LOST] = {
+    fixed: SIZE.lemona_lost,
+    read: (buf, off) => {
+      const L = AT.lemona_lost;
+      return {
+        kind: 'lost',
+        seqFirst: buf.readBigUInt64LE(off + L.seq_first),
+        seqLast: buf.readBigUInt64LE(off + L.seq_last),
+        ino: buf.readBigUInt64LE(off + L.ino),
+        gen: buf.readUInt32LE(off + L.gen),
+        dev: buf.readUInt32LE(off + L.dev),
+        what: buf.readUInt32LE(off + L.what),
+        effects: buf.readUInt32LE(off + L.effects),
+        pos: buf.readBigUInt64LE(off + L.pos),
+        len: buf.readBigUInt64LE(off + L.len),
+      };
+    },
+  };
+  table[KIND.URING] = {
+    fixed: SIZE.lemona_uring,
+    read: (buf, off, size, code, flags) => {
+      const U = AT.lemona_uring;
+      const phase = URING_PHASES[flags];
+      if (phase === undefined) return `phase ${flags} of a request is unknown`;
+      const list = captures(buf, off + SIZE.lemona_uring, off + size);
+      if (typeof list === 'string') return list;
+      return {
+        kind: 'uring',
+        phase,
+        opcode: code,
+        ring: buf.readBigUInt64LE(off + U.ring),
+        userData: buf.readBigUInt64LE(off + U.user_data),
+        request: buf.readBigUInt64LE(off + U.request),
+        result: buf.readInt32LE(off + U.result),
+        tgid: buf.readUInt32LE(off + U.tgid),
+        euid: buf.readUInt32LE(off + U.euid),
+        egid: buf.readUInt32LE(off + U.egid),
+        captures: list,
       };
     },
   };

@@ -3,6 +3,7 @@
 import type { Attr, Effect, MalformedEffect } from '../abi/effects.js';
 import { FLAG, KIND_NAMES } from '../abi/layout.js';
 import { syscallName, syscallRow } from '../abi/syscalls.js';
+import { URING_FIELDS, uringOpName } from '../abi/uring.js';
 import type { InodeNames } from './names.js';
 import type { Capture, TraceRecord } from './record.js';
 import type { TaskTracker } from './tasks.js';
@@ -128,6 +129,20 @@ function effectText(effect: Effect | MalformedEffect, names: InodeNames | undefi
   }
 }
 
+const LOST_NAMES = [
+  [FLAG.LOST_CONTENT, 'content'],
+  [FLAG.LOST_TIMES, 'times'],
+  [FLAG.LOST_ATTR, 'attributes'],
+  [FLAG.LOST_XATTR, 'xattrs'],
+  [FLAG.LOST_ENTRIES, 'entries'],
+  [FLAG.LOST_PLACE, 'names'],
+] as const;
+
+function lostObject({ ino, gen, dev }: { ino: bigint; gen: number; dev: number }): string {
+  if (ino !== 0n) return `${deviceText(dev)} ${ino}.${gen}`;
+  return dev === 0 ? 'any file system' : `any inode of ${deviceText(dev)}`;
+}
+
 function credText(c: { uid: number; gid: number; euid: number; egid: number }): string {
   return `uid=${c.uid} gid=${c.gid} euid=${c.euid} egid=${c.egid}`;
 }
@@ -167,6 +182,17 @@ export function describeRecord(record: TraceRecord, names?: InodeNames): string 
       return effectText(record.effect, names);
     case 'loss':
       return `${record.records} records, ${record.effects} effects (${record.seqFirst} to ${record.seqLast}): ${LOSS_REASONS[record.reason] ?? `reason ${record.reason}`}`;
+    case 'lost': {
+      const what = LOST_NAMES.filter(([bit]) => (record.what & bit) !== 0).map(([, name]) => name);
+      const range = (record.what & FLAG.LOST_CONTENT) === 0 ? '' : ` pos=${record.pos} len=${record.len}`;
+      return `${record.effects} effects (${record.seqFirst} to ${record.seqLast}) on ${lostObject(record)}: ${what.join(' ') || 'nothing'}${range}`;
+    }
+    case 'uring': {
+      const request = `${uringOpName(record.opcode)} ring=${record.ring.toString(16)} user_data=0x${record.userData.toString(16)}`;
+      if (record.phase === 'complete') return `${record.phase} ${request} = ${record.result}`;
+      const captured = record.captures.map((c) => ` ${URING_FIELDS[c.arg] ?? c.arg}=${captureText(c)}`).join('');
+      return `${record.phase} ${request} euid=${record.euid}${captured}`;
+    }
     case 'info':
       return displayBytes(record.text).replaceAll('\\x0a', ' ');
     case 'unknown':

@@ -218,7 +218,7 @@ static void apply_birth(const struct lemona_dentry *d)
 	dirfd = dir_fd(&dir, &d->dir);
 	if (dirfd < 0) {
 		if (rp.doubts)
-			object_get(e->ino, e->gen)->doubt = DOUBT_ALL;
+			object_get(e->ino, e->gen)->doubt = LEMONA_LOST_ALL;
 		return;
 	}
 	if (!o)
@@ -322,7 +322,7 @@ static void apply_unlink(const struct lemona_dentry *d, struct object *o)
 	if (is_there)
 		UNLOCKED(r, unlinkat(dirfd, name, is_dir ? AT_REMOVEDIR : 0), dir, o, NULL);
 	if (r < 0 && errno == ENOTEMPTY && doubt_make_way(dirfd, name)) {
-		o->doubt |= DOUBT_PLACE;
+		o->doubt |= LEMONA_LOST_PLACE;
 		r = 0;
 	}
 	if (r < 0)

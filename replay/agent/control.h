@@ -81,14 +81,6 @@ struct control_batch {
 
 static_assert(sizeof(struct control_batch) == 32);
 
-/* What of an inode is in doubt: WHAT of lab/trace/lost.ts. */
-#define DOUBT_CONTENT 0x1
-#define DOUBT_TIMES 0x2
-#define DOUBT_ATTR 0x4
-#define DOUBT_XATTR 0x8
-#define DOUBT_ENTRIES 0x10
-#define DOUBT_PLACE 0x20
-#define DOUBT_ALL 0x3f
 /* Said by the agent only: not some bytes of the content, but all. */
 #define DOUBT_WHOLE 0x40
 
@@ -96,7 +88,7 @@ struct control_lost {
 	struct lemona_rec h;
 	__u64 ino; /* 0: every inode */
 	__u32 gen;
-	__u32 what; /* DOUBT_* */
+	__u32 what; /* LEMONA_LOST_* */
 };
 
 static_assert(sizeof(struct control_lost) == 32);

@@ -31,7 +31,7 @@
 
 #define LIMBO "lost+found"
 /* What an operation on names leaves unsure. */
-#define NAME_DOUBTS (DOUBT_ENTRIES | DOUBT_PLACE)
+#define NAME_DOUBTS (LEMONA_LOST_ENTRIES | LEMONA_LOST_PLACE)
 
 static unsigned int limbo_count;
 
@@ -57,18 +57,18 @@ static int explains_field(const struct object *o, const char *what)
 		uint8_t doubts;
 	} fields[] = {
 		{ "links", NAME_DOUBTS },
-		{ "size", DOUBT_CONTENT | DOUBT_ATTR },
-		{ "inode", DOUBT_PLACE },
-		{ "birth", DOUBT_PLACE },
+		{ "size", LEMONA_LOST_CONTENT | LEMONA_LOST_ATTR },
+		{ "inode", LEMONA_LOST_PLACE },
+		{ "birth", LEMONA_LOST_PLACE },
 	};
 	size_t i;
 
 	for (i = 0; i < sizeof(fields) / sizeof(*fields); i++)
 		if (starts(what, fields[i].field))
 			return (o && (o->doubt & fields[i].doubts)) ||
-			       (o && (o->doubt & DOUBT_ALL) == DOUBT_ALL);
+			       (o && (o->doubt & LEMONA_LOST_ALL) == LEMONA_LOST_ALL);
 	if (starts(what, "type") || starts(what, "device"))
-		return o && (o->doubt & DOUBT_ALL) == DOUBT_ALL;
+		return o && (o->doubt & LEMONA_LOST_ALL) == LEMONA_LOST_ALL;
 	return -1;
 }
 
@@ -121,24 +121,24 @@ bool doubt_explains(struct object *o, const struct lemona_effect *e, const char 
 	if (!e)
 		return false;
 	if (e->h.code < LEMONA_OP_CREATE || e->h.code > LEMONA_OP_RENAME) {
-		if (!o || !(o->doubt & ~DOUBT_TIMES))
+		if (!o || !(o->doubt & ~LEMONA_LOST_TIMES))
 			return false;
-		o->doubt = DOUBT_ALL;
+		o->doubt = LEMONA_LOST_ALL;
 		return true;
 	}
 	count = involved(e, of, &dirs);
 	for (i = 0; i < count; i++)
 		explained = explained || (of[i]->doubt & NAME_DOUBTS);
 	for (i = 0; explained && i < count; i++)
-		of[i]->doubt |= i < dirs ? DOUBT_ENTRIES : DOUBT_PLACE;
+		of[i]->doubt |= i < dirs ? LEMONA_LOST_ENTRIES : LEMONA_LOST_PLACE;
 	return explained;
 }
 
 /* Content moves: bytes in doubt are no longer where they were lost. */
 void doubt_shift(struct object *o)
 {
-	if (o->doubt & DOUBT_CONTENT)
-		o->doubt |= DOUBT_WHOLE | DOUBT_ATTR;
+	if (o->doubt & LEMONA_LOST_CONTENT)
+		o->doubt |= DOUBT_WHOLE | LEMONA_LOST_ATTR;
 }
 
 /*
@@ -150,7 +150,7 @@ bool doubt_inherited(struct object *o, const struct object *dir)
 	char path[40];
 	int fd;
 
-	if (!(dir->doubt & (DOUBT_XATTR | DOUBT_ATTR)) && !rp.doubt_all)
+	if (!(dir->doubt & (LEMONA_LOST_XATTR | LEMONA_LOST_ATTR)) && !rp.doubt_all)
 		return false;
 	fd = S_ISLNK(o->attr.mode) ? -1 : object_fd(o, ACCESS_PATH);
 	if (fd >= 0) {
@@ -167,14 +167,14 @@ static void into_limbo(int dirfd, const char *name)
 	uint32_t ino, gen;
 
 	if (mkdirat(rp.root, LIMBO, 0700) == 0 && object_read_handle(rp.root, "", &ino, &gen) == 0)
-		object_get(ino, gen)->doubt |= DOUBT_ALL & ~DOUBT_PLACE;
+		object_get(ino, gen)->doubt |= LEMONA_LOST_ALL & ~LEMONA_LOST_PLACE;
 	do {
 		snprintf(to, sizeof(to), LIMBO "/lemona-%u", limbo_count++);
 	} while (faccessat(rp.root, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
 	if (renameat(dirfd, name, rp.root, to) < 0)
 		return;
 	if (object_read_handle(rp.root, LIMBO, &ino, &gen) == 0)
-		object_get(ino, gen)->doubt |= DOUBT_ALL & ~DOUBT_PLACE;
+		object_get(ino, gen)->doubt |= LEMONA_LOST_ALL & ~LEMONA_LOST_PLACE;
 }
 
 /* Takes away what stands where the record says that nothing does. */
@@ -204,7 +204,7 @@ static void doubt_entries(const struct lemona_attr *a)
 
 	if (!dir)
 		return;
-	dir->doubt |= DOUBT_ENTRIES;
+	dir->doubt |= LEMONA_LOST_ENTRIES;
 	object_take_attr(dir, a);
 }
 
@@ -220,7 +220,7 @@ static void replace_target(const struct lemona_rename *n)
 	fd = object_fd(to, ACCESS_PATH);
 	memcpy(name, (const char *)(n + 1) + n->old_len, n->new_len);
 	name[n->new_len] = 0;
-	target->doubt |= DOUBT_PLACE;
+	target->doubt |= LEMONA_LOST_PLACE;
 	if (fd >= 0 && object_has_name(target, fd, name))
 		doubt_make_way(fd, name);
 	object_take_attr(target, &n->target);
@@ -232,7 +232,7 @@ void doubt_adrift(const struct lemona_effect *e, struct object *o)
 	const struct lemona_dentry *d = (const void *)e;
 	const struct lemona_rename *n = (const void *)e;
 
-	o->doubt = DOUBT_ALL;
+	o->doubt = LEMONA_LOST_ALL;
 	rp.adrift++;
 	switch (e->h.code) {
 	case LEMONA_OP_LINK:
@@ -291,6 +291,6 @@ void doubt_report(void)
 		return;
 	if (rp.doubt_all)
 		say("{\"t\":\"doubt\",\"ino\":\"0\",\"gen\":0,\"rebuiltIno\":0,\"rebuiltGen\":0,\"what\":%u}\n",
-		    DOUBT_ALL);
+		    LEMONA_LOST_ALL);
 	objects_each(report_one);
 }

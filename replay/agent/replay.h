@@ -114,7 +114,7 @@ struct object {
 	bool have_flags; /* attr.flags is from a record */
 	bool flags_due; /* immutable or append-only differ from attr.flags */
 	bool pinned; /* nameless: fd must stay open */
-	uint8_t doubt; /* DOUBT_*: what lost effects may have changed */
+	uint8_t doubt; /* LEMONA_LOST_*, DOUBT_WHOLE: what lost effects may have changed */
 };
 
 struct replay {

@@ -3,6 +3,7 @@
 import { cp, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
+import { MANY_EFFECTS } from '../../lab/bench/replay.js';
 import { runTool } from '../../lab/proc/tool.js';
 import { isNothingKnown } from '../../replay/verify.js';
 import { describeVerdict, testSeed, useBench } from '../harness/boot.js';
@@ -74,6 +75,28 @@ describe('a rebuild across lost effects', () => {
       (effect) => notesOf(effect).map((note) => ({ ...note, what: 0 })),
     );
     expect((await bench().verify('hidden')).isEqual).to.equal(false);
+  });
+
+  it('goes by what the driver notes of its own losses', async () => {
+    const program = path.join(bench().folder, 'many-effects');
+    await runTool(['gcc', '-static', '-O1', '-o', program, MANY_EFFECTS]);
+    const script = 'chmod +x /root/many-effects; /root/many-effects /root/w 1 2500; echo end > /root/end';
+    const { manifest, output } = await bench().record('r', script, {
+      smp: 2,
+      copyIn: [{ source: program, destination: '/root/many-effects' }],
+      kernelArgs: ['lemona.lossy=1', 'lemona.pool_mb=0', 'lemona.subbuf_kb=64'],
+    });
+    expect(manifest.exitStatus, output).to.equal(0);
+    const result = await bench().verify('r');
+    const end = result.marks.at(-1);
+    process.stderr.write(
+      `    ${result.replay.gaps.length} gaps, ${end?.unvouched.length} paths named, ${end?.compared} compared, ${end?.leftOut} left out\n`,
+    );
+    expect(result.replay.gaps.length, 'a load that fits shows nothing').to.be.greaterThan(0);
+    expect(isNothingKnown(end?.unvouched ?? []), 'the notes speak of every lost effect').to.equal(false);
+    expect(describeVerdict(result)).to.equal('');
+    expect(result.replay.first.map((m) => `${m.op} ${m.seq}: ${m.what}`)).to.deep.equal([]);
+    expect(result.isEqual).to.equal(true);
   });
 
   it('vouches for nothing where it is not known what was lost', async () => {

@@ -4,30 +4,11 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { runTool } from '../../lab/proc/tool.js';
 import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
+import { markedScript } from '../harness/marked.js';
 import { skip } from '../harness/skip.js';
 import { WORKLOADS } from './workloads.js';
 
 const WANTED_MARKS = 10;
-
-/** Marks at random instants as long as the work goes on, and until there are enough. */
-function script(work: string, seed: number): string {
-  return `
-set -u
-export SEED=${seed} HOME=/root LC_ALL=C
-RANDOM=${seed}
-mkdir -p /root/work && cd /root/work
-( set -eu; ${work}
-) &
-work=$!
-n=0
-while kill -0 $work 2>/dev/null || [ $n -lt ${WANTED_MARKS} ]; do
-  sleep 0.$((RANDOM % 9 + 1))
-  lemona-mark m$n || exit 99
-  n=$((n + 1))
-done
-wait $work
-`;
-}
 
 /** A small package from the host's archive, without installing it. */
 async function downloadPackage(folder: string): Promise<string> {
@@ -51,7 +32,7 @@ describe('real work on two CPUs, rebuilt exactly at every mark', () => {
         copyIn.push({ source: deb, destination: '/root/package.deb' });
       }
       const options = { image: 'debian', smp: 2, copyIn, command: ['bash', '/root/test.sh'] } as const;
-      const { manifest, output } = await bench().record('r', script(work, seed), options);
+      const { manifest, output } = await bench().record('r', markedScript(work, seed, WANTED_MARKS), options);
       expect(manifest.exitStatus, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);
       expect(manifest.marks.length).to.be.at.least(WANTED_MARKS);
       expect((await accountOf(bench().runDir('r'))).isComplete).to.equal(true);

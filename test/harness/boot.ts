@@ -7,6 +7,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { ROOT } from '../../lab/cli/invocation.js';
+import type { IMAGES } from '../../lab/cli/table.js';
 import { recordParts, replayVm } from '../../lab/parts/parts.js';
 import { runTool } from '../../lab/proc/tool.js';
 import { findConfig } from '../../lab/run/configs.js';
@@ -21,7 +22,7 @@ import { type VerifyRunResult, verifyRun } from '../../replay/verify.js';
 const RUNS = path.join(ROOT, 'tmp/boot-tests');
 
 export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'image' | 'initramfs'>> & {
-  readonly image?: 'tiny' | 'debian';
+  readonly image?: (typeof IMAGES)[number];
   /** Changes a copy of the image, which is booted instead. */
   readonly tune?: (raw: string) => Promise<void>;
 };

@@ -80,22 +80,9 @@ function header(size: number, kind: number): Buffer {
 
 /** A LOST record. */
 export function lostRecord(note: LostNote): Buffer {
-  const record = header(72, 12);
-  for (const [value, at] of [
-    [note.seqFirst, 16],
-    [note.seqLast, 24],
-    [note.ino, 32],
-    [note.pos, 56],
-    [note.len, 64],
-  ] as const)
-    record.writeBigUInt64LE(value, at);
-  for (const [value, at] of [
-    [note.gen, 40],
-    [note.dev, 44],
-    [note.what, 48],
-    [note.effects, 52],
-  ] as const)
-    record.writeUInt32LE(value, at);
+  const { seqFirst, seqLast, ...same } = note;
+  const record = header(SIZE.lemona_lost, KIND.LOST);
+  putStruct(record, 0, 'lemona_lost', { seq_first: seqFirst, seq_last: seqLast, ...same });
   return record;
 }
 

@@ -143,6 +143,25 @@ export function loss(reason: number, values: Values, options: RecordOptions = {}
   return record(KIND.LOSS, body('lemona_loss', values), { ...options, code: reason });
 }
 
+export function lost(values: Values, options: RecordOptions = {}): Buffer {
+  return record(KIND.LOST, body('lemona_lost', { ino: 12n, gen: 1, dev: 0xfe00, ...values }), options);
+}
+
+export function uring(
+  phase: number,
+  opcode: number,
+  values: Values = {},
+  tlvs: readonly Buffer[] = [],
+  options: RecordOptions = {},
+): Buffer {
+  const fixed = { ring: 0x1000n, user_data: 7n, request: 0x2000n, tgid: options.tid ?? 100, ...values };
+  return record(KIND.URING, body('lemona_uring', fixed, Buffer.concat(tlvs)), {
+    ...options,
+    code: opcode,
+    flags: phase,
+  });
+}
+
 export function info(text: string, options: RecordOptions = {}): Buffer {
   return record(KIND.INFO, Buffer.from(text), options);
 }

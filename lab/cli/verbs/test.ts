@@ -13,17 +13,23 @@ interface Counts {
   skipped: number;
 }
 
-/** A real boot, a verify: minutes on a slow machine that emulates. */
-const TIMEOUT_MS = { unit: 20_000, golden: 20_000, boot: 1_200_000, fuzz: 3_600_000 } as const satisfies Record<
-  (typeof TEST_GROUPS)[number],
-  number
->;
+interface Group {
+  /** Of one test. */
+  readonly timeoutMs: number;
+  /** Runs only when it is named: it takes minutes or hours. */
+  readonly onRequest?: true;
+  readonly nodeOptions?: string;
+}
 
-/** Groups that run only when they are asked for. */
-const ON_REQUEST: ReadonlySet<string> = new Set(['fuzz']);
-
-/** Ten million hostile frames in a heap this small: whatever grows with the input ends the group. */
-const NODE_OPTIONS: Partial<Record<(typeof TEST_GROUPS)[number], string>> = { fuzz: '--max-old-space-size=256' };
+const GROUPS: Record<(typeof TEST_GROUPS)[number], Group> = {
+  unit: { timeoutMs: 20_000 },
+  golden: { timeoutMs: 20_000 },
+  // A real boot, a verify: minutes on a slow machine that emulates.
+  boot: { timeoutMs: 1_200_000 },
+  // Ten million hostile frames in a small heap: whatever grows with the input ends the group.
+  fuzz: { timeoutMs: 3_600_000, onRequest: true, nodeOptions: '--max-old-space-size=256' },
+  long: { timeoutMs: 14_400_000, onRequest: true },
+};
 
 async function hasTests(group: string): Promise<boolean> {
   const names = await readdir(path.join(ROOT, 'test', group), { recursive: true }).catch(() => []);
@@ -39,7 +45,7 @@ async function runGroup(
 ): Promise<Counts> {
   const args = [
     '--timeout',
-    String(TIMEOUT_MS[group]),
+    String(GROUPS[group].timeoutMs),
     '--reporter',
     path.join(ROOT, 'test/harness/reporter.ts'),
     ...(grep === undefined ? [] : ['--grep', grep]),
@@ -50,7 +56,7 @@ async function runGroup(
     env: {
       ...process.env,
       LEMONA_TEST_COUNTS: countsFile,
-      NODE_OPTIONS: [process.env.NODE_OPTIONS, NODE_OPTIONS[group]].filter(Boolean).join(' '),
+      NODE_OPTIONS: [process.env.NODE_OPTIONS, GROUPS[group].nodeOptions].filter(Boolean).join(' '),
     },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
@@ -74,7 +80,7 @@ async function runGroup(
 export async function run(invocation: Invocation): Promise<number> {
   const { signal, log } = invocation.context();
   const asked = TEST_GROUPS.filter((group) => invocation.args.includes(group));
-  const groups = asked.length === 0 ? TEST_GROUPS.filter((group) => !ON_REQUEST.has(group)) : asked;
+  const groups = asked.length === 0 ? TEST_GROUPS.filter((group) => GROUPS[group].onRequest !== true) : asked;
   const sum: Counts = { passed: 0, failed: 0, skipped: 0 };
   const folder = await mkdtemp(path.join(tmpdir(), 'lemona-test-'));
   try {

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+import path from 'node:path';
+import { expect } from 'chai';
+import { syscallName } from '../../lab/abi/syscalls.js';
+import { runTool } from '../../lab/proc/tool.js';
+import { eventsOf } from '../../lab/trace/events.js';
+import { accountOf, useBench } from '../harness/boot.js';
+
+/** Calls of each of the 16 flooding processes; the acceptance takes 1,000,000. */
+const CALLS = Number(process.env.LEMONA_CALLS ?? 20_000);
+const MODEST_WRITES = 100;
+
+const BUFFERS = [
+  { pool_mb: 0, subbuf_kb: 16 },
+  { pool_mb: 0, subbuf_kb: 64 },
+  { pool_mb: 1, subbuf_kb: 64 },
+  { pool_mb: 4, subbuf_kb: 256 },
+] as const;
+
+/** What is recorded of the process that does not flood: it created `modest`. */
+async function modestRecords(runDir: string): Promise<{ calls: number; effects: number }> {
+  let tid: number | undefined;
+  let calls = 0;
+  let effects = 0;
+  for await (const { record } of eventsOf(runDir, { kinds: new Set(['effect', 'entry']) })) {
+    if (record.kind === 'effect' && record.effect.op === 'CREATE' && record.effect.name.toString() === 'modest') {
+      tid = record.tid;
+    } else if (record.tid === tid) {
+      if (record.kind === 'entry' && syscallName(record.nr, record.abi) === 'write') calls++;
+      if (record.kind === 'effect' && record.effect.op === 'WRITE') effects++;
+    }
+  }
+  return { calls, effects };
+}
+
+describe('lossy mode under a flood', () => {
+  const bench = useBench();
+
+  for (const { pool_mb, subbuf_kb } of BUFFERS) {
+    it(`declares every loss, and one that does not flood loses nothing: ${pool_mb} MiB in ${subbuf_kb} KiB`, async () => {
+      const program = path.join(bench().folder, 'flood');
+      await runTool(['gcc', '-static', '-O1', '-o', program, path.join(import.meta.dirname, 'guest/flood.c')]);
+      const script = `chmod +x /root/flood; mkdir /root/f; /root/flood /root/f 16 ${CALLS} ${MODEST_WRITES}`;
+      const { manifest, output } = await bench().record('r', script, {
+        smp: 2,
+        copyIn: [{ source: program, destination: '/root/flood' }],
+        kernelArgs: ['lemona.lossy=1', `lemona.pool_mb=${pool_mb}`, `lemona.subbuf_kb=${subbuf_kb}`],
+      });
+      expect(manifest.exitStatus, output).to.equal(0);
+      const account = await accountOf(bench().runDir('r'));
+      expect(account.missing).to.equal(0n);
+      expect(account.isHonest).to.equal(true);
+      expect(account.dropped > 0n, 'a flood that fits shows nothing').to.equal(true);
+      expect(await modestRecords(bench().runDir('r'))).to.deep.equal({ calls: MODEST_WRITES, effects: MODEST_WRITES });
+    });
+  }
+});
