@@ -47,6 +47,7 @@ export interface KernelBuild {
   readonly release: string;
   readonly bzImage: string;
   readonly vmlinux: string;
+  readonly systemMap: string;
   /** lemona.ko, only of flavour m. */
   readonly module: string | null;
   /** Digests of all machine code, only of vanilla and n: see check-text.ts. */
@@ -131,6 +132,7 @@ async function readResult(folder: string, digest: string): Promise<KernelBuild |
     release: record.release,
     bzImage: path.join(folder, 'bzImage'),
     vmlinux: path.join(folder, 'vmlinux'),
+    systemMap: path.join(folder, 'System.map'),
     module: flavour === 'm' ? path.join(folder, 'lemona.ko') : null,
     text: flavour === 'n' || flavour === 'vanilla' ? path.join(folder, 'text.json') : null,
     sourceVersion: record.source.version,

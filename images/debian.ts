@@ -45,7 +45,9 @@ export async function findPrivilege(ctx: BuildContext): Promise<Privilege> {
   throw new LabError(
     'LAB_ENV_MISSING',
     'the debian image holds files of many owners; this user is not root, has no user namespace with more than one owner (newuidmap, /etc/subuid, /etc/subgid), and there is no fakechroot',
-    { next: 'install the package uidmap and give the user a range in /etc/subuid and /etc/subgid, or run as root' },
+    {
+      next: 'install the packages fakechroot and fakeroot (or uidmap, with a range for the user in /etc/subuid and /etc/subgid), or run as root',
+    },
   );
 }
 

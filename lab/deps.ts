@@ -38,7 +38,7 @@ export const DEPS = [
   },
   {
     folder: 'lab/parts',
-    folders: ['guest-kernel', 'images', 'replay', 'lab/run', 'lab/vm', 'lab/util'],
+    folders: ['guest-kernel', 'images', 'replay', 'lab/run', 'lab/vm', 'lab/proc', 'lab/util'],
     packages: [],
   },
   {
@@ -66,7 +66,7 @@ export const DEPS = [
   },
   {
     folder: 'test/harness',
-    folders: ['images', 'lab/cli', 'lab/parts', 'lab/proc', 'lab/run', 'lab/trace', 'lab/util', 'replay'],
+    folders: ['images', 'lab/cli', 'lab/parts', 'lab/proc', 'lab/run', 'lab/trace', 'lab/util', 'lab/vm', 'replay'],
     packages: ['mocha'],
   },
   {

@@ -82,6 +82,7 @@ static struct {
 	u64 consumed;		/* of those, given back by the reader */
 	u32 turn;		/* times it has given back a whole pool, from 1 */
 	bool attached;
+	bool idle;		/* the reader waits in read(), and runs no code */
 	bool stopping;
 } pool;
 
@@ -92,7 +93,7 @@ static u64 boot_id;
 static u32 capacity;
 
 DECLARE_WAIT_QUEUE_HEAD(lemona_readq);
-static DECLARE_WAIT_QUEUE_HEAD(spaceq);	/* writers, and lemona_drain() */
+static DECLARE_WAIT_QUEUE_HEAD(spaceq);	/* writers, and whoever drains */
 
 static void lemona_wake_reader(struct irq_work *work)
 {
@@ -447,6 +448,7 @@ bool lemona_readable(void)
 int lemona_next(struct lemona_sub **sub, bool nonblock)
 {
 	unsigned long flags;
+	bool idle;
 	int error;
 
 	for (;;) {
@@ -457,18 +459,54 @@ int lemona_next(struct lemona_sub **sub, bool nonblock)
 			list_del(&(*sub)->list);
 			pool.nr_full--;
 		}
+		pool.idle = !*sub && !nonblock && !pool.stopping;
+		idle = pool.idle;
 		raw_spin_unlock_irqrestore(&pool.lock, flags);
 		if (*sub)
 			return 0;
-		if (READ_ONCE(pool.stopping))
-			return -EPIPE;
-		if (nonblock)
-			return -EAGAIN;
+		if (!idle)
+			return nonblock ? -EAGAIN : -EPIPE;
+		wake_up_all(&spaceq);
 		error = wait_event_interruptible(lemona_readq,
 						 lemona_readable());
+		if (error) {
+			raw_spin_lock_irqsave(&pool.lock, flags);
+			pool.idle = false;
+			raw_spin_unlock_irqrestore(&pool.lock, flags);
+			return error;
+		}
+	}
+}
+
+/**
+ * lemona_when_idle - call @fn while the reader waits in read()
+ * @fn: called with interrupts off, and a lock held that keeps the reader there
+ * @arg: for @fn
+ *
+ * Return: 0, -ERESTARTSYS, or -EPIPE when the driver stops; then @fn was not
+ * called.
+ */
+int lemona_when_idle(void (*fn)(void *arg), void *arg)
+{
+	unsigned long flags;
+	bool idle;
+	int error;
+
+	do {
+		error = wait_event_interruptible(spaceq,
+						 READ_ONCE(pool.idle) ||
+						 READ_ONCE(pool.stopping));
 		if (error)
 			return error;
-	}
+		raw_spin_lock_irqsave(&pool.lock, flags);
+		idle = pool.idle;
+		if (idle)
+			fn(arg);
+		raw_spin_unlock_irqrestore(&pool.lock, flags);
+		if (!idle && READ_ONCE(pool.stopping))
+			return -EPIPE;
+	} while (!idle);
+	return 0;
 }
 
 /**
@@ -530,7 +568,7 @@ int lemona_buffers_init(void)
 	int cpu;
 
 	/* without losses there must be room for the largest effect */
-	capacity = clamp(lemona_subbuf_kb, lemona_lossy ? 16U : 96U, 1024U) *
+	capacity = clamp(lemona_subbuf_kb, lemona_lossy ? 64U : 96U, 1024U) *
 		   1024;
 	pool.turn = 1;
 	boot_id = get_random_u64();

@@ -181,6 +181,16 @@ static int lemona_freeze(struct lemona_file *lf, struct lemona_freeze *arg)
 	return 0;
 }
 
+/* The record is delivered, and says what it leaves out */
+static int lemona_close(void)
+{
+	int error = lemona_drain();
+
+	if (!error)
+		error = lemona_account();
+	return error ?: lemona_drain();
+}
+
 static int lemona_set_times(const struct lemona_settimes *arg)
 {
 	struct file *file = fget_raw(arg->fd);
@@ -236,7 +246,7 @@ static long lemona_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		mutex_unlock(&lf->lock);
 		return ret;
 	case LEMONA_IOC_DRAIN:
-		return lemona_drain();
+		return lemona_close();
 	case LEMONA_IOC_SETTIMES:
 		if (copy_from_user(&u.times, user, sizeof(u.times)))
 			return -EFAULT;

@@ -30,6 +30,8 @@
 #define IOV_MAX_READ	16	/* elements looked at of an iovec */
 
 static struct kmem_cache *scratch_cache;
+/* Entries that were dropped; the second: of calls through an ia32 entry */
+static atomic_long_t lost_calls[2];
 
 /**
  * struct lemona_call - a system call being recorded
@@ -295,6 +297,8 @@ void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied)
 		memcpy(e->args, call.args, nargs * sizeof(u64));
 		memcpy(e->args + nargs, call.scratch, call.len);
 		lemona_end(&slot);
+	} else {
+		atomic_long_inc(&lost_calls[call.abi == LEMONA_F_ABI_IA32]);
 	}
 	call_exit(&call);
 }
@@ -383,11 +387,23 @@ static void put_present(struct task_struct *task)
 	put_task(task, LEMONA_TASK_PRESENT);
 }
 
-/** lemona_forensic_start - tell of the recording and the tasks that are there */
-void lemona_forensic_start(void)
+static int put_info(const char *text, int len)
 {
 	struct lemona_slot slot;
 	struct lemona_info *info;
+
+	lemona_prepare();
+	info = lemona_begin(&slot, LEMONA_KIND_INFO, 0, sizeof(*info) + len);
+	if (!info)
+		return -ENOBUFS;
+	memcpy(info->text, text, len);
+	lemona_end(&slot);
+	return 0;
+}
+
+/** lemona_forensic_start - tell of the recording and the tasks that are there */
+void lemona_forensic_start(void)
+{
 	char text[256];
 	int len;
 
@@ -395,13 +411,58 @@ void lemona_forensic_start(void)
 			"release=%s\nlossy=%d\npool_mb=%u\nsubbuf_kb=%u\nsnap=%u\nflush_ms=%u\n",
 			utsname()->release, lemona_lossy, lemona_pool_mb,
 			lemona_subbuf_kb, lemona_snap, lemona_flush_ms);
-	lemona_prepare();
-	info = lemona_begin(&slot, LEMONA_KIND_INFO, 0, sizeof(*info) + len);
-	if (info) {
-		memcpy(info->text, text, len);
-		lemona_end(&slot);
-	}
+	put_info(text, len);
 	lemona_visit_tasks(put_present);
+}
+
+/**
+ * struct lemona_tally - calls that were made and are in no record
+ * @number: counts the tallies, as a witness counts its notes
+ * @exempt: of exempt tasks
+ * @lost: entries dropped; both: [1] through an ia32 entry, [0] the others
+ */
+struct lemona_tally {
+	unsigned int number;
+	long exempt[2];
+	long lost[2];
+};
+
+static void take_tally(void *arg)
+{
+	static unsigned int number;	/* protected by lemona_when_idle() */
+	struct lemona_tally *tally = arg;
+	int i;
+
+	lemona_witness(LEMONA_WITNESS_ACCOUNT);
+	tally->number = ++number;
+	for (i = 0; i < 2; i++) {
+		tally->exempt[i] = lemona_exempt_calls(i);
+		tally->lost[i] = atomic_long_read(&lost_calls[i]);
+	}
+}
+
+/**
+ * lemona_account - record how many calls have been made that are in no record
+ *
+ * It is exact if all tasks but the caller and the reader are gone: both are
+ * then in a call that is counted. Return: 0, or an error of lemona_when_idle(),
+ * or -ENOBUFS if that record was lost too.
+ */
+int lemona_account(void)
+{
+	struct lemona_tally tally;
+	char text[160];
+	int error;
+	int len;
+
+	error = lemona_when_idle(take_tally, &tally);
+	if (error)
+		return error;
+	len = scnprintf(text, sizeof(text),
+			"account=%u\nexempt_calls=%ld\nexempt_calls_ia32=%ld\nlost_calls=%ld\nlost_calls_ia32=%ld\n",
+			tally.number, tally.exempt[0], tally.exempt[1],
+			tally.lost[0], tally.lost[1]);
+	return put_info(text, len);
 }
 
 void lemona_on_exec(struct linux_binprm *bprm)

@@ -475,7 +475,13 @@ static_assert(offsetof(struct lemona_uring, euid) == 48);
 static_assert(offsetof(struct lemona_uring, egid) == 52);
 static_assert(offsetof(struct lemona_uring, tlvs) == 56);
 
-/* Facts about the recording: lines "key=value", up to the end of the record, zeros trimmed. */
+/*
+ * Facts about the recording: lines "key=value", up to the end of the
+ * record, zeros trimmed. The one that DRAIN makes is an account of calls
+ * that are in no record: account=N counts them; exempt_calls are those of
+ * exempt tasks, lost_calls the ENTRY records that were dropped, each with
+ * _ia32 for calls through a 32-bit entry.
+ */
 struct lemona_info {
 	struct lemona_rec h; /* 0 */
 	char text[]; /* text */
@@ -736,7 +742,8 @@ static_assert(offsetof(struct lemona_stats, throttled) == 56);
 /* freeze a filesystem, emit a MARK; closing the file thaws */
 #define LEMONA_IOC_FREEZE _IOWR('L', 2, struct lemona_freeze)
 #define LEMONA_IOC_THAW _IO('L', 3) /* thaw it */
-#define LEMONA_IOC_DRAIN _IO('L', 4) /* wait until the consumer has read everything */
+/* wait until the consumer has read everything, an account of calls too */
+#define LEMONA_IOC_DRAIN _IO('L', 4)
 /* set the four times of an inode outright */
 #define LEMONA_IOC_SETTIMES _IOW('L', 5, struct lemona_settimes)
 #define LEMONA_IOC_STATS _IOR('L', 6, struct lemona_stats) /* counters */

@@ -25,7 +25,7 @@ MODULE_PARM_DESC(early_mb, "MiB that may queue before there is a reader (default
 
 unsigned int lemona_subbuf_kb = 256;
 module_param_named(subbuf_kb, lemona_subbuf_kb, uint, 0444);
-MODULE_PARM_DESC(subbuf_kb, "KiB of a sub-buffer, 96 (lossy: 16) to 1024 (default: 256)");
+MODULE_PARM_DESC(subbuf_kb, "KiB of a sub-buffer, 96 (lossy: 64) to 1024 (default: 256)");
 
 unsigned int lemona_snap = 256;
 module_param_named(snap, lemona_snap, uint, 0644);

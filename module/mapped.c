@@ -394,10 +394,28 @@ void lemona_capture_current(void)
 	}
 }
 
-/* Record what the disk holds of a mapping's dirty pages; they stay pending. */
-static void put_dirty_pages(struct inode *inode)
+/* Who stored to a page, or at least to its file, by what was captured just now */
+static u32 storer_of(struct inode *inode, pgoff_t index,
+		     const struct list_head *captured)
 {
-	struct lemona_pending p = { .inode = inode, .tid = current->pid };
+	struct lemona_pending *p;
+	u32 tid = current->pid;
+
+	list_for_each_entry(p, captured, list) {
+		if (p->inode != inode)
+			continue;
+		tid = p->tid;
+		if (p->index == index)
+			break;
+	}
+	return tid;
+}
+
+/* Record what the disk holds of a mapping's dirty pages; they stay pending. */
+static void put_dirty_pages(struct inode *inode,
+			    const struct list_head *captured)
+{
+	struct lemona_pending p = { .inode = inode };
 	struct folio_batch batch;
 	pgoff_t next = 0;
 	unsigned int i;
@@ -407,6 +425,7 @@ static void put_dirty_pages(struct inode *inode)
 				      PAGECACHE_TAG_DIRTY, &batch)) {
 		for (i = 0; i < folio_batch_count(&batch); i++) {
 			p.index = batch.folios[i]->index;
+			p.tid = storer_of(inode, p.index, captured);
 			put_disk_page(&p);
 			pend(inode, p.index, NULL, p.tid, NULL);
 		}
@@ -419,7 +438,8 @@ static void put_dirty_pages(struct inode *inode)
  * stored after the page was written back is in the page cache, and not on the
  * disk. Faults do wait, so that no other page is dirty.
  */
-static void put_unwritten_pages(struct super_block *sb)
+static void put_unwritten_pages(struct super_block *sb,
+				const struct list_head *captured)
 {
 	struct inode *inode, *last = NULL;
 
@@ -430,7 +450,7 @@ static void put_unwritten_pages(struct super_block *sb)
 		    !igrab(inode))
 			continue;
 		spin_unlock(&sb->s_inode_list_lock);
-		put_dirty_pages(inode);
+		put_dirty_pages(inode, captured);
 		/* not the last reference: its pages are pending */
 		iput(last);
 		last = inode;
@@ -457,7 +477,7 @@ u64 lemona_capture_frozen(struct super_block *sb, struct list_head *held,
 	down_write(&capture_sem);
 	capture_matching(&(struct lemona_which){ .sb = sb, .frozen = true },
 			 held);
-	put_unwritten_pages(sb);
+	put_unwritten_pages(sb, held);
 	seq = lemona_effect_mark(label, len);
 	up_write(&capture_sem);
 	return seq;

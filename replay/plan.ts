@@ -37,16 +37,12 @@ export interface PlanOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Opcodes that belong to no inode of a device: taints count for every file system. */
-const GLOBAL_OPS: ReadonlySet<number> = new Set([OP.TAINT]);
-
 /** Effects that say nothing about a file system's content. */
 const SILENT_OPS: ReadonlySet<number> = new Set([OP.MOUNT, OP.UMOUNT, OP.MARK, OP.NOP, OP.START]);
 
-/** Whether the agent needs an effect at all. */
+/** Whether the agent needs an effect at all. A taint has the device it was done to: another disk's is no harm here. */
 export function concerns(buf: Buffer, dev: number): boolean {
   const op = buf.readUInt16LE(AT.lemona_rec.code);
-  if (GLOBAL_OPS.has(op)) return true;
   return !SILENT_OPS.has(op) && buf.readUInt32LE(AT.lemona_effect.dev) === dev;
 }
 

@@ -5,6 +5,7 @@
  */
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { goneSince } from '../lab/run/arrived.js';
 import { convertImage } from '../lab/run/disk.js';
 import { restoreCheckpoint } from '../lab/run/truth.js';
 import type { LabContext } from '../lab/util/context.js';
@@ -143,6 +144,8 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
     const problems = source.problems.map(
       (problem) => `segment ${problem.segment} at ${problem.offset}: ${problem.kind}: ${problem.detail}`,
     );
+    const gone = goneSince(run.manifest.trace, { subbufs: index.entries.length, bytes: index.bytes });
+    if (gone !== undefined) problems.push(gone);
     return {
       output,
       format: options.format,
@@ -166,7 +169,12 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
       taintCount: applied.taintCount,
       unreachable: applied.unreachable,
       problems,
-      isVouchedFor: applied.gaps.length === 0 && applied.mismatches === 0n && applied.taintCount === 0n,
+      isVouchedFor:
+        applied.gaps.length === 0 &&
+        applied.mismatches === 0n &&
+        applied.taintCount === 0n &&
+        // The last effect that is there is then not the last one that was.
+        !(gone !== undefined && options.at === 'end'),
     };
   } finally {
     for (const error of await scope.close()) ctx.log.warn(error.message);

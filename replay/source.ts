@@ -53,6 +53,14 @@ export async function openSource(runDir: string, signal: AbortSignal): Promise<R
     });
   }
   const index = await indexRun(run.dir, signal);
+  const [problem] = index.problems;
+  if (index.entries.length === 0 && problem !== undefined) {
+    throw new LabError(
+      'LAB_RUN_CORRUPT',
+      `run '${run.name}' has no record that can be read: segment ${problem.segment} at ${problem.offset}: ${problem.kind}: ${problem.detail}`,
+      { next: `./lemona stats ${run.name} shows all that is wrong with it` },
+    );
+  }
   return { run, index, checkpointSeq: BigInt(checkpoint.seq), problems: index.problems };
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -45,10 +46,28 @@ const char *cmdline_get(const char *name)
 	return NULL;
 }
 
+unsigned long cmdline_number(const char *name, unsigned long otherwise)
+{
+	const char *text = cmdline_get(name);
+	char *rest;
+	unsigned long value;
+
+	if (!text || *text < '0' || *text > '9')
+		return otherwise;
+	value = strtoul(text, &rest, 10);
+	return *rest ? otherwise : value;
+}
+
+/* What is for init; and a driver loaded while the system runs starts under a freeze. */
+static const char *const own[] = { "rootflags=", "goodbye_s=", "start=" };
+
 static int is_own(const char *word)
 {
-	/* rootflags is for init; a driver loaded while the system runs starts under a freeze. */
-	return strncmp(word, "rootflags=", 10) == 0 || strncmp(word, "start=", 6) == 0;
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		if (strncmp(word, own[i], strlen(own[i])) == 0)
+			return 1;
+	}
+	return 0;
 }
 
 void cmdline_module_params(char *text, size_t len)

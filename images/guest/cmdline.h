@@ -11,6 +11,9 @@ void cmdline_read(void);
 /* The value of `lemona.NAME=VALUE`, or NULL. */
 const char *cmdline_get(const char *name);
 
+/* The same as a decimal number; `otherwise` if it is not there or is none. */
+unsigned long cmdline_number(const char *name, unsigned long otherwise);
+
 /* `x=y x=y …` for the driver: all such words but init's own and `start`. */
 void cmdline_module_params(char *text, size_t len);
 

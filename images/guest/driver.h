@@ -24,7 +24,7 @@ bool driver_has_module(void);
  */
 int driver_attach(char *error, size_t len);
 
-/* Loads the module, if the driver is not there, and attaches the forwarder. */
+/* Loads the module, if the driver is not there. */
 int driver_load(char *error, size_t len);
 
 /*
@@ -33,7 +33,10 @@ int driver_load(char *error, size_t len);
  */
 int driver_mark(const char *label, unsigned int flags, char *error, size_t len);
 
-/* Waits until the forwarder has delivered everything that was recorded. */
+/*
+ * Waits until the forwarder has delivered everything that was recorded. The
+ * caller's own calls are recorded no more.
+ */
 int driver_drain(char *error, size_t len);
 
 #endif

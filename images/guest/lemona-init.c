@@ -36,8 +36,11 @@
 #define PORT_WAIT_MS 30000
 #define TERM_WAIT_MS 2000
 #define KILL_WAIT_MS 10000
-/* A host on a slow disk may still be taking what is under way; one that is gone ends QEMU. */
-#define GOODBYE_WAIT_MS 600000
+/*
+ * A host on a slow disk may still be taking what is under way; one that is gone
+ * ends QEMU. lemona.goodbye_s= sets another limit.
+ */
+#define GOODBYE_WAIT_S 600
 #define FLUSH_WAIT_MS 10000
 
 #define ROOTFLAGS "rw,relatime"
@@ -96,8 +99,13 @@ static void checkpoint(void)
 {
 	char error[384];
 
+	/*
+	 * The forwarder comes last: while recording is enabled nothing else makes
+	 * calls, so that all are either before the record or in it.
+	 */
 	if (driver_load(error, sizeof(error)) ||
-	    driver_mark("start", LEMONA_FREEZE_F_ENABLE, error, sizeof(error)))
+	    driver_mark("start", LEMONA_FREEZE_F_ENABLE, error, sizeof(error)) ||
+	    (!forward_running() && driver_attach(error, sizeof(error))))
 		ctl_problem("checkpoint: %s", error);
 }
 
@@ -244,7 +252,8 @@ static void turn(int signals)
 /* Waits for the host's Z, so that no byte is still on its way when power goes. */
 static void say_goodbye(void)
 {
-	uint64_t bytes = forward_bytes(), end = now_ms() + GOODBYE_WAIT_MS;
+	uint64_t wait_s = cmdline_number("goodbye_s", GOODBYE_WAIT_S);
+	uint64_t bytes = forward_bytes(), end = now_ms() + wait_s * 1000;
 
 	ctl_send('Z', &bytes, sizeof(bytes));
 	ctl_flush_all(FLUSH_WAIT_MS);
@@ -258,6 +267,11 @@ static void say_goodbye(void)
 			sleep_ms(20);
 		serve_all();
 	}
+	if (goodbye)
+		return;
+	ctl_problem("the host did not say within %llu s that it has the whole record: powering off without it",
+		    (unsigned long long)wait_s);
+	ctl_flush();
 }
 
 static _Noreturn void end(bool mounted)

@@ -136,6 +136,11 @@ export const VERBS: readonly VerbSpec[] = [
       { name: 'kernel-arg', kind: 'list', value: 'ARG', help: 'a word added to the kernel command line' },
       { name: 'timeout', kind: 'seconds', value: 'S', help: 'end the command after so many seconds, with status 124' },
       { name: 'debug', kind: 'bool', help: 'boot the debug flavour: lockdep, KASAN, kmemleak' },
+      {
+        name: 'witness',
+        kind: 'bool',
+        help: "count system calls in QEMU's emulator and compare with the record; 1 if it does not come out",
+      },
       { name: 'force', kind: 'bool', help: 'replace a run of that name' },
       JSON_FLAG,
       RUNS,

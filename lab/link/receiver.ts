@@ -29,6 +29,9 @@ export interface TraceTotals {
   readonly lastSeq: bigint;
 }
 
+/** Awaited before each chunk of that many bytes is taken: a slow host. */
+export type TracePace = (bytes: number) => Promise<void>;
+
 const BAD_CODES = {
   torn: 'LAB_LINK_PROTOCOL',
   foreign: 'LAB_SEGMENT_FOREIGN',
@@ -45,15 +48,17 @@ export class TraceReceiver {
   readonly done: Promise<TraceTotals>;
   readonly #writer: SegmentWriter;
   readonly #folder: string;
+  readonly #pace: TracePace | undefined;
   readonly #frames = new FrameAssembler();
   #received = 0;
   #more: Deferred<'more'> = deferred();
   #tornBytes = 0;
   #lastSeq = 0n;
 
-  constructor(socket: Socket, writer: SegmentWriter, folder: string) {
+  constructor(socket: Socket, writer: SegmentWriter, folder: string, pace?: TracePace) {
     this.#writer = writer;
     this.#folder = folder;
+    this.#pace = pace;
     this.done = this.#run(socket);
     this.done.catch(() => {});
   }
@@ -102,6 +107,7 @@ export class TraceReceiver {
         return;
       }
       if (next.done === true) return;
+      await this.#pace?.(next.value.length);
       await this.#take(next.value);
     }
   }

@@ -10,8 +10,10 @@
  *   disk/          disk.qcow2: overlay on the image, with a snapshot for each mark
  *   checkpoints/   one JSON for each checkpoint
  *   keyframes/     saved replay VMs of `step`, if it was used; may be deleted
+ *   boots/N/       the same of boot N, if it failed and was tried again
+ *   witness.bin    counts of the witness (witness.ts), if it was asked for
  */
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ioError, LabError, systemCodeOf } from '../util/errors.js';
 import { type RunManifest, readManifest } from './manifest.js';
@@ -23,6 +25,7 @@ export interface RunFolder {
   readonly segmentsDir: string;
   readonly diskFile: string;
   readonly checkpointsDir: string;
+  readonly witnessFile: string;
 }
 
 /** A run that is there, with its manifest. */
@@ -40,6 +43,7 @@ export function runFolderAt(dir: string): RunFolder {
     segmentsDir: path.join(absolute, 'segments'),
     diskFile: path.join(absolute, 'disk', 'disk.qcow2'),
     checkpointsDir: path.join(absolute, 'checkpoints'),
+    witnessFile: path.join(absolute, 'witness.bin'),
   };
 }
 
@@ -105,11 +109,37 @@ export async function createRunFolder(dir: string, force: boolean): Promise<RunF
   }
   try {
     if (entries.length > 0) await rm(folder.dir, { recursive: true });
-    for (const sub of [folder.segmentsDir, path.dirname(folder.diskFile), folder.checkpointsDir]) {
-      await mkdir(sub, { recursive: true });
-    }
+    await makeSubfolders(folder);
   } catch (error) {
     throw ioError(`making the run's folder ${folder.dir}`, error);
   }
   return folder;
+}
+
+async function makeSubfolders(folder: RunFolder): Promise<void> {
+  for (const sub of [folder.segmentsDir, path.dirname(folder.diskFile), folder.checkpointsDir]) {
+    await mkdir(sub, { recursive: true });
+  }
+}
+
+/**
+ * Moves what a failed boot left in a run's folder into `boots/N/` of it, and makes the folder ready for the next boot.
+ * Returns that folder's path.
+ */
+export async function keepFailedBoot(folder: RunFolder, attempt: number): Promise<string> {
+  const boots = path.join(folder.dir, 'boots');
+  const kept = path.join(boots, String(attempt));
+  try {
+    await mkdir(kept, { recursive: true });
+    // run.json last: a folder without it is one that `--force` does not replace.
+    const names = (await readdir(folder.dir)).filter((name) => name !== path.basename(boots));
+    const last = path.basename(folder.manifestFile);
+    for (const name of [...names.filter((other) => other !== last), last]) {
+      await rename(path.join(folder.dir, name), path.join(kept, name));
+    }
+    await makeSubfolders(folder);
+  } catch (error) {
+    throw ioError(`keeping a failed boot in ${kept}`, error);
+  }
+  return kept;
 }

@@ -8,6 +8,7 @@
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { ioError, LabError, systemCodeOf } from '../util/errors.js';
+import { witnessSchema } from './witness.js';
 
 const decimal = z.string().regex(/^\d+$/, 'wanted a decimal string');
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'wanted 64 hexadecimal digits');
@@ -70,6 +71,8 @@ export const runManifestSchema = z.object({
     /** Bytes of an unfinished sub-buffer at the very end. */
     tornBytes: z.number().int().nonnegative(),
   }),
+  /** Counts of the witness, of a complete run that had one. */
+  witness: witnessSchema.optional(),
   /** What the guest or the receiver complained of, and why a run is torn or failed. */
   problems: z.array(z.string()),
 });

@@ -12,22 +12,24 @@ import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { serveMarks } from '../link/mark.js';
-import { TraceReceiver, type TraceTotals } from '../link/receiver.js';
+import { type TracePace, TraceReceiver, type TraceTotals } from '../link/receiver.js';
 import { SegmentWriter } from '../trace/segment-writer.js';
 import type { LabContext } from '../util/context.js';
-import { deferred, withDeadline } from '../util/deadline.js';
+import { withDeadline } from '../util/deadline.js';
 import { ioError, LabError, messageOf, throwIfAborted } from '../util/errors.js';
-import { chooseAccelerator } from '../vm/accel.js';
+import { type AcceleratorChoice, chooseAccelerator } from '../vm/accel.js';
 import { CtlClient } from '../vm/ctl.js';
-import { Machine } from '../vm/machine.js';
+import { Machine, type MachineSpec } from '../vm/machine.js';
 import type { Accelerator } from '../vm/qemu-args.js';
+import { bootsAgain, failedBootProblem } from './boot-again.js';
 import { findConfig, type RunConfig } from './configs.js';
 import { type CopyIn, checkCopyIn, copyIn } from './copy-in.js';
 import { sha256File, sha256FileCached } from './digest.js';
 import { createOverlay } from './disk.js';
-import { createRunFolder, type RunFolder } from './folder.js';
+import { createRunFolder, keepFailedBoot, type RunFolder } from './folder.js';
 import { type RunManifest, writeAtomically, writeManifest } from './manifest.js';
 import { MarkTaker } from './marks.js';
+import { readWitnessFile, type WitnessParts } from './witness.js';
 
 /** What `buildKernel` returns, as far as a run needs it. */
 export interface KernelArtifact {
@@ -35,6 +37,7 @@ export interface KernelArtifact {
   readonly digest: string;
   readonly release: string;
   readonly bzImage: string;
+  readonly systemMap: string;
 }
 
 /** What `buildImage` returns, as far as a run needs it. */
@@ -61,6 +64,8 @@ export interface RecordOptions {
   readonly bootTimeoutMs?: number;
   readonly kernelArgs?: readonly string[];
   readonly qemuArgs?: readonly string[];
+  /** Count system calls outside the guest; emulates, whatever the host could do. */
+  readonly witness?: WitnessParts;
   /** Replace a run of that name. */
   readonly force?: boolean;
   /** Takes the answer instead of finding it out. */
@@ -68,8 +73,10 @@ export interface RecordOptions {
   readonly stdin?: Readable;
   readonly stdout?: Writable;
   readonly stderr?: Writable;
-  /** Told when the guest runs; tests use it to kill QEMU. */
-  readonly onMachine?: (machine: Machine) => void;
+  /** Awaited when QEMU is there and the guest does not run yet; tests use it to do harm. */
+  readonly onMachine?: (machine: Machine) => void | Promise<void>;
+  /** Slows the taking of the record down; tests use it to be a slow host. */
+  readonly tracePace?: TracePace;
 }
 
 export interface RecordResult {
@@ -82,8 +89,6 @@ export interface RecordResult {
 
 /** An emulated debug kernel takes most of a minute. */
 const BOOT_TIMEOUT_MS = 180_000;
-/** Of a guest that QEMU broke before anything ran in it. */
-const BOOT_ATTEMPTS = 3;
 /** Freeze, sync, snapshot. */
 const CHECKPOINT_TIMEOUT_MS = 120_000;
 /** A guest that shuts down without sending anything for this long is stuck; one that still drains is not. */
@@ -107,27 +112,22 @@ export async function recordRun(options: RecordOptions, ctx: LabContext): Promis
   const config = findConfig(options.config);
   checkKernel(config, options.kernel);
   checkNumbers(options);
+  checkWitness(config, options);
   await checkCopyIn(options.copyIn ?? []);
+  const folder = await createRunFolder(options.runDir, options.force ?? false);
+  const problems: string[] = [];
   for (let attempt = 1; ; attempt++) {
-    const folder = await createRunFolder(options.runDir, attempt > 1 || (options.force ?? false));
-    const recording = new Recording(options, config, folder, ctx);
+    const recording = new Recording(options, config, folder, problems, ctx);
     try {
       return await recording.run();
     } catch (error) {
-      if (attempt === BOOT_ATTEMPTS || recording.hasBooted || !isStaleTranslation(error)) throw error;
-      ctx.log.warn(
-        `${messageOf(error).split('\n')[0]}: QEMU's multi-threaded TCG kept a stale breakpoint; booting again`,
-      );
+      const boot = { attempt, hasBooted: recording.hasBooted, error };
+      if (!bootsAgain(boot)) throw error;
+      const problem = failedBootProblem(boot, await keepFailedBoot(folder, attempt));
+      problems.push(problem);
+      ctx.log.warn(problem);
     }
   }
-}
-
-/**
- * Linux patches its code while it boots, whatever runs in it. QEMU 7.2 with several TCG threads may keep a translation of
- * the breakpoint that stands there meanwhile (seen with two and with four CPUs). Nothing has run by then.
- */
-function isStaleTranslation(error: unknown): boolean {
-  return error instanceof LabError && error.code === 'LAB_GUEST_PANIC' && error.message.includes('Oops: int3');
 }
 
 function checkKernel(config: RunConfig & { readonly name: string }, kernel: KernelArtifact): void {
@@ -149,6 +149,16 @@ function checkNumbers(options: RecordOptions): void {
   if (!Number.isInteger(smp) || smp < 1 || smp > 64) throw new LabError('LAB_USAGE', `--smp ${smp}: wanted 1 to 64`);
   if (!Number.isInteger(memoryMiB) || memoryMiB < 128)
     throw new LabError('LAB_USAGE', `--memory ${memoryMiB}: wanted at least 128 MiB`);
+}
+
+function checkWitness(config: RunConfig & { readonly name: string }, options: RecordOptions): void {
+  if (options.witness === undefined) return;
+  if (!config.records) {
+    throw new LabError('LAB_USAGE', `--witness: configuration '${config.name}' keeps no record to compare with`);
+  }
+  if (options.accelerator === 'kvm') {
+    throw new LabError('LAB_USAGE', '--witness: it is a plugin of the emulator (TCG), and KVM was asked for');
+  }
 }
 
 /** How the parts of a booted guest hang together. */
@@ -175,6 +185,7 @@ class Recording {
     options: RecordOptions,
     config: RunConfig & { readonly name: string },
     folder: RunFolder,
+    problems: readonly string[],
     ctx: LabContext,
   ) {
     this.#options = options;
@@ -211,7 +222,7 @@ class Recording {
       marks: [],
       disk: { sha256: null },
       trace: { segments: 0, bytes: 0, subbufs: 0, tornBytes: 0 },
-      problems: [],
+      problems: [...problems],
     };
   }
 
@@ -260,19 +271,18 @@ class Recording {
     await this.#save({ initramfs: { sha256: await sha256File(this.#options.initramfs) } });
     throwIfAborted(this.#stop.signal, 'recording');
     await createOverlay(this.#options.image.raw, this.#folder.diskFile, this.#stop.signal);
-    const choice =
-      this.#options.accelerator !== undefined
-        ? { accelerator: this.#options.accelerator, why: 'asked for' }
-        : await chooseAccelerator(
-            {
-              digest: this.#options.kernel.digest,
-              kernel: this.#options.kernel.bzImage,
-              initrd: this.#options.initramfs,
-              rootRaw: this.#options.image.raw,
-            },
-            { log: this.#ctx.log, cacheDir: this.#ctx.cacheDir, signal: this.#stop.signal },
-          );
+    const choice = await this.#accelerator();
     await this.#save({ accelerator: choice.accelerator, acceleratorWhy: choice.why });
+  }
+
+  async #accelerator(): Promise<AcceleratorChoice> {
+    const { accelerator, witness, kernel, initramfs, image } = this.#options;
+    if (accelerator !== undefined) return { accelerator, why: 'asked for' };
+    if (witness !== undefined) return { accelerator: 'tcg', why: 'the witness is a plugin of the emulator' };
+    return chooseAccelerator(
+      { digest: kernel.digest, kernel: kernel.bzImage, initrd: initramfs, rootRaw: image.raw },
+      { log: this.#ctx.log, cacheDir: this.#ctx.cacheDir, signal: this.#stop.signal },
+    );
   }
 
   async #boot(): Promise<Guest> {
@@ -293,12 +303,13 @@ class Recording {
           disks: [{ nodeName: 'disk0', path: this.#folder.diskFile, format: 'qcow2' }],
           ports: ['lemona.ctl', 'lemona.trace', 'lemona.mark'],
           logFolder: this.#folder.dir,
+          ...this.#plugin(),
           extraArgs: this.#manifest.qemuArgs,
         },
         { log: this.#ctx.log, signal: this.#stop.signal },
       );
       guest = await this.#attach(machine);
-      this.#options.onMachine?.(machine);
+      await this.#options.onMachine?.(machine);
       await this.#save({ qemuVersion: machine.qemuVersion });
       await machine.start();
       const hello = await this.#guardOf(
@@ -321,12 +332,23 @@ class Recording {
     }
   }
 
+  #plugin(): Pick<MachineSpec, 'plugin'> {
+    const { witness } = this.#options;
+    if (witness === undefined) return {};
+    return { plugin: { file: witness.plugin, args: { counts: this.#folder.witnessFile, ...witness.entryPoints } } };
+  }
+
   async #attach(machine: Machine): Promise<Guest> {
     const writer = await SegmentWriter.create({
       folder: this.#folder.segmentsDir,
       now: () => BigInt(Date.now()) * 1_000_000n,
     });
-    const receiver = new TraceReceiver(machine.port('lemona.trace'), writer, this.#folder.segmentsDir);
+    const receiver = new TraceReceiver(
+      machine.port('lemona.trace'),
+      writer,
+      this.#folder.segmentsDir,
+      this.#options.tracePace,
+    );
     receiver.done.catch((error: unknown) => this.#stop.abort(error));
     const marks = new MarkTaker(machine.qmp, 'disk0', async (mark) => {
       // The checkpoint is no mark to verify at: nothing was replayed before it.
@@ -346,6 +368,10 @@ class Recording {
     ctl.onProblem((text) => {
       this.#ctx.log.warn(`guest: ${text}`);
       this.#problem(`guest: ${text}`);
+      // Even after the mark itself: without a forwarder nothing of the record would leave the guest.
+      if (text.startsWith('checkpoint:')) {
+        this.#stop.abort(machine.failure('LAB_GUEST_PROBLEM', `the guest could not start recording: ${text}`));
+      }
     });
     machine.qmp.onEvent(({ event, data }) => {
       // QEMU pauses the guest when the host's disk is full; nobody would wake it again. Other errors it reports to the
@@ -386,21 +412,11 @@ class Recording {
   /** A module starts under a frozen file system; the guest asks for the snapshot through the mark port. */
   async #checkpointLive(guest: Guest): Promise<void> {
     if (!this.#config.records || this.#config.flavour === 'y') return;
-    const refused = deferred<never>();
-    const stopListening = guest.ctl.onProblem((text) => {
-      if (text.startsWith('checkpoint:')) {
-        refused.reject(guest.machine.failure('LAB_GUEST_PROBLEM', `the guest could not start recording: ${text}`));
-      }
-    });
-    try {
-      const taken = Promise.race([this.#taker.expect('start'), refused.promise]);
-      guest.ctl.checkpoint();
-      const guard = this.#guardOf(guest, CHECKPOINT_TIMEOUT_MS);
-      const mark = await this.#step('taking the checkpoint', guard(taken, 'the checkpoint'));
-      await this.#addCheckpoint(mark.seq, mark.snapshot);
-    } finally {
-      stopListening();
-    }
+    const taken = this.#taker.expect('start');
+    guest.ctl.checkpoint();
+    const guard = this.#guardOf(guest, CHECKPOINT_TIMEOUT_MS);
+    const mark = await this.#step('taking the checkpoint', guard(taken, 'the checkpoint'));
+    await this.#addCheckpoint(mark.seq, mark.snapshot);
   }
 
   async #addCheckpoint(seq: string, snapshot: string | null): Promise<void> {
@@ -493,6 +509,7 @@ class Recording {
     if (totals.tornBytes > 0) this.#problem(`the record ends in an unfinished sub-buffer of ${totals.tornBytes} bytes`);
     const whole = totals.tornBytes === 0;
     await this.#save({
+      ...(this.#options.witness === undefined ? {} : { witness: await readWitnessFile(this.#folder.witnessFile) }),
       state: whole ? 'complete' : 'torn',
       trace: traceOf(totals),
       // Not interruptible: the run is complete, and an interrupt must not make it less.

@@ -50,7 +50,8 @@ export class TaskTracker {
   observe(record: TraceRecord): void {
     switch (record.kind) {
       case 'task': {
-        const parent = record.isFork ? this.#tasks.get(record.parentTgid) : undefined;
+        // Whoever forks is the record's own task. The parent is another for threads, io workers and CLONE_PARENT.
+        const forker = record.isFork ? this.#tasks.get(record.tid) : undefined;
         this.#tasks.delete(record.taskTid);
         this.#tasks.set(record.taskTid, {
           tid: record.taskTid,
@@ -60,7 +61,7 @@ export class TaskTracker {
           uid: record.uid,
           euid: record.euid,
           isKernelThread: record.isKernelThread,
-          exe: parent?.exe,
+          exe: forker?.exe,
         });
         break;
       }

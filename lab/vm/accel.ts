@@ -124,11 +124,10 @@ export async function bootToHello(
         kernel: guest.kernel,
         initrd: guest.initrd,
         append: [],
-        disks: [{ nodeName: 'disk0', path: guest.rootRaw, format: 'raw' }],
+        disks: [{ nodeName: 'disk0', path: guest.rootRaw, format: 'raw', isThrowaway: true }],
         ports: ['lemona.ctl', 'lemona.trace', 'lemona.mark'],
         logFolder: folder,
-        // Writes go to a temporary overlay.
-        extraArgs: ['-snapshot'],
+        extraArgs: [],
       },
       deps,
     );

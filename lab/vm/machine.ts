@@ -270,15 +270,22 @@ function indent(text: string): string {
     .join('\n');
 }
 
+/** A path within a folder as seen from there, others as they are: a folder that was moved still finds its own. Pure. */
+function seenFrom(folder: string, file: string): string {
+  const relative = path.relative(folder, path.resolve(file));
+  return relative.startsWith('..') ? path.resolve(file) : relative;
+}
+
 /** qemu.argv: what was run, one argument a line. reproduce.sh: the same guest with its console on the terminal. */
 async function writeCommandLines(spec: MachineSpec, argv: readonly string[]): Promise<void> {
-  const endpoints: Endpoints = { kind: 'by-hand', portNames: spec.ports, portFolder: '/tmp' };
+  const endpoints: Endpoints = { kind: 'by-hand', portNames: spec.ports, portFolder: '.' };
+  const disks = spec.disks.map((disk) => ({ ...disk, path: seenFrom(spec.logFolder, disk.path) }));
   const script = path.join(spec.logFolder, 'reproduce.sh');
   try {
     await writeFile(path.join(spec.logFolder, 'qemu.argv'), `${argv.join('\n')}\n`);
     await writeFile(
       script,
-      `#!/bin/sh\n# The same guest by hand: console on the terminal (Ctrl-A X ends it), changes to the disk are thrown away.\nexec ${shellQuote(qemuArgs({ ...spec, endpoints }))}\n`,
+      `#!/bin/sh\n# The same guest by hand: console on the terminal (Ctrl-A X ends it), changes to the disk are thrown away.\ncd "$(dirname "$0")" || exit\nexec ${shellQuote(qemuArgs({ ...spec, disks, endpoints }))}\n`,
     );
     await chmod(script, 0o755);
   } catch (error) {

@@ -9,6 +9,8 @@ export interface DiskSpec {
   readonly path: string;
   readonly format: 'qcow2' | 'raw';
   readonly readOnly?: boolean;
+  /** What the guest writes goes to a temporary file of QEMU's and is lost; the disk's own file is only read. */
+  readonly isThrowaway?: boolean;
 }
 
 export interface PortSpec {
@@ -31,6 +33,12 @@ export type Endpoints =
     }
   | { readonly kind: 'by-hand'; readonly portNames: readonly string[]; readonly portFolder: string };
 
+export interface PluginSpec {
+  /** The shared object. */
+  readonly file: string;
+  readonly args: Readonly<Record<string, string>>;
+}
+
 export interface QemuArgsSpec {
   readonly name: string;
   readonly accelerator: Accelerator;
@@ -44,6 +52,8 @@ export interface QemuArgsSpec {
   readonly append: readonly string[];
   readonly disks: readonly DiskSpec[];
   readonly endpoints: Endpoints;
+  /** A plugin of the emulator; not loaded by hand, where its files are not to be overwritten. */
+  readonly plugin?: PluginSpec;
   /** Passed through as they are, last: the user's word wins. */
   readonly extraArgs: readonly string[];
 }
@@ -84,8 +94,8 @@ export function kernelCommandLine(append: readonly string[]): string {
 }
 
 function consoleArgs(endpoints: Endpoints): string[] {
-  // Ctrl-A X ends a QEMU that has its console on the terminal; -snapshot leaves the run's disk as it is.
-  if (endpoints.kind === 'by-hand') return ['-serial', 'mon:stdio', '-snapshot'];
+  // Ctrl-A X ends a QEMU that has its console on the terminal.
+  if (endpoints.kind === 'by-hand') return ['-serial', 'mon:stdio'];
   return [
     // Started paused: the guest first runs when every socket is connected, so no early byte is lost.
     '-S',
@@ -99,6 +109,12 @@ function consoleArgs(endpoints: Endpoints): string[] {
     ],
     ...['-serial', 'chardev:console'],
   ];
+}
+
+function pluginArgs({ plugin, endpoints }: QemuArgsSpec): string[] {
+  if (plugin === undefined || endpoints.kind === 'by-hand') return [];
+  const args = Object.entries(plugin.args).map(([name, text]) => `,${name}=${value(text)}`);
+  return ['-plugin', `file=${value(plugin.file)}${args.join('')}`];
 }
 
 function portArgs(endpoints: Endpoints): string[] {
@@ -117,6 +133,23 @@ function portArgs(endpoints: Endpoints): string[] {
         `virtserialport,bus=ports.0,nr=${index + 1},chardev=port${index}c,id=port${index},name=${port.name}`,
       ],
     ]),
+  ];
+}
+
+function diskArgs(disk: DiskSpec, isByHand: boolean): string[] {
+  const device = ['-device', `virtio-blk-pci,drive=${disk.nodeName},serial=${disk.nodeName}`];
+  if (isByHand || disk.isThrowaway === true) {
+    // Not -blockdev: for that QEMU (7.2) takes no heed of `snapshot`, neither as an option of its own nor as -snapshot.
+    const drive = `if=none,id=${disk.nodeName},file=${value(disk.path)},format=${disk.format},snapshot=on`;
+    return ['-drive', drive, ...device];
+  }
+  // Host page cache, and a guest's flush does not wait for the host's disk: what must survive is the trace, not
+  // this disk, and QEMU's death alone loses nothing (a flush still writes qcow2's tables to the host's cache).
+  const options = `cache.direct=off,cache.no-flush=on${disk.readOnly === true ? ',read-only=on' : ''}`;
+  return [
+    ...['-blockdev', `driver=file,node-name=${disk.nodeName}-file,filename=${value(disk.path)},${options}`],
+    ...['-blockdev', `driver=${disk.format},node-name=${disk.nodeName},file=${disk.nodeName}-file,${options}`],
+    ...device,
   ];
 }
 
@@ -153,20 +186,10 @@ export function qemuArgs(spec: QemuArgsSpec): [string, ...string[]] {
     ...consoleArgs(spec.endpoints),
     // Guests without entropy wait for it at boot.
     ...['-object', 'rng-random,id=rng,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng'],
-    ...spec.disks.flatMap((disk) => [
-      // Host page cache, and a guest's flush does not wait for the host's disk: what must survive is the trace, not
-      // this disk, and QEMU's death alone loses nothing (a flush still writes qcow2's tables to the host's cache).
-      ...[
-        '-blockdev',
-        `driver=file,node-name=${disk.nodeName}-file,filename=${value(disk.path)},cache.direct=off,cache.no-flush=on${disk.readOnly === true ? ',read-only=on' : ''}`,
-      ],
-      ...[
-        '-blockdev',
-        `driver=${disk.format},node-name=${disk.nodeName},file=${disk.nodeName}-file,cache.direct=off,cache.no-flush=on${disk.readOnly === true ? ',read-only=on' : ''}`,
-      ],
-      ...['-device', `virtio-blk-pci,drive=${disk.nodeName},serial=${disk.nodeName}`],
-    ]),
+    // A boot by hand leaves the run's disk as it is.
+    ...spec.disks.flatMap((disk) => diskArgs(disk, spec.endpoints.kind === 'by-hand')),
     ...portArgs(spec.endpoints),
+    ...pluginArgs(spec),
     ...spec.extraArgs,
   ];
 }

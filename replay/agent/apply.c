@@ -233,11 +233,14 @@ static void apply_birth(const struct lemona_dentry *d)
 	}
 	o->state = LIVE;
 	o->caps = CAPS_NONE;
+	/*
+	 * The name is there before this effect has its number, and the new inode's own lock is not held: others may
+	 * be changing its size and its links already. Nothing of it can be compared yet.
+	 */
 	take_attr(o, &d->child, true);
 	if (rp.doubts && doubt_inherited(o, dir))
 		apply_fsflags(o, &d->child);
 	object_born(o);
-	check_strictly(o);
 	/*
 	 * A nameless file is made without its directory's lock: what it inherited may be older than this effect, and
 	 * the directory's attributes are those of another effect.

@@ -88,7 +88,7 @@ void writes_add(const struct lemona_write *w, struct object *o)
 	if (!continues(w, o))
 		writes_flush();
 	rp.bytes += w->len;
-	if (w->pos + w->len > o->attr.size)
+	if (w->pos + w->len > o->attr.size && rp.current_seq > o->attr_seq)
 		o->attr.size = w->pos + w->len;
 	object_touch(o);
 	/* A store through a mapping keeps file capabilities, which needs more than a write where there are any. */

@@ -1,35 +1,10 @@
 // SPDX-License-Identifier: MIT
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { ROOT } from '../../lab/cli/invocation.js';
-import { pollUntil } from '../../lab/util/deadline.js';
-import { qemusOf } from '../harness/boot.js';
-
-const LEMONA = path.join(ROOT, 'lemona');
-
-interface Ended {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-async function lemona(args: readonly string[], cwd: string, program = LEMONA): Promise<Ended> {
-  const child = spawn(program, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    stdout += chunk.toString('utf8');
-  });
-  child.stderr.on('data', (chunk: Buffer) => {
-    stderr += chunk.toString('utf8');
-  });
-  const [status] = (await once(child, 'close')) as [number | null];
-  return { status, stdout, stderr };
-}
+import { LEMONA, lemona } from '../harness/command.js';
 
 describe('./lemona', () => {
   let folder: string;
@@ -41,7 +16,7 @@ describe('./lemona', () => {
   it('works from any folder and through a symbolic link, and says its version', async () => {
     const link = path.join(folder, 'a link');
     await symlink(LEMONA, link);
-    const { status, stdout } = await lemona(['--version'], folder, link);
+    const { status, stdout } = await lemona(['--version'], folder, { program: link });
     const manifest = JSON.parse(await readFile(path.join(ROOT, 'package.json'), 'utf8')) as { version: string };
     expect([status, stdout]).to.deep.equal([0, `${manifest.version}\n`]);
   });
@@ -67,24 +42,5 @@ describe('./lemona', () => {
     expect(stats.stdout).to.match(/^(\d+) issued = \1 recorded \+ 0 declared lost$/m);
     const events = await lemona(['events', 'r', '--kind', 'exec', '--limit', '2'], folder);
     expect(events.stdout.trim().split('\n')).to.have.length(2);
-  });
-
-  it('ends everything on Ctrl-C, and keeps what was recorded', async () => {
-    const args = ['record', '--run', 'r', '--image', 'tiny', '--', 'sh', '-c', 'echo going; sleep 600'];
-    const child = spawn(LEMONA, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
-    let stdout = '';
-    child.stdout.on('data', (chunk: Buffer) => {
-      stdout += chunk.toString('utf8');
-    });
-    child.stderr.resume();
-    await pollUntil(() => (stdout.includes('going') ? true : undefined), { label: 'the command', timeoutMs: 180_000 });
-    child.kill('SIGINT');
-    const [status] = (await once(child, 'close')) as [number | null];
-    expect(status).to.equal(130);
-    const run = JSON.parse(await readFile(path.join(folder, 'runs/r/run.json'), 'utf8')) as { state: string };
-    expect(run.state).to.equal('torn');
-    expect(await qemusOf(folder)).to.deep.equal([]);
-    const stats = await lemona(['stats', 'r'], folder);
-    expect(stats.stdout).to.match(/issued = /);
   });
 });

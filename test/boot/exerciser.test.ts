@@ -5,8 +5,9 @@ import { expect } from 'chai';
 import { runTool } from '../../lab/proc/tool.js';
 import { describeMismatch } from '../../replay/control.js';
 import type { VerifyRunResult } from '../../replay/verify.js';
-import { accountOf, blameSeed, describeVerdict, testSeed, useBench } from '../harness/boot.js';
+import { accountOf, blameSeed, describeVerdict, type GuestOptions, testSeed, useBench } from '../harness/boot.js';
 import { describeDivergence } from '../harness/divergence.js';
+import { EA_INODES, PROJECTS_AND_QUOTAS, withFeatures } from '../harness/features.js';
 
 const SOURCES = path.join(import.meta.dirname, 'guest/exerciser');
 /** Of two threads each. */
@@ -19,8 +20,14 @@ const SEEDS = process.env.LEMONA_SEED === undefined ? Number(process.env.LEMONA_
 const SEEDS_A_BOOT = 5;
 /** Steps to leave out, as `,mapped,chattr,`: helps to find out which one a failing seed needs. */
 const WITHOUT = process.env.LEMONA_WITHOUT ?? '';
-/** Every other boot has buffers that are sent after a few effects. */
-const TINY_BUFFERS = ['lemona.pool_mb=1', 'lemona.subbuf_kb=96'];
+/** What a boot is like: a seed chooses, and all seeds of a boot choose the same. */
+const VARIANTS: readonly GuestOptions[] = [
+  {},
+  // Sent after a few effects.
+  { kernelArgs: ['lemona.pool_mb=1', 'lemona.subbuf_kb=96'] },
+  { tune: withFeatures(EA_INODES) },
+  { tune: withFeatures(PROJECTS_AND_QUOTAS) },
+];
 
 /** Marks at instants that nobody planned. */
 const script = (seeds: readonly number[]) => `
@@ -55,13 +62,13 @@ describe('a filesystem exerciser that races on four CPUs', () => {
     // One title for all of them: with its seed, it is what reproduces a failure.
     it('is rebuilt exactly at every mark', async () => {
       const first = testSeed();
-      const seeds = Array.from({ length: Math.min(SEEDS_A_BOOT, SEEDS - from) }, (_, i) => first + i);
+      const seeds = Array.from({ length: Math.min(SEEDS_A_BOOT, SEEDS - from) }, (_, i) => first + i * VARIANTS.length);
       const program = path.join(bench().folder, 'exerciser');
       await compile(program);
       const { manifest, output } = await bench().record('r', script(seeds), {
         smp: 4,
         copyIn: [{ source: program, destination: '/root/exerciser' }],
-        kernelArgs: first % 2 === 0 ? TINY_BUFFERS : [],
+        ...VARIANTS[first % VARIANTS.length],
       });
       expect(manifest.exitStatus, output).to.equal(0);
       expect(manifest.marks.length).to.be.at.least(4);

@@ -9,6 +9,7 @@ import type { Machine } from '../../lab/vm/machine.js';
 import { describeMismatch } from '../../replay/control.js';
 import type { VerifyRunResult } from '../../replay/verify.js';
 import { accountOf, type GuestOptions, useBench } from '../harness/boot.js';
+import { withFeatures } from '../harness/features.js';
 import { skip } from '../harness/skip.js';
 import { FILES_GROUPS, type FilesGroup } from './files.js';
 
@@ -38,12 +39,6 @@ cd /root; lemona-mark ${name} >/dev/null || exit 99`,
 async function missingOptions(wanted: readonly string[]): Promise<string[]> {
   const lines = (await readFile(path.join(ROOT, 'guest-kernel/config/base.config'), 'utf8')).split('\n');
   return wanted.filter((name) => !lines.includes(`${name}=y`));
-}
-
-async function addFeatures(group: FilesGroup, raw: string): Promise<void> {
-  const env = ext4Env();
-  await runTool(['tune2fs', '-O', (group.features ?? []).join(','), ...(group.tune2fsArgs ?? []), raw], { env });
-  await runTool(['e2fsck', '-fn', raw], { env });
 }
 
 /** Puts the file into the image and returns the first sector of its bad block. */
@@ -125,7 +120,7 @@ describe('files as they really are, rebuilt exactly', () => {
       const options: GuestOptions = {
         smp: 2,
         copyIn: [{ source: program, destination: '/root/files' }],
-        ...(group.features === undefined ? {} : { tune: (raw: string) => addFeatures(group, raw) }),
+        ...(group.features === undefined ? {} : { tune: withFeatures(group.features) }),
         ...(group.badFile === undefined
           ? {}
           : {

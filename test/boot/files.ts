@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** Files as they really are: what the guest makes of them, in groups that share a boot. */
 
+import { EA_INODES, type Ext4Features, PROJECTS_AND_QUOTAS } from '../harness/features.js';
+
 export interface FilesCase {
   /** Of the guest's program `files`, of the folder it works in, and of the mark after it. */
   readonly name: string;
@@ -12,9 +14,8 @@ export interface FilesCase {
 export interface FilesGroup {
   readonly title: string;
   readonly cases: readonly FilesCase[];
-  /** Features added to the image's ext4 by tune2fs, and further arguments. */
-  readonly features?: readonly string[];
-  readonly tune2fsArgs?: readonly string[];
+  /** Added to the image's ext4. */
+  readonly features?: Ext4Features;
   /** Options of the guest's kernel without which the image can't be mounted. */
   readonly needs?: readonly string[];
   /** A file whose blocks refuse to be written to, and how many bytes it has. */
@@ -60,7 +61,7 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
   },
   {
     title: 'values with an inode of their own',
-    features: ['ea_inode'],
+    features: EA_INODES,
     cases: [{ name: 'big-xattrs', what: 'extended attributes of up to 64 KiB' }],
   },
   {
@@ -76,8 +77,7 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
   },
   {
     title: 'project ids and quotas',
-    features: ['project', 'quota'],
-    tune2fsArgs: ['-Q', 'usrquota,grpquota,prjquota'],
+    features: PROJECTS_AND_QUOTAS,
     needs: ['CONFIG_QUOTA', 'CONFIG_QFMT_V2'],
     cases: [
       { name: 'projects', what: 'project ids, set and inherited' },

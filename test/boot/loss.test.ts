@@ -11,7 +11,6 @@ const CALLS = Number(process.env.LEMONA_CALLS ?? 20_000);
 const MODEST_WRITES = 100;
 
 const BUFFERS = [
-  { pool_mb: 0, subbuf_kb: 16 },
   { pool_mb: 0, subbuf_kb: 64 },
   { pool_mb: 1, subbuf_kb: 64 },
   { pool_mb: 4, subbuf_kb: 256 },

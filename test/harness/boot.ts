@@ -9,6 +9,7 @@ import { PassThrough } from 'node:stream';
 import { ROOT } from '../../lab/cli/invocation.js';
 import type { IMAGES } from '../../lab/cli/table.js';
 import { recordParts, replayVm } from '../../lab/parts/parts.js';
+import { witnessParts } from '../../lab/parts/witness.js';
 import { runTool } from '../../lab/proc/tool.js';
 import { findConfig } from '../../lab/run/configs.js';
 import { sha256File } from '../../lab/run/digest.js';
@@ -21,10 +22,12 @@ import { type VerifyRunResult, verifyRun } from '../../replay/verify.js';
 
 const RUNS = path.join(ROOT, 'tmp/boot-tests');
 
-export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'image' | 'initramfs'>> & {
+export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'image' | 'initramfs' | 'witness'>> & {
   readonly image?: (typeof IMAGES)[number];
   /** Changes a copy of the image, which is booted instead. */
   readonly tune?: (raw: string) => Promise<void>;
+  /** Count system calls outside the guest. */
+  readonly isWitnessed?: boolean;
 };
 
 export interface Bench {
@@ -65,12 +68,12 @@ function chooseSeed(): number {
   return Number.isSafeInteger(given) && given > 0 ? given : Math.floor(Math.random() * 1_000_000) + 1;
 }
 
-/** A new bench for each test of the surrounding `describe`. */
-export function useBench(): () => Bench {
+/** A new bench for each test of the surrounding `describe`, or one for all of them. */
+export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
   let bench: Bench | undefined;
   let abort = new AbortController();
 
-  beforeEach(async () => {
+  const open = async () => {
     await mkdir(RUNS, { recursive: true });
     const folder = await mkdtemp(path.join(RUNS, 'run-'));
     abort = new AbortController();
@@ -88,7 +91,7 @@ export function useBench(): () => Bench {
       folder,
       runDir,
       async record(name, script, options = {}) {
-        const { image = 'tiny', config = 'static-relay', tune, ...rest } = options;
+        const { image = 'tiny', config = 'static-relay', tune, isWitnessed = false, ...rest } = options;
         // A kernel that has to be built takes minutes, which should be seen.
         const visible = { ...ctx, progress: stderrProgress() };
         const parts = await recordParts(findConfig(config), image, false, visible);
@@ -105,6 +108,7 @@ export function useBench(): () => Bench {
             ...(tune === undefined
               ? {}
               : { image: await tunedImage(parts.image, path.join(folder, `${name}.raw`), tune) }),
+            ...(isWitnessed ? { witness: await witnessParts(parts.kernel, visible) } : {}),
             runDir: runDir(name),
             config,
             command: ['sh', '/root/test.sh'],
@@ -122,24 +126,36 @@ export function useBench(): () => Bench {
         return verifyRun({ runDir: runDir(name), allMarks: true, vm: () => Promise.resolve(vm), ...options }, ctx);
       },
     };
-  });
+  };
 
-  afterEach(async function () {
+  const close = async (title: string, hasFailed: boolean) => {
     // Ends guests of a test that timed out.
     abort.abort();
-    const test = this.currentTest;
-    if (bench === undefined || test === undefined) return;
-    if (test.state === 'failed') {
+    if (bench === undefined) return;
+    if (hasFailed) {
       process.stderr.write(`    kept: ${bench.folder}\n`);
       const seed = seedUsed === undefined ? '' : `LEMONA_SEED=${seedUsed} `;
-      process.stderr.write(
-        `    reproduce: ${seed}./lemona test boot --grep '${test.fullTitle().replaceAll("'", "'\\''")}'\n`,
-      );
+      process.stderr.write(`    reproduce: ${seed}./lemona test boot --grep '${title.replaceAll("'", "'\\''")}'\n`);
     } else {
       await rm(bench.folder, { recursive: true, force: true });
     }
     bench = undefined;
-  });
+  };
+
+  if (scope === 'test') {
+    beforeEach(open);
+    afterEach(async function () {
+      const test = this.currentTest;
+      if (test !== undefined) await close(test.fullTitle(), test.state === 'failed');
+    });
+  } else {
+    before(open);
+    after(async function () {
+      const suite = this.test?.parent;
+      const hasFailed = suite?.tests.some((test) => test.state !== 'passed') ?? true;
+      await close(suite?.fullTitle() ?? '', hasFailed);
+    });
+  }
 
   return () => {
     if (bench === undefined) throw new Error('the bench is there only within a test');

@@ -41,7 +41,7 @@ describe('a plan', () => {
     });
   });
 
-  it('leaves out other file systems and effects that change nothing, but keeps taints', async () => {
+  it('leaves out other file systems and disks and effects that change nothing, but keeps taints', async () => {
     const subbufs = [
       subbuf([
         start(1n),
@@ -50,10 +50,11 @@ describe('a plan', () => {
         nop(4n),
         mark(5n, 'm'),
         taint({ seq: 6n, dev: 5 }, 1, 'raw write'),
-        write({ seq: 7n }, 0n, 'root'),
+        taint({ seq: 7n }, 1, 'raw write'),
+        write({ seq: 8n }, 0n, 'root'),
       ]),
     ];
-    expect(await planOf(subbufs, 0n, 7n)).to.deep.equal(['6', '7']);
+    expect(await planOf(subbufs, 0n, 8n)).to.deep.equal(['7', '8']);
   });
 
   it('tells declared gaps from those that nobody declared', async () => {

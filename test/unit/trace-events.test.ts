@@ -130,6 +130,17 @@ describe('task tracker', () => {
     expect(tasks.get(5999)).not.to.equal(undefined);
   });
 
+  it("gives threads and brothers the program of who made them, not of the parent's", () => {
+    const tasks = new TaskTracker();
+    tasks.observe(decode(b.task({ tid: 5, tgid: 5, parent_tgid: 1 })));
+    tasks.observe(decode(b.exec('/bin/sh', { tgid: 5 }, { tid: 5 })));
+    tasks.observe(decode(b.task({ tid: 6, tgid: 6, parent_tgid: 5 }, { tid: 5 })));
+    tasks.observe(decode(b.exec('/bin/db', { tgid: 6 }, { tid: 6 })));
+    tasks.observe(decode(b.task({ tid: 7, tgid: 6, parent_tgid: 5 }, { tid: 6 })));
+    tasks.observe(decode(b.task({ tid: 8, tgid: 8, parent_tgid: 5 }, { tid: 7 })));
+    expect([7, 8].map((tid) => tasks.get(tid)?.exe)).to.deep.equal(['/bin/db', '/bin/db']);
+  });
+
   it('keeps a task whose id was used before by one that died', () => {
     const tasks = new TaskTracker();
     tasks.observe(decode(b.task({ tid: 5, tgid: 5, comm: 'old' })));

@@ -49,10 +49,30 @@ describe("QEMU's arguments", () => {
     expect(valuesOf(args, '-accel')).to.deep.equal(['tcg,thread=single']);
   });
 
+  it('load a plugin with its arguments, but not by hand', () => {
+    const plugin = { file: '/c/w,1.so', args: { counts: '/r/a,b.bin', entry64: 'ffffffff81800040' } };
+    expect(valuesOf(qemuArgs({ ...spec, plugin }), '-plugin')).to.deep.equal([
+      'file=/c/w,,1.so,counts=/r/a,,b.bin,entry64=ffffffff81800040',
+    ]);
+    const byHand = qemuArgs({ ...spec, plugin, endpoints: { kind: 'by-hand', portNames: [], portFolder: '/tmp' } });
+    expect(byHand).not.to.include('-plugin');
+    expect(qemuArgs(spec)).not.to.include('-plugin');
+  });
+
   it('double commas in names and paths', () => {
     const args = qemuArgs(spec);
     expect(valuesOf(args, '-name')).to.deep.equal(['a,,b']);
     expect(valuesOf(args, '-blockdev')[0]).to.include('filename=/r/a,,b.qcow2,');
+  });
+
+  it('leave a throwaway disk as it is, and write to any other', () => {
+    const disks = [
+      { nodeName: 'disk0', path: '/r/root.raw', format: 'raw', isThrowaway: true },
+      { nodeName: 'disk1', path: '/r/two.raw', format: 'raw' },
+    ] as const;
+    const args = qemuArgs({ ...spec, disks });
+    expect(valuesOf(args, '-drive')).to.deep.equal(['if=none,id=disk0,file=/r/root.raw,format=raw,snapshot=on']);
+    expect(valuesOf(args, '-blockdev').join()).to.include('/r/two.raw').and.not.to.include('/r/root.raw');
   });
 
   it('name the ports so that the guest finds them', () => {
@@ -66,7 +86,10 @@ describe("QEMU's arguments", () => {
 
   it('can be repeated by hand: no socket, the disk untouched, the console on the terminal', () => {
     const args = qemuArgs({ ...spec, endpoints: { kind: 'by-hand', portNames: ['lemona.ctl'], portFolder: '/tmp' } });
-    expect(args).to.include.members(['-snapshot', 'mon:stdio']);
+    expect(args).to.include('mon:stdio');
+    // QEMU ignores -snapshot for a -blockdev.
+    expect(args).not.to.include.members(['-blockdev']);
+    expect(valuesOf(args, '-drive')).to.deep.equal(['if=none,id=disk0,file=/r/a,,b.qcow2,format=qcow2,snapshot=on']);
     expect(args).not.to.include('-S');
     expect(args.join(' ')).not.to.include('socket,');
   });

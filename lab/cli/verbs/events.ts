@@ -6,10 +6,13 @@ import type { RecordKind } from '../../trace/record.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
 
-const RECORD_KINDS = [
-  ...(['entry', 'exit', 'switch', 'task', 'exec', 'task_exit', 'cred', 'fault'] as const),
-  ...(['effect', 'loss', 'info', 'unknown', 'malformed'] as const),
-] as const satisfies readonly RecordKind[];
+/** A record that leaves one out does not compile. */
+const EVERY_KIND = {
+  ...{ entry: 0, exit: 0, switch: 0, task: 0, exec: 0, task_exit: 0, cred: 0, fault: 0 },
+  ...{ effect: 0, loss: 0, lost: 0, uring: 0, info: 0, unknown: 0, malformed: 0 },
+} as const satisfies Record<RecordKind, 0>;
+
+const RECORD_KINDS = Object.keys(EVERY_KIND) as RecordKind[];
 
 function seqFlag(invocation: Invocation, name: string): bigint | undefined {
   const text = invocation.string(name);

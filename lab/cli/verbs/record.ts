@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 import { parseImageKind } from '../../../images/build.js';
 import { recordParts } from '../../parts/parts.js';
+import { witnessParts } from '../../parts/witness.js';
 import { findConfig } from '../../run/configs.js';
 import { parseCopyIn } from '../../run/copy-in.js';
 import { runDirOf } from '../../run/folder.js';
 import { recordRun } from '../../run/record.js';
+import { witnessLines, witnessVerdict } from '../../run/witness.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
 
@@ -32,6 +34,7 @@ export async function run(invocation: Invocation): Promise<number> {
       kernelArgs: [...(invocation.bool('debug') ? ['panic_on_warn=1'] : []), ...invocation.list('kernel-arg')],
       qemuArgs: invocation.list('qemu-arg'),
       force: invocation.bool('force'),
+      ...(invocation.bool('witness') ? { witness: await witnessParts(parts.kernel, ctx) } : {}),
       // With --json, stdout is for the facts alone.
       stdout: invocation.json ? process.stderr : process.stdout,
       stderr: process.stderr,
@@ -43,10 +46,14 @@ export async function run(invocation: Invocation): Promise<number> {
     ctx,
   );
   const { manifest } = result;
-  if (invocation.json) await invocation.out.json({ runDir, ...manifest });
+  const verdict = manifest.witness === undefined ? null : await witnessVerdict(runDir, manifest.witness, ctx.signal);
+  if (invocation.json) await invocation.out.json({ runDir, ...manifest, witnessVerdict: verdict });
   ctx.log.info(
     `run '${name}': ${manifest.state}, ${manifest.marks.length} marks, ${manifest.trace.bytes} bytes of record, ` +
       `command ended with ${result.exitStatus}${result.timedOut ? ' (timeout)' : ''}: ${runDir}`,
   );
-  return result.exitStatus;
+  if (verdict === null) return result.exitStatus;
+  const holds = verdict.faults.length === 0;
+  for (const line of witnessLines(verdict)) (holds ? ctx.log.info : ctx.log.error)(line);
+  return holds ? result.exitStatus : 1;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 import Table from 'cli-table3';
+import { goneSince } from '../../run/arrived.js';
 import { openRun, runDirOf } from '../../run/folder.js';
+import { witnessLines, witnessVerdict } from '../../run/witness.js';
 import type { Account } from '../../trace/account.js';
 import { type RunStats, statsOf } from '../../trace/stats.js';
 import type { Invocation } from '../invocation.js';
@@ -50,9 +52,13 @@ export async function run(invocation: Invocation): Promise<number> {
   const opened = await openRun(runDir);
   const stats = await statsOf(runDir, ctx.signal);
   const { account } = stats;
+  const gone = goneSince(opened.manifest.trace, stats);
+  const { witness: counts } = opened.manifest;
+  const witness = counts === undefined ? null : await witnessVerdict(runDir, counts, ctx.signal);
+  const status = isSound(stats) && gone === undefined && (witness === null || witness.faults.length === 0) ? 0 : 1;
   if (invocation.json) {
-    await out.json({ run: opened.name, state: opened.manifest.state, ...stats });
-    return isSound(stats) ? 0 : 1;
+    await out.json({ run: opened.name, state: opened.manifest.state, ...stats, gone: gone ?? null, witness });
+    return status;
   }
   await out.line(`run ${opened.name} (${opened.manifest.state}): ${stats.subbufs} sub-buffers, ${stats.bytes} bytes`);
   await out.line('');
@@ -96,6 +102,8 @@ export async function run(invocation: Invocation): Promise<number> {
   for (const { segment, offset, kind, detail } of stats.problems) {
     await out.line(`segment ${segment} at ${offset}: ${kind}: ${detail}`);
   }
+  if (gone !== undefined) await out.line(gone);
   await out.line(equation(account));
-  return isSound(stats) ? 0 : 1;
+  for (const line of witness === null ? [] : witnessLines(witness)) await out.line(line);
+  return status;
 }

@@ -40,6 +40,10 @@ export async function run(invocation: Invocation): Promise<number> {
   for (const mismatch of result.replay.first) ctx.log.warn(describeMismatch(mismatch));
   const rate = rateOf(result.replay, result.applySeconds);
   ctx.log.info(`${result.replay.applied} effects applied: ${describeRate(rate)}`);
+  for (const taint of result.replay.taints)
+    ctx.log.warn(
+      `not described by effects: seq ${taint.seq}: ${taint.text}: a rebuild is not vouched for from here on`,
+    );
   for (const verdict of result.marks) {
     const { mark, seq, compared, bytes, differences, names, isEqual, leftOut, allowed, unvouched } = verdict;
     for (const one of unvouched) {
@@ -62,6 +66,7 @@ export async function run(invocation: Invocation): Promise<number> {
       marks: marks.length,
       isEqual,
       differences,
+      taints: result.replay.taintCount,
       seconds,
       ...rate,
       leftOut: LEFT_OUT,

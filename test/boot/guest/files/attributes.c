@@ -127,11 +127,12 @@ void case_flags(void)
 	}
 	for (i = 0; i < COUNT(dir_flags); i++)
 		inherit(dir_flags[i]);
-	/* A block map instead of one extent, and back. */
+	/* A block map instead of one extent that is on the disk, and back. */
 	close(make_file("mapped", PAGE, 'm'));
+	close(make_file("back", PAGE, 'e'));
+	sync();
 	must(drop_flags("mapped", FS_EXTENT_FL));
 	must(truncate("mapped", 20 * PAGE + 3));
-	close(make_file("back", PAGE, 'e'));
 	must(drop_flags("back", FS_EXTENT_FL));
 	must(add_flags("back", FS_EXTENT_FL));
 	only_append();

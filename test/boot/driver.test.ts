@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { expect } from 'chai';
+import { buildKernel } from '../../guest-kernel/build.js';
+import { runTool } from '../../lab/proc/tool.js';
+import { testSeed, useBench } from '../harness/boot.js';
+import { bootBareGuest } from '../harness/guest.js';
+
+/** LEMONA_CYCLES asks for more than a test run should take. */
+const CYCLES = Number(process.env.LEMONA_CYCLES ?? 60);
+
+/**
+ * Free memory was 2 MiB less after 30 cycles and 2 MiB more after 300. One sub-buffer that is forgotten in each of 60
+ * cycles, 96 KiB at least, is more than this.
+ */
+const NOISE_KIB = 4096;
+
+/** Two CPUs are kept busy while the driver comes and goes; memory is measured when all is over. */
+const script = (seed: number) => `
+cd /root
+free_kib() { sync; echo 3 > /proc/sys/vm/drop_caches; sleep 1; echo 3 > /proc/sys/vm/drop_caches; awk '/^MemFree:/ { print $2 }' /proc/meminfo; }
+work() {
+  mkdir play
+  ( n=${seed}; while [ ! -e stop ]; do ./exerciser /root/play 2 100 $n || echo "exerciser: $?"; n=$((n + 1)); done ) &
+  ./calls one & one=$!
+  ./calls two & two=$!
+  ./load-unload lemona.ko $1 ${seed}; status=$?
+  touch stop
+  kill $one $two
+  wait
+  rm -rf play one two stop
+}
+work 3 && [ $status -eq 0 ] || exit 3
+before=$(free_kib)
+work ${CYCLES}
+echo "free: $before KiB before, $(free_kib) KiB after"
+exit $status
+`;
+
+describe('the driver as a module', () => {
+  const bench = useBench();
+
+  it(`is loaded and unloaded ${CYCLES} times under load on two CPUs, with readers that are killed`, async function () {
+    // One cycle takes about a second where the machine is emulated and shared.
+    this.timeout(Math.max(1_200_000, CYCLES * 10_000));
+    const seed = testSeed();
+    const { ctx, folder } = bench();
+    const { module } = await buildKernel('m', ctx);
+    if (module === null) throw new Error('the kernel of flavour m has no module');
+    const guest = await bootBareGuest(
+      folder,
+      {
+        config: 'module-unloaded',
+        smp: 2,
+        patchesRunningCode: true,
+        // Warnings are printed, and end the guest.
+        kernelArgs: ['loglevel=5', 'panic_on_warn=1'],
+      },
+      ctx,
+    );
+    try {
+      await guest.copyIn(module, '/root/lemona.ko');
+      for (const name of ['load-unload', 'exerciser', 'calls']) {
+        const program = path.join(folder, name);
+        const source = path.join(import.meta.dirname, 'guest', `${name}.c`);
+        await runTool(['gcc', '-static', '-O1', '-I', 'module', '-o', program, source]);
+        await guest.copyIn(program, `/root/${name}`);
+      }
+      const { status, output } = await guest.run(script(seed));
+      expect(status, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);
+      expect(output).to.match(new RegExp(`^cycles ${CYCLES}, refused ${CYCLES + Math.floor(CYCLES / 2)}, `, 'm'));
+      const [, before, after] = /free: (\d+) KiB before, (\d+) KiB after/.exec(output) ?? [];
+      expect(Number(before) - Number(after), output).to.be.lessThan(NOISE_KIB);
+      if (CYCLES > 60) process.stderr.write(output);
+    } finally {
+      await guest.machine.quit();
+    }
+    const said = await readFile(path.join(folder, 'guest/console.log'), 'latin1');
+    expect(said).not.to.match(/Oops|WARNING|BUG|INFO: |refcount/);
+  });
+});

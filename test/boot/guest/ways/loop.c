@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+/* A file of the traced disk is a disk itself: kernel threads write it. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/loop.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "devices.h"
+#include "ways.h"
+
+#define SIZE (8ul << 20)
+
+static int make_disk(void)
+{
+	int fd = need(open("disk", O_RDWR | O_CREAT, 0600));
+
+	need(ftruncate(fd, SIZE));
+	return fd;
+}
+
+static void write_raw(int device)
+{
+	char *block = aligned_alloc(PAGE, 4 * PAGE);
+	uint64_t range[2] = { 64 * PAGE, 16 * PAGE };
+
+	do {
+		size_t len = 1 + below(4 * PAGE);
+
+		fill(block, 32);
+		must(pwrite(device, block, len, below(SIZE / 2)) == (ssize_t)len);
+		if (below(10) == 0)
+			need(fsync(device));
+	} while (going());
+	need(fsync(device));
+	/* Holes of the device are holes of the file. */
+	need(ioctl(device, BLKDISCARD, range));
+	need(fallocate(device, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, SIZE / 2 - PAGE, 8 * PAGE));
+}
+
+WAY("loop-raw")
+{
+	char name[32];
+	int device;
+
+	need(close(make_disk()));
+	device = loop_attach("disk", 0, name);
+	write_raw(device);
+	loop_detach(device);
+}
+
+/* The device reads and writes the file without its page cache. */
+WAY("loop-direct")
+{
+	char name[32];
+	int device;
+
+	need(close(make_disk()));
+	device = loop_attach("disk", 0, name);
+	need(ioctl(device, LOOP_SET_DIRECT_IO, 1ul));
+	write_raw(device);
+	loop_detach(device);
+}
+
+/* Through a mapping of the device, and through one of the file under it. */
+WAY("loop-mapped")
+{
+	char name[32], *disk, *file;
+	int fd = make_disk(), device = loop_attach("disk", 0, name);
+
+	disk = map_file(device, SIZE / 4);
+	file = map_file(fd, SIZE);
+	do {
+		for (int i = 0; i < 50; i++) {
+			disk[below(SIZE / 4)] = below(256);
+			file[SIZE / 2 + below(SIZE / 2)] = below(256);
+		}
+		if (below(10) == 0)
+			need(msync(disk, SIZE / 4, MS_SYNC));
+	} while (going());
+	need(munmap(disk, SIZE / 4));
+	need(fsync(device));
+	loop_detach(device);
+}
+
+static void change_inside(void)
+{
+	int fd = make_file("inside/f", 30000);
+	char *map = map_file(fd, 4 * PAGE);
+
+	need(mkdir("inside/d", 0755));
+	need(rename("inside/f", "inside/d/f"));
+	do {
+		map[below(4 * PAGE)] = below(256);
+		must(pwrite(fd, map, 50, below(60000)) == 50);
+		if (below(50) == 0)
+			need(fsync(fd));
+	} while (going());
+	need(munmap(map, 4 * PAGE));
+	need(close(fd));
+}
+
+WAY("loop-ext4")
+{
+	char name[32];
+	int device;
+
+	need(close(make_disk()));
+	device = loop_attach("disk", 0, name);
+	run((const char *const[]){ "mke2fs", "-F", name, NULL });
+	need(mkdir("inside", 0755));
+	need(mount(name, "inside", "ext4", 0, NULL));
+	change_inside();
+	need(umount("inside"));
+	loop_detach(device);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* io_uring by its system calls alone. */
+#ifndef WAYS_URING_H
+#define WAYS_URING_H
+
+#include <linux/io_uring.h>
+#include <linux/time_types.h>
+
+#include "ways.h"
+
+/* Newer than Debian 12's <linux/io_uring.h>, older than 6.12 */
+#define OP_FTRUNCATE 55
+#define OP_BIND 56
+
+struct uring {
+	int fd;
+	unsigned int flags;	/* of the set-up */
+	unsigned int *sq_head, *sq_tail, *sq_flags, *cq_head, *cq_tail;
+	unsigned int sq_mask, cq_mask, queued;
+	struct io_uring_sqe *sqes;
+	struct io_uring_cqe *cqes;
+};
+
+void uring_open(struct uring *u, unsigned int entries, unsigned int flags);
+void uring_close(struct uring *u);
+int uring_register(struct uring *u, unsigned int opcode, const void *arg, unsigned int count);
+/* The next request, which uring_run() submits; user_data is its number since the last run, from 0. */
+struct io_uring_sqe *uring_put(struct uring *u, int op, int fd, const void *addr, unsigned int len,
+			       uint64_t off);
+/* Submits all requests and waits for their ends; results go to res[user_data]. */
+void uring_collect(struct uring *u, int *res);
+/* The same, and each result must be at least 0. */
+void uring_run(struct uring *u);
+
+#endif

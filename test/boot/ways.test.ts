@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+import { open } from 'node:fs/promises';
+import path from 'node:path';
+import { expect } from 'chai';
+import { ROOT } from '../../lab/cli/invocation.js';
+import { Child } from '../../lab/proc/child.js';
+import { runTool } from '../../lab/proc/tool.js';
+import type { RunManifest } from '../../lab/run/manifest.js';
+import { describeMismatch } from '../../replay/control.js';
+import { openSource, rootDevOf } from '../../replay/source.js';
+import type { VerifyRunResult } from '../../replay/verify.js';
+import { accountOf, type Bench, testSeed, useBench } from '../harness/boot.js';
+import { groupScript, WAY_GROUPS, type Way, type WayGroup } from './ways.js';
+import { readActors, type Seen, wayAt, wayOfPath } from './ways-actors.js';
+
+interface Recorded {
+  readonly manifest: RunManifest;
+  readonly output: string;
+  readonly isComplete: boolean;
+  readonly verdict: VerifyRunResult;
+  readonly seen: ReadonlyMap<string, Seen>;
+}
+
+/** Differences shown of a way: the same one comes back at every later mark. */
+const SHOWN = 6;
+
+async function compileWays(folder: string): Promise<string> {
+  const sources = path.join(import.meta.dirname, 'guest/ways');
+  const program = path.join(folder, 'ways');
+  const flags = ['-static', '-pthread', '-std=gnu11', '-O1', '-Wall', '-Wextra', '-Werror'];
+  // The shell is the host's, for the list of sources alone.
+  const list = (await runTool(['find', sources, '-name', '*.c'])).trim().split('\n').sort();
+  await runTool(['gcc', ...flags, '-o', program, ...list]);
+  return program;
+}
+
+async function secondDisk(folder: string, group: WayGroup): Promise<string[]> {
+  if (group.secondDiskMiB === undefined) return [];
+  const file = path.join(folder, 'second.raw');
+  const disk = await open(file, 'w');
+  await disk.truncate(group.secondDiskMiB * 1024 * 1024);
+  await disk.close();
+  const image = ['-blockdev', `driver=file,node-name=second,filename=${file.replaceAll(',', ',,')},cache.no-flush=on`];
+  if (group.secondDiskIops === undefined) return [...image, '-device', 'virtio-blk-pci,drive=second'];
+  return [
+    ...image,
+    ...['-object', `throttle-group,id=pace,x-iops-total=${group.secondDiskIops}`],
+    ...['-blockdev', 'driver=throttle,node-name=slow,throttle-group=pace,file=second'],
+    ...['-device', 'virtio-blk-pci,drive=slow'],
+  ];
+}
+
+async function recordGroup(group: WayGroup, bench: Bench): Promise<Recorded> {
+  const program = await compileWays(bench.folder);
+  const qemuArgs = await secondDisk(bench.folder, group);
+  const { manifest, output } = await bench.record('r', groupScript(group, testSeed()), {
+    smp: group.smp,
+    ...(group.memoryMiB === undefined ? {} : { memoryMiB: group.memoryMiB }),
+    ...(group.kernelArgs === undefined ? {} : { kernelArgs: group.kernelArgs }),
+    qemuArgs,
+    copyIn: [{ source: program, destination: '/root/ways' }],
+  });
+  const runDir = bench.runDir('r');
+  const { isComplete } = await accountOf(runDir);
+  const { signal } = bench.ctx;
+  const source = await openSource(runDir, signal);
+  const seen = await readActors(runDir, source.index, group.ways, await rootDevOf(source, signal));
+  return { manifest, output, isComplete, verdict: await bench.verify('r'), seen };
+}
+
+/** Differences by mark and path, those of one way or, without one, those of none. */
+function differences({ verdict }: Recorded, ways: readonly Way[], way: Way | undefined): string[] {
+  const lines = verdict.marks.flatMap((mark) =>
+    mark.first
+      .filter((difference) => wayOfPath(ways, difference.path) === way)
+      .map((d) => `${mark.mark}: ${d.path}: ${d.field}: rebuilt ${d.rebuilt}, truth ${d.truth}`),
+  );
+  return lines.length > SHOWN ? [...lines.slice(0, SHOWN), `… ${lines.length} differences in all`] : lines;
+}
+
+/** Everything that is not as the row says; empty if all is well. */
+function problemsOf(way: Way, group: WayGroup, recorded: Recorded): string[] {
+  const { manifest, output, verdict, seen } = recorded;
+  const problems: string[] = [];
+  const isHere = (seq: bigint) => wayAt(group.ways, manifest.marks, seq) === way.name;
+  if (!output.includes(`way ${way.name} ended with 0\n`)) problems.push(`it failed: ${output}`);
+  if (!manifest.marks.some((mark) => mark.label === way.name)) problems.push('there is no mark after it');
+  if (way.ms !== undefined && !manifest.marks.some((mark) => mark.label === `${way.name}.0`))
+    problems.push('there is no mark beside it');
+  problems.push(...differences(recorded, group.ways, way));
+  problems.push(...verdict.replay.first.filter(({ seq }) => isHere(seq)).map(describeMismatch));
+
+  const taints = verdict.replay.taints.filter(({ seq }) => isHere(seq));
+  if (way.taint !== undefined && taints.length === 0) problems.push('the rebuild says nothing of a taint');
+  for (const { seq, text } of taints)
+    if (way.taint?.test(text) !== true) problems.push(`effect ${seq} is a taint: ${text}`);
+
+  const counts = seen.get(way.name);
+  if (counts === undefined) throw new Error(`${way.name} was not looked at`);
+  for (const [op, least] of Object.entries(way.effects)) {
+    const count = [...counts.ops].find(([name]) => name === op)?.[1] ?? 0;
+    if (count < least) problems.push(`${count} effects ${op}, wanted at least ${least}`);
+  }
+  for (const op of way.without ?? [])
+    if (counts.ops.has(op)) problems.push(`${counts.ops.get(op)} effects ${op}, wanted none`);
+  for (const call of way.calls ?? []) if (!counts.calls.has(call)) problems.push(`no ${call}() was recorded`);
+  for (const request of way.requests ?? []) {
+    const { submit = 0, issue = 0, good = 0 } = counts.requests.get(request) ?? {};
+    if (submit === 0 || issue === 0 || good === 0)
+      problems.push(`request ${request}: ${submit} submitted and ${issue} issued by its process, ${good} done well`);
+  }
+  for (const [request, { submit, complete }] of counts.requests)
+    if (complete > submit) problems.push(`request ${request}: ${submit} submitted, but ${complete} ended`);
+  for (const euid of way.euids ?? [])
+    if (!counts.euids.has(euid))
+      problems.push(`no request ran as user ${euid}, only as ${[...counts.euids].join(', ')}`);
+  if (way.worker && counts.byThreads === 0) problems.push('no effect is by a worker thread');
+  if (way.kernelThreads && counts.byKernelThreads === 0)
+    problems.push(`no effect is by a kernel thread ${way.kernelThreads}`);
+  problems.push(...counts.strangers);
+  if (counts.strangersCount > counts.strangers.length)
+    problems.push(`… ${counts.strangersCount} effects in all are by somebody else`);
+  return problems;
+}
+
+for (const group of WAY_GROUPS) {
+  describe(`ways round the system call: ${group.title}`, () => {
+    const bench = useBench('suite');
+    let recorded: Recorded;
+
+    before(async () => {
+      recorded = await recordGroup(group, bench());
+    });
+
+    it('the record is complete, and nothing differs that no way touched', () => {
+      const { manifest, isComplete, verdict, output } = recorded;
+      expect(manifest.exitStatus, output).to.equal(0);
+      expect(isComplete).to.equal(true);
+      expect(verdict.replay.gaps).to.deep.equal([]);
+      expect(differences(recorded, group.ways, undefined)).to.deep.equal([]);
+      const isTainted = group.ways.some((way) => way.taint !== undefined);
+      expect(verdict.replay.taintCount > 0n, JSON.stringify(verdict.replay.taints.map((t) => t.text))).to.equal(
+        isTainted,
+      );
+    });
+
+    const tainted = group.ways.find((way) => way.taint !== undefined);
+    if (tainted !== undefined) {
+      it('verify names the taint', async () => {
+        const argv = [
+          path.join(ROOT, 'lemona'),
+          'verify',
+          'r',
+          '--runs',
+          bench().folder,
+          '--at',
+          `mark:${tainted.name}`,
+        ];
+        const child = await Child.spawn({ label: 'verify', argv: argv as [string, ...string[]], stdout: 'ignore' });
+        expect((await child.exited).code).to.equal(0);
+        const texts = [...child.outputTail().matchAll(/not described by effects: seq \d+: (.*): a rebuild/g)];
+        expect(
+          texts.some(([, text = '']) => tainted.taint?.test(text)),
+          child.outputTail(),
+        ).to.equal(true);
+      });
+    }
+
+    for (const way of group.ways) {
+      it(way.arg === undefined ? way.name : `${way.name} ${way.arg}`, () => {
+        expect(problemsOf(way, group, recorded), `LEMONA_SEED=${testSeed()}`).to.deep.equal([]);
+      });
+    }
+  });
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Ways to change a file other than a plain system call: one row each, named as the WAY() in guest/ways/ that does it.
+ * A group is one boot of a guest, in which its ways run one after another.
+ */
+import type { Effect } from '../../lab/abi/effects.js';
+
+export interface Way {
+  readonly name: string;
+  /** It goes on for so long, and marks are taken meanwhile at random instants; undefined: it is over at once. */
+  readonly ms?: number;
+  readonly arg?: string;
+  /** Least number of effects on the way's files, by kind. */
+  readonly effects: Partial<Record<Effect['op'], number>>;
+  /** Effects of these kinds must be absent: what happens there is not on the traced disk. */
+  readonly without?: readonly Effect['op'][];
+  /** System calls that the way's own tasks must be seen to make. */
+  readonly calls?: readonly string[];
+  /** Some effects must come from a thread of the program that it did not start itself: an io worker. */
+  readonly worker?: true;
+  /** Some effects must come from kernel threads of such a name; no other helper is allowed. */
+  readonly kernelThreads?: RegExp;
+  /** Programs that the kernel or the way starts, and that have effects on the way's files, by their names. */
+  readonly programs?: readonly string[];
+  /** Requests of io_uring that its processes must be seen to submit and issue, and that must end well. */
+  readonly requests?: readonly string[];
+  /** Users that some of its requests must be seen to run as. */
+  readonly euids?: readonly number[];
+  /** What a rebuild across the way can't vouch for; undefined: it vouches for all. */
+  readonly taint?: RegExp;
+}
+
+export interface WayGroup {
+  readonly title: string;
+  readonly smp: number;
+  readonly memoryMiB?: number;
+  /** Size of a second disk, /dev/vdb, in MiB. */
+  readonly secondDiskMiB?: number;
+  /** Requests a second that it serves; undefined: as many as it can. */
+  readonly secondDiskIops?: number;
+  readonly kernelArgs?: readonly string[];
+  /** Shell commands before the first way. */
+  readonly setUp?: string;
+  readonly ways: readonly Way[];
+}
+
+const MS = 1500;
+
+const URING: readonly Way[] = [
+  {
+    name: 'uring-write',
+    ms: MS,
+    effects: { WRITE: 20 },
+    requests: ['write', 'writev', 'fsync'],
+    calls: ['io_uring_setup', 'io_uring_enter'],
+  },
+  { name: 'uring-fixed', effects: { WRITE: 7 }, requests: ['write_fixed', 'read_fixed'], calls: ['io_uring_register'] },
+  {
+    name: 'uring-names',
+    effects: { MKDIR: 2, CREATE: 3, SYMLINK: 1, LINK: 1, RENAME: 3, UNLINK: 1, RMDIR: 1, MKNOD: 1 },
+    requests: ['mkdirat', 'openat', 'openat2', 'close', 'symlinkat', 'linkat', 'renameat', 'unlinkat', 'bind'],
+  },
+  {
+    name: 'uring-attributes',
+    effects: { XATTR: 3, FALLOCATE: 5, SETATTR: 1, PAGE: 4 },
+    requests: ['setxattr', 'fsetxattr', 'fallocate', 'ftruncate', 'madvise', 'fadvise', 'sync_file_range'],
+  },
+  {
+    name: 'uring-linked',
+    effects: { CREATE: 9, WRITE: 16, MKDIR: 2 },
+    requests: ['openat', 'write', 'close', 'mkdirat'],
+  },
+  {
+    name: 'uring-async',
+    ms: MS,
+    effects: { WRITE: 20, RENAME: 1 },
+    requests: ['write', 'ftruncate', 'renameat'],
+    worker: true,
+  },
+  {
+    name: 'uring-sqpoll',
+    ms: MS,
+    effects: { WRITE: 16, MKDIR: 3, RMDIR: 2 },
+    requests: ['write', 'mkdirat', 'unlinkat'],
+    worker: true,
+  },
+  {
+    name: 'uring-personality',
+    effects: { MKDIR: 3, CREATE: 1, WRITE: 1 },
+    requests: ['mkdirat', 'openat', 'write'],
+    euids: [0, 1000],
+    worker: true,
+  },
+  { name: 'uring-inherited', effects: { WRITE: 12 }, requests: ['write'] },
+  { name: 'uring-message', effects: { WRITE: 2 }, requests: ['msg_ring', 'write'] },
+  { name: 'uring-exit', ms: MS, effects: { WRITE: 20 }, requests: ['write'], worker: true },
+  { name: 'uring-splice', effects: { WRITE: 20 }, requests: ['splice', 'tee'] },
+  { name: 'uring-socket', ms: MS, effects: { WRITE: 5, PAGE: 5 }, requests: ['send', 'recv', 'recvmsg', 'write'] },
+  { name: 'uring-read-mapped', ms: MS, effects: { PAGE: 10 }, requests: ['read'] },
+  { name: 'uring-direct', ms: MS, effects: { WRITE: 10, PAGE: 10 }, requests: ['write'] },
+];
+
+const COPIES: readonly Way[] = [
+  { name: 'aio', ms: MS, effects: { WRITE: 10, PAGE: 5 }, calls: ['io_submit'] },
+  { name: 'splice', effects: { WRITE: 15 }, calls: ['splice'] },
+  { name: 'tee', effects: { WRITE: 2 }, calls: ['tee'] },
+  { name: 'vmsplice', effects: { WRITE: 3, PAGE: 2 }, calls: ['vmsplice'] },
+  { name: 'vmsplice-into-mapping', effects: { PAGE: 2 }, calls: ['vmsplice'] },
+  { name: 'sendfile', effects: { WRITE: 20 }, calls: ['sendfile'] },
+  { name: 'copy-range', effects: { WRITE: 20 }, calls: ['copy_file_range'] },
+  { name: 'vm-writev', ms: MS, effects: { PAGE: 10 }, calls: ['process_vm_writev'] },
+  { name: 'ptrace-poke', ms: MS, effects: { PAGE: 10 }, calls: ['ptrace'] },
+  { name: 'proc-mem', ms: MS, effects: { PAGE: 10 }, calls: ['pwrite64'] },
+  { name: 'direct-read-mapped', ms: 2 * MS, effects: { PAGE: 50 } },
+  { name: 'direct-write', effects: { WRITE: 30 } },
+  { name: 'direct-race', ms: 2 * MS, effects: { WRITE: 30, PAGE: 20 } },
+  { name: 'passed-fd', effects: { WRITE: 1, SETATTR: 1 }, calls: ['sendmsg', 'recvmsg'] },
+  { name: 'pidfd-getfd', effects: { WRITE: 1, SETATTR: 1 }, calls: ['pidfd_getfd'] },
+  { name: 'by-handle', effects: { WRITE: 1, RENAME: 1 }, calls: ['open_by_handle_at'] },
+  { name: 'core-dump', effects: { CREATE: 2, WRITE: 5, PAGE: 1 } },
+  { name: 'core-pipe', arg: '/root/w/bin/core-reader', effects: { CREATE: 3, WRITE: 5 }, programs: ['core-reader'] },
+  // The last record, when accounting is switched off, is written by a worker.
+  { name: 'accounting', effects: { WRITE: 20 }, calls: ['acct'], kernelThreads: /^kworker\// },
+];
+
+const DISGUISES: readonly Way[] = [
+  { name: 'ptrace-call', effects: { MKDIR: 1 }, calls: ['mkdir'] },
+  { name: 'int80', effects: { MKDIR: 1 }, calls: ['mkdir'] },
+  { name: 'exec-memfd', effects: { CREATE: 1, WRITE: 1 }, calls: ['execveat', 'openat'] },
+  { name: 'exec-by-thread', effects: { CREATE: 1, WRITE: 1 }, calls: ['execve'] },
+  { name: 'clone-parent', effects: { CREATE: 1, WRITE: 1 }, calls: ['clone'] },
+  { name: 'daemon', effects: { CREATE: 1, WRITE: 1 }, calls: ['setsid'] },
+];
+
+const MOUNTS: readonly Way[] = [
+  { name: 'mount-namespace', effects: { CREATE: 1, LINK: 1, UNLINK: 1, MKDIR: 3 } },
+  { name: 'bind-mounts', effects: { WRITE: 4, MKDIR: 2 } },
+  { name: 'chroot', effects: { CREATE: 1, LINK: 1, UNLINK: 1, MKDIR: 2 } },
+  { name: 'pivot-root', effects: { CREATE: 2, LINK: 1, UNLINK: 1, MKDIR: 3 } },
+  { name: 'pid-namespace', effects: { CREATE: 1, LINK: 1, UNLINK: 1, MKDIR: 1 } },
+  { name: 'user-namespace', effects: { CREATE: 1, LINK: 1, UNLINK: 1, MKDIR: 1 } },
+  { name: 'idmapped-mount', effects: { CREATE: 1, LINK: 1, UNLINK: 1, MKDIR: 3 } },
+  { name: 'second-mount', arg: '/dev/vda', effects: { CREATE: 1, LINK: 1, UNLINK: 1, MKDIR: 1 } },
+  { name: 'remount', effects: { WRITE: 50, SETATTR: 20 } },
+  { name: 'overlay-change', ms: MS, effects: { CREATE: 13, XATTR: 3, WRITE: 30, PAGE: 4, SYMLINK: 1 } },
+  { name: 'overlay-delete', effects: { MKNOD: 1, RENAME: 3, XATTR: 1 } },
+  { name: 'overlay-rename', effects: { RENAME: 4 } },
+  { name: 'overlay-redirect', effects: { XATTR: 2, RENAME: 3, LINK: 1 } },
+  { name: 'overlay-tmpfs', effects: { CREATE: 14, MKDIR: 9 }, without: ['RENAME', 'UNLINK', 'PAGE'] },
+  { name: 'tmpfs', ms: MS, effects: { CREATE: 1, MKDIR: 1, WRITE: 1 }, without: ['RENAME', 'UNLINK', 'PAGE'] },
+  { name: 'loop-raw', ms: MS, effects: { WRITE: 20, FALLOCATE: 2 }, kernelThreads: /^kworker\/|^loop/ },
+  { name: 'loop-direct', ms: MS, effects: { WRITE: 20, FALLOCATE: 2 }, kernelThreads: /^kworker\/|^loop/ },
+  { name: 'loop-mapped', ms: MS, effects: { WRITE: 20, PAGE: 20 }, kernelThreads: /^kworker\/|^loop/ },
+  { name: 'loop-ext4', ms: MS, effects: { WRITE: 20 }, kernelThreads: /^kworker\/|^loop/ },
+];
+
+/** What effects do not describe happens to another disk: no harm to this one. */
+const RAW: readonly Way[] = [
+  { name: 'raw-write', arg: '/dev/vdb', effects: {} },
+  { name: 'raw-mapped', arg: '/dev/vdb', effects: {} },
+  { name: 'raw-zero', arg: '/dev/vdb', effects: {} },
+  { name: 'raw-discard', arg: '/dev/vdb', effects: {} },
+];
+
+/** The same on the disk that is traced, and other things that only a taint tells of. */
+const RAW_ROOT: readonly Way[] = [
+  { name: 'swap-file', effects: { WRITE: 1 }, taint: /^the file is used for swapping$/, programs: ['mkswap'] },
+  { name: 'raw-write', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
+  { name: 'raw-direct', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
+  { name: 'raw-mapped', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
+  { name: 'raw-zero', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
+  { name: 'raw-discard', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
+  { name: 'raw-uring-discard', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
+  { name: 'raw-fallocate', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
+];
+
+const MAPPED: readonly Way[] = [
+  { name: 'map-two-cpus', ms: 2 * MS, effects: { PAGE: 100 } },
+  { name: 'map-threads', ms: MS, effects: { PAGE: 100 } },
+  { name: 'map-fork', ms: MS, effects: { PAGE: 100 } },
+  { name: 'map-vfork', effects: { PAGE: 10 } },
+  { name: 'map-exec', effects: { PAGE: 48 } },
+  { name: 'map-exit', ms: MS, effects: { PAGE: 48 } },
+  { name: 'map-kill', ms: MS, effects: { PAGE: 48 } },
+  { name: 'map-spin', ms: 2 * MS, effects: { PAGE: 100 } },
+  { name: 'map-msync', ms: MS, effects: { PAGE: 50 }, calls: ['msync'] },
+  { name: 'map-munmap', ms: MS, effects: { PAGE: 50 } },
+  { name: 'map-remap', ms: MS, effects: { PAGE: 50 } },
+  { name: 'map-nonlinear', effects: { PAGE: 32 }, calls: ['remap_file_pages'] },
+  { name: 'map-advise', ms: MS, effects: { PAGE: 50, FALLOCATE: 1 } },
+  { name: 'map-protect', ms: MS, effects: { PAGE: 50 } },
+  { name: 'map-private', ms: MS, effects: { PAGE: 30 } },
+  { name: 'map-undo', ms: MS, effects: { PAGE: 30 } },
+  { name: 'map-hard-link', ms: MS, effects: { PAGE: 30, LINK: 1, UNLINK: 1 } },
+  { name: 'map-nameless', ms: MS, effects: { PAGE: 30, LINK: 1 } },
+  { name: 'map-after-close', ms: MS, effects: { PAGE: 30 } },
+  { name: 'map-kernel-stores', ms: MS, effects: { PAGE: 50 } },
+];
+
+const RANGES: readonly Way[] = [
+  { name: 'map-truncate', ms: 2 * MS, effects: { PAGE: 50, SETATTR: 10 } },
+  { name: 'map-punch', ms: 2 * MS, effects: { PAGE: 50, FALLOCATE: 10 } },
+  { name: 'map-zero-range', ms: 2 * MS, effects: { PAGE: 50, FALLOCATE: 10 } },
+  { name: 'map-collapse', ms: 2 * MS, effects: { PAGE: 50, FALLOCATE: 10 } },
+  { name: 'map-insert', ms: 2 * MS, effects: { PAGE: 50, FALLOCATE: 10 } },
+  { name: 'map-write', ms: 2 * MS, effects: { PAGE: 50, WRITE: 10 } },
+  { name: 'map-grow', effects: { PAGE: 40 } },
+  { name: 'map-sparse', effects: { PAGE: 100, FALLOCATE: 2 } },
+];
+
+const PRESSURE: readonly Way[] = [
+  { name: 'map-compact', ms: 2 * MS, effects: { PAGE: 100 } },
+  { name: 'map-reclaim', ms: 6 * MS, arg: '240', effects: { PAGE: 100 } },
+];
+
+const PINNED: readonly Way[] = [{ name: 'map-pinned', ms: 4 * MS, arg: '/dev/vdb', effects: { PAGE: 100 } }];
+
+/** Writers wait for the reader all the time. */
+const TINY_BUFFERS = ['lemona.pool_mb=1', 'lemona.subbuf_kb=96'];
+
+const SWAP_ON = 'mkswap /dev/vdb >/dev/null && swapon /dev/vdb';
+
+export const WAY_GROUPS: readonly WayGroup[] = [
+  { title: 'io_uring', smp: 2, ways: URING },
+  { title: 'copies, other processes, borrowed descriptors and dumps', smp: 2, ways: COPIES },
+  { title: 'programs in disguise', smp: 2, ways: DISGUISES },
+  { title: 'mounts, layers and loop devices', smp: 2, ways: MOUNTS },
+  { title: 'raw writes to another disk', smp: 1, secondDiskMiB: 16, ways: RAW },
+  { title: 'raw writes to the traced disk', smp: 1, ways: RAW_ROOT },
+  { title: 'stores through mappings', smp: 2, ways: MAPPED },
+  { title: 'mappings of files whose ranges move', smp: 2, kernelArgs: TINY_BUFFERS, ways: RANGES },
+  { title: 'mappings that a slow disk stores to', smp: 2, secondDiskMiB: 32, secondDiskIops: 40, ways: PINNED },
+  {
+    title: 'mappings when memory is short',
+    smp: 2,
+    memoryMiB: 192,
+    secondDiskMiB: 256,
+    setUp: SWAP_ON,
+    ways: PRESSURE,
+  },
+];
+
+/** Folder of all ways in the guest; each has one of its own, named as it is. */
+export const WAYS_DIR = '/root/w';
+
+/** Runs the group's ways one after another, says how each ended, and takes a mark after it and marks beside it. */
+export function groupScript(group: WayGroup, seed: number): string {
+  const rows = group.ways.map(({ name, ms = 0, arg = '' }) => `way ${name} ${ms} ${arg}`);
+  return `
+set -u
+RANDOM=${seed}
+way() {
+  name=$1 ms=$2
+  shift 2
+  ln -s ../ways ${WAYS_DIR}/bin/$name
+  mkdir ${WAYS_DIR}/$name
+  ( cd ${WAYS_DIR}/$name && exec ${WAYS_DIR}/bin/$name ${seed} $ms "$@" ) &
+  pid=$! n=0
+  while [ $ms -gt 0 ] && kill -0 $pid 2>/dev/null; do
+    sleep 0.$((RANDOM % 5 + 1))
+    lemona-mark $name.$n >/dev/null || exit 99
+    n=$((n + 1))
+  done
+  wait $pid
+  echo "way $name ended with $?"
+  lemona-mark $name >/dev/null || exit 99
+}
+mkdir -p ${WAYS_DIR}/bin
+mv /root/ways ${WAYS_DIR}/ways
+ln -s ../ways ${WAYS_DIR}/bin/core-reader
+${group.setUp ?? ':'}
+lemona-mark ready >/dev/null
+${rows.join('\n')}
+`;
+}
