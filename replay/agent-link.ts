@@ -54,6 +54,8 @@ export interface BeginSpec {
   readonly goOn: boolean;
   /** Compare names and attributes after every operation. */
   readonly strict: boolean;
+  /** It may end at any effect: an inode's birth may have a higher number than what was set in its course. */
+  readonly midway: boolean;
 }
 
 /**
@@ -329,7 +331,10 @@ export class AgentLink {
   }
 
   async begin(spec: BeginSpec): Promise<void> {
-    const flags = (spec.goOn ? BEGIN_FLAG.CONTINUE : 0) + (spec.strict ? BEGIN_FLAG.STRICT : 0);
+    const flags =
+      (spec.goOn ? BEGIN_FLAG.CONTINUE : 0) +
+      (spec.strict ? BEGIN_FLAG.STRICT : 0) +
+      (spec.midway ? BEGIN_FLAG.MIDWAY : 0);
     await this.#say(encodeBegin({ dev: spec.dev, flags, mountOptions: MOUNT_OPTIONS }));
   }
 

@@ -13,7 +13,7 @@ const CODE = { BEGIN: 1, STOP: 2, RESUME: 3, END: 4, BATCH: 5, LOST: 6 } as cons
 /** Largest batch on the plan disk: BATCH_MAX of control.h, the largest sub-buffer and so the largest record. */
 export const BATCH_MAX_BYTES = 1024 * 1024;
 
-export const BEGIN_FLAG = { CONTINUE: 1, STRICT: 2, TIMES_UTIMENS: 4 } as const;
+export const BEGIN_FLAG = { CONTINUE: 1, STRICT: 2, TIMES_UTIMENS: 4, MIDWAY: 8 } as const;
 
 function control(code: number, body: Buffer): Buffer {
   const used = SIZE.lemona_rec + body.length;

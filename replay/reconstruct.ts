@@ -124,6 +124,8 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
           lost,
           goOn: options.goOn === true || about.length > 0,
           strict: options.strict ?? false,
+          // Only where a mark was taken is nothing under way.
+          midway: !run.manifest.marks.some((mark) => BigInt(mark.seq) === seq),
           logFolder: folder,
         },
         ctx,

@@ -166,7 +166,7 @@ export class ReplaySession {
     const session = new ReplaySession({ ...begin, link, keyframes: [], position: source.checkpointSeq }, ctx);
     return session.#orClose(async () => {
       await link.boot();
-      await link.begin({ dev, goOn: true, strict: false });
+      await link.begin({ dev, goOn: true, strict: false, midway: true });
       await session.#saveHere();
       return session;
     });

@@ -224,6 +224,8 @@ export async function verifyRun(options: VerifyRunOptions, ctx: LabContext): Pro
         // Differences in the result are found by the comparison; here all of them are wanted.
         goOn: true,
         strict: options.strict ?? false,
+        // Marks are taken while nothing is under way.
+        midway: false,
         logFolder: folder,
       },
       ctx,

@@ -43,6 +43,7 @@
 #define BEGIN_CONTINUE 1 /* count mismatches and go on */
 #define BEGIN_STRICT 2 /* compare names and attributes after every operation */
 #define BEGIN_TIMES_UTIMENS 4 /* test lane only: atime and mtime by utimensat() */
+#define BEGIN_MIDWAY 8 /* the last effect may be any: births may come after it */
 
 struct control_begin {
 	struct lemona_rec h;

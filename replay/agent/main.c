@@ -126,6 +126,7 @@ static void begin(const struct control_begin *b, uint32_t size)
 	rp.go_on = b->flags & BEGIN_CONTINUE;
 	rp.strict = b->flags & BEGIN_STRICT;
 	rp.utimens = b->flags & BEGIN_TIMES_UTIMENS;
+	rp.midway = b->flags & BEGIN_MIDWAY;
 	if (rp.device) {
 		if (orphans_read(rp.device) < 0)
 			fatal("%s holds no ext4 this program can read", rp.device);

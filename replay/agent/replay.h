@@ -121,7 +121,7 @@ struct object {
 struct replay {
 	/* set at BEGIN */
 	uint32_t dev;
-	bool go_on, strict, utimens;
+	bool go_on, strict, utimens, midway;
 	/* environment */
 	const char *mount_point;
 	const char *device; /* NULL: the mount point is mounted already */

@@ -7,11 +7,13 @@ import { replayVm } from '../../lab/parts/parts.js';
 import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
 import { exportTruth } from '../../lab/run/truth.js';
+import { eventsOf } from '../../lab/trace/events.js';
 import { statsOf } from '../../lab/trace/stats.js';
 import { LabError } from '../../lab/util/errors.js';
 import { reconstruct } from '../../replay/reconstruct.js';
 import { verifyImages } from '../../replay/verify.js';
 import { accountOf, describeVerdict, qemusOf, testSeed, useBench } from '../harness/boot.js';
+import { compileExerciser } from '../harness/exerciser.js';
 
 /** Names, contents, attributes and deletions, with a mark now and then; busybox is enough. */
 const WORKLOAD = `
@@ -33,6 +35,21 @@ dd if=/dev/urandom of=big bs=64k count=20 2>/dev/null
 dd if=/dev/zero of=big bs=1000 count=7 seek=11 conv=notrunc 2>/dev/null
 rm -r d7
 `;
+
+/** Numbers of effects on an inode right before the effect that creates it. */
+async function effectsBeforeBirths(runDir: string): Promise<bigint[]> {
+  const found: bigint[] = [];
+  let before: { readonly seq: bigint; readonly ino: bigint; readonly gen: number } | undefined;
+  for await (const { record } of eventsOf(runDir, {})) {
+    if (record.kind !== 'effect') continue;
+    const { effect } = record;
+    const isBirth = /^(CREATE|MKNOD|MKDIR|SYMLINK|TMPFILE)$/.test(effect.op);
+    if (isBirth && before?.ino === effect.ino && before.gen === effect.gen && before.seq + 1n === effect.seq)
+      found.push(before.seq);
+    before = effect;
+  }
+  return found;
+}
 
 const code = (error: unknown) => (error instanceof LabError ? error.code : String(error));
 
@@ -103,6 +120,35 @@ describe('a recorded run', () => {
     // The comparison must be able to fail.
     const wrong = await verifyImages(later.output, truth, ctx);
     expect(wrong.isEqual).to.equal(false);
+  });
+
+  it('can be rebuilt between what is set in the course of a birth and that birth', async () => {
+    const seed = testSeed();
+    const program = path.join(bench().folder, 'exerciser');
+    await compileExerciser(program);
+    const { manifest, output } = await bench().record(
+      'r',
+      `chmod +x /root/exerciser; /root/exerciser /root/play 1 400 ${seed}`,
+      { copyIn: [{ source: program, destination: '/root/exerciser' }] },
+    );
+    expect(manifest.exitStatus, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);
+    const { ctx, folder } = bench();
+    const runDir = bench().runDir('r');
+    // An ACL that is inherited is set before the birth has its number.
+    const early = await effectsBeforeBirths(runDir);
+    expect(early.length, `LEMONA_SEED=${seed}`).to.be.greaterThan(0);
+    const vm = await replayVm(runDir, ctx);
+    for (const seq of [early[0], early.at(-1)]) {
+      const at = `seq:${seq}`;
+      const options = {
+        runDir,
+        at,
+        output: path.join(folder, 'early.raw'),
+        format: 'raw',
+        vm: async () => vm,
+      } as const;
+      expect((await reconstruct(options, ctx)).isVouchedFor, `LEMONA_SEED=${seed}, ${at}`).to.equal(true);
+    }
   });
 
   it('keeps all that arrived when QEMU is killed, and can be rebuilt to its last event', async () => {
