@@ -616,16 +616,26 @@ static bool waits_for_dir(const struct lemona_effect *e, uint32_t size)
 	return true;
 }
 
-static void apply_to_inode(const struct lemona_effect *e, uint32_t size)
+/* An effect on an inode may have its number before the one that creates the inode: then it waits, too. */
+static bool waits_for_birth(const struct lemona_effect *e, uint32_t size)
+{
+	struct object *o;
+
+	if ((e->h.code >= LEMONA_OP_CREATE && e->h.code <= LEMONA_OP_TMPFILE) || e->h.code == LEMONA_OP_GONE)
+		return false;
+	o = object_get(e->ino, e->gen);
+	if (!is_awaited(o))
+		return false;
+	hold_back(o, e, size);
+	return true;
+}
+
+static void apply_to_inode(const struct lemona_effect *e)
 {
 	struct object *o = object_get(e->ino, e->gen);
 
 	if (o->state == DEAD) {
 		rp.unreachable++;
-		return;
-	}
-	if (is_awaited(o)) {
-		hold_back(o, e, size);
 		return;
 	}
 	if (o->state == UNBORN) {
@@ -700,14 +710,15 @@ void apply_effect(const struct lemona_effect *e, uint32_t size)
 			mismatch(NULL, "record", "lengths that fit", "lengths that do not", EINVAL);
 			break;
 		}
-		if (waits_for_dir(e, size))
+		/* Counted when it is applied. */
+		if (waits_for_dir(e, size) || waits_for_birth(e, size))
 			break;
 		if (e->h.code == LEMONA_OP_GONE)
 			apply_gone(e);
 		else if (e->h.code >= LEMONA_OP_CREATE && e->h.code <= LEMONA_OP_TMPFILE)
 			apply_birth((const void *)e);
 		else
-			apply_to_inode(e, size);
+			apply_to_inode(e);
 		rp.applied++;
 		break;
 	default:

@@ -138,7 +138,7 @@ describe('a recorded run', () => {
     const early = await effectsBeforeBirths(runDir);
     expect(early.length, `LEMONA_SEED=${seed}`).to.be.greaterThan(0);
     const vm = await replayVm(runDir, ctx);
-    for (const seq of [early[0], early.at(-1)]) {
+    for (const seq of [early[0] ?? 0n, early.at(-1) ?? 0n]) {
       const at = `seq:${seq}`;
       const options = {
         runDir,
@@ -147,7 +147,9 @@ describe('a recorded run', () => {
         format: 'raw',
         vm: async () => vm,
       } as const;
-      expect((await reconstruct(options, ctx)).isVouchedFor, `LEMONA_SEED=${seed}, ${at}`).to.equal(true);
+      const { isVouchedFor, effects } = await reconstruct(options, ctx);
+      expect(isVouchedFor, `LEMONA_SEED=${seed}, ${at}`).to.equal(true);
+      expect(effects <= seq, `LEMONA_SEED=${seed}, ${at}: ${effects} effects, what waited counted once`).to.equal(true);
     }
   });
 
