@@ -47,9 +47,14 @@ export const DEPS = [
     packages: ['picocolors'],
   },
   {
+    folder: 'lab/bench',
+    folders: ['guest-kernel', 'images', 'replay', 'lab/parts', 'lab/run', 'lab/vm', 'lab/proc', 'lab/util'],
+    packages: [],
+  },
+  {
     folder: 'lab/cli',
     folders: [
-      ...['guest-kernel', 'images', 'replay', 'lab/demo', 'lab/parts', 'lab/run'],
+      ...['guest-kernel', 'images', 'replay', 'lab/bench', 'lab/demo', 'lab/parts', 'lab/run'],
       ...['lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
     ],
     packages: ['commander', 'cli-table3'],
@@ -70,6 +75,7 @@ export const DEPS = [
       ...['guest-kernel', 'images', 'replay', 'replay/verify', 'test/harness', 'test/support'],
       ...[
         'lab',
+        'lab/bench',
         'lab/cli',
         'lab/demo',
         'lab/parts',

@@ -8,7 +8,10 @@ import { REC_KIND_SHIFT } from '../lab/abi/records.js';
 import { LabError } from '../lab/util/errors.js';
 
 const CONTROL_KIND = 63;
-const CODE = { BEGIN: 1, STOP: 2, RESUME: 3, END: 4 } as const;
+const CODE = { BEGIN: 1, STOP: 2, RESUME: 3, END: 4, BATCH: 5, LOST: 6 } as const;
+
+/** Largest batch on the plan disk: BATCH_MAX of control.h, the largest sub-buffer and so the largest record. */
+export const BATCH_MAX_BYTES = 1024 * 1024;
 
 export const BEGIN_FLAG = { CONTINUE: 1, STRICT: 2, TIMES_UTIMENS: 4 } as const;
 
@@ -37,14 +40,35 @@ export function encodeBegin(options: BeginOptions): Buffer {
   return control(CODE.BEGIN, Buffer.concat([head, text]));
 }
 
-function withId(code: number, id: number): Buffer {
-  const body = Buffer.alloc(8);
-  body.writeBigUInt64LE(BigInt(id));
+/** The next effects are at `offset` on the plan disk. */
+export function encodeBatch(batch: { readonly offset: number; readonly lengthBytes: number }): Buffer {
+  const body = Buffer.alloc(16);
+  body.writeBigUInt64LE(BigInt(batch.offset), 0);
+  body.writeUInt32LE(batch.lengthBytes, 8);
+  return control(CODE.BATCH, body);
+}
+
+/** Lost effects were about an inode; `ino` 0n means every inode, `what` is a sum of WHAT. */
+export function encodeLost(lost: { readonly ino: bigint; readonly gen: number; readonly what: number }): Buffer {
+  const body = Buffer.alloc(16);
+  body.writeBigUInt64LE(lost.ino, 0);
+  body.writeUInt32LE(lost.gen, 8);
+  body.writeUInt32LE(lost.what, 12);
+  return control(CODE.LOST, body);
+}
+
+/** STOP_LEAN of control.h: the agent lets the page cache go, because the VM's memory is about to be saved. */
+const STOP_LEAN = 1;
+
+function withId(code: number, id: number, flags: number): Buffer {
+  const body = Buffer.alloc(16);
+  body.writeBigUInt64LE(BigInt(id), 0);
+  body.writeUInt32LE(flags, 8);
   return control(code, body);
 }
 
-export const encodeStop = (id: number): Buffer => withId(CODE.STOP, id);
-export const encodeResume = (id: number): Buffer => withId(CODE.RESUME, id);
+export const encodeStop = (id: number, isLean = false): Buffer => withId(CODE.STOP, id, isLean ? STOP_LEAN : 0);
+export const encodeResume = (id: number): Buffer => withId(CODE.RESUME, id, 0);
 export const encodeEnd = (): Buffer => control(CODE.END, Buffer.alloc(0));
 
 /** The first operation whose result differs from the record, or one of them. */
@@ -66,6 +90,18 @@ export interface Taint {
   readonly text: string;
 }
 
+/** An inode that lost effects may have changed, and where it is on the rebuilt disk. */
+export interface Doubt {
+  /** As recorded; 0n: every inode. */
+  readonly ino: bigint;
+  readonly gen: number;
+  /** 0: it is not there. */
+  readonly rebuiltIno: number;
+  readonly rebuiltGen: number;
+  /** Sum of WHAT. */
+  readonly what: number;
+}
+
 export interface AgentResult {
   readonly outcome: 'complete' | 'diverged';
   readonly seq: bigint;
@@ -76,6 +112,10 @@ export interface AgentResult {
   readonly unreachable: bigint;
   /** Effects that came before their inode's birth. */
   readonly heldBack: bigint;
+  /** Effects that could not be applied, because lost ones keep their inode away. */
+  readonly adrift: bigint;
+  /** Results that differ from the record, explained by lost effects. */
+  readonly explained: bigint;
   /** Content written. */
   readonly bytes: bigint;
   readonly inodesFinished: bigint;
@@ -90,6 +130,9 @@ export interface AgentResult {
 
 export type Answer =
   | { readonly t: 'ready'; readonly settimes: boolean }
+  /** A batch was read: its place on the plan disk is free. */
+  | { readonly t: 'taken' }
+  | ({ readonly t: 'doubt' } & Doubt)
   | { readonly t: 'progress'; readonly seq: bigint; readonly applied: bigint; readonly bytes: bigint }
   | { readonly t: 'stopped'; readonly id: number; readonly seq: bigint; readonly mismatches: bigint }
   | { readonly t: 'mismatch'; readonly mismatch: Mismatch }
@@ -154,6 +197,8 @@ function resultOf(f: Fields): AgentResult {
     skipped: big(f, 'skipped'),
     unreachable: big(f, 'unreachable'),
     heldBack: big(f, 'heldBack'),
+    adrift: big(f, 'adrift'),
+    explained: big(f, 'explained'),
     bytes: big(f, 'bytes'),
     inodesFinished: big(f, 'inodesFinished'),
     applyNs: big(f, 'applyNs'),
@@ -172,6 +217,17 @@ export function parseAnswer(line: string): Answer {
     switch (f.t) {
       case 'ready':
         return { t: 'ready', settimes: f.settimes === true };
+      case 'taken':
+        return { t: 'taken' };
+      case 'doubt':
+        return {
+          t: 'doubt',
+          ino: big(f, 'ino'),
+          gen: num(f, 'gen'),
+          rebuiltIno: num(f, 'rebuiltIno'),
+          rebuiltGen: num(f, 'rebuiltGen'),
+          what: num(f, 'what'),
+        };
       case 'progress':
         return { t: 'progress', seq: big(f, 'seq'), applied: big(f, 'applied'), bytes: big(f, 'bytes') };
       case 'stopped':

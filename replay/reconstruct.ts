@@ -11,11 +11,14 @@ import { restoreCheckpoint } from '../lab/run/truth.js';
 import type { LabContext } from '../lab/util/context.js';
 import { ioError } from '../lab/util/errors.js';
 import { Scope } from '../lab/util/scope.js';
-import { type ApplyResult, applyPlan, type ReplayVm } from './apply.js';
+import type { ReplayVm } from './agent-link.js';
+import { type ApplyResult, applyPlan } from './apply.js';
 import type { Mismatch, Taint } from './control.js';
-import { seqSpan } from './instants.js';
+import { lostEffects } from './lost.js';
 import { type PlanGap, planEffects } from './plan.js';
-import { openSource, type RebuildSource, rootDevOf, seqOf } from './source.js';
+import { gapsOf, openSource, rootDevOf, seqOf } from './source.js';
+import { type Unvouched, unvouched } from './unvouched.js';
+import { listNames } from './verify/names.js';
 
 export interface ReconstructOptions {
   readonly runDir: string;
@@ -38,11 +41,21 @@ export interface ReconstructResult {
   readonly checkpointSeq: bigint;
   readonly effects: bigint;
   readonly bytes: bigint;
-  readonly seconds: { readonly total: number; readonly boot: number; readonly apply: number };
+  /** `apply` is all of the VM's work after its boot; `complete`, of that, the final pass, the sync and the unmount. */
+  readonly seconds: {
+    readonly total: number;
+    readonly boot: number;
+    readonly apply: number;
+    readonly complete: number;
+  };
   /** Effects a second while they were applied, the final pass included. */
   readonly effectsPerSecond: number;
-  /** Effects that are missing. Not empty: the image is no proof for anything they may have touched. */
+  /** Content, in bytes a second, over the same time. */
+  readonly bytesPerSecond: number;
+  /** Effects that are missing. */
   readonly gaps: readonly PlanGap[];
+  /** What they may have changed, by name: the image is no proof for that. All else is as recorded. */
+  readonly unvouched: readonly Unvouched[];
   /** Inodes whose rebuilt state contradicts what is recorded of them; the first few. */
   readonly mismatches: readonly Mismatch[];
   readonly mismatchCount: bigint;
@@ -95,10 +108,12 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
       step.fail();
       throw error;
     }
+    let unknown: readonly Unvouched[] = [];
     let applied: typeof NOTHING & Partial<ApplyResult> = NOTHING;
     if (seq > checkpointSeq) {
       const dev = await rootDevOf(source, ctx.signal);
-      const hasGaps = options.goOn === true || (await gapBefore(source, seq, ctx.signal));
+      const lost = lostEffects(await gapsOf(source, ctx.signal), index.lost, dev);
+      const about = lost.upTo(seq);
       applied = await applyPlan(
         {
           vm: await options.vm(),
@@ -106,12 +121,18 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
           dev,
           plan: planEffects(run.dir, index, { after: checkpointSeq, to: seq, dev, signal: ctx.signal }),
           lastSeq: seq,
-          goOn: hasGaps,
+          lost,
+          goOn: options.goOn === true || about.length > 0,
           strict: options.strict ?? false,
           logFolder: folder,
         },
         ctx,
       );
+      if (about.length > 0) {
+        const raw = options.format === 'raw' ? disk.path : path.join(folder, 'names.raw');
+        if (raw !== disk.path) await convertImage({ file: disk.path, format: 'qcow2' }, raw, 'raw', ctx.signal);
+        unknown = unvouched(about, applied.doubts ?? [], await listNames(raw, ctx));
+      }
     }
     if (options.format === 'qcow2') {
       // The overlay leans on the cached image; what is handed out must stand alone.
@@ -133,9 +154,15 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
       checkpointSeq,
       effects: applied.applied,
       bytes: applied.bytes,
-      seconds: { total: (performance.now() - startedMs) / 1000, boot: applied.seconds?.boot ?? 0, apply: applySeconds },
-      effectsPerSecond: applySeconds > 0 ? Math.round(Number(applied.applied) / applySeconds) : 0,
+      seconds: {
+        total: (performance.now() - startedMs) / 1000,
+        boot: applied.seconds?.boot ?? 0,
+        apply: applySeconds,
+        complete: Number(applied.finalNs ?? 0n) / 1e9,
+      },
+      ...rateOf(applied, applySeconds),
       gaps: applied.gaps,
+      unvouched: unknown,
       mismatches: applied.first,
       mismatchCount: applied.mismatches,
       taints: applied.taints,
@@ -154,6 +181,20 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
   }
 }
 
+/** How fast effects and their content were applied, the final pass and the unmount included. */
+export function rateOf(
+  applied: Pick<ApplyResult, 'applied' | 'bytes'>,
+  seconds: number,
+): { readonly effectsPerSecond: number; readonly bytesPerSecond: number } {
+  const per = (amount: bigint) => (seconds > 0 ? Math.round(Number(amount) / seconds) : 0);
+  return { effectsPerSecond: per(applied.applied), bytesPerSecond: per(applied.bytes) };
+}
+
+/** `27,997 effects/s, 2.0 MB/s` */
+export function describeRate(rate: ReturnType<typeof rateOf>): string {
+  return `${rate.effectsPerSecond.toLocaleString('en')} effects/s, ${(rate.bytesPerSecond / 1e6).toFixed(1)} MB/s`;
+}
+
 /** A folder beside the output, so that the finished image only has to be renamed. */
 async function workFolder(output: string): Promise<string> {
   try {
@@ -170,19 +211,4 @@ async function moveInto(from: string, output: string): Promise<void> {
   } catch (error) {
     throw ioError(`putting the finished image in place as ${output}`, error);
   }
-}
-
-/** Whether any number up to `seq` is missing. Counting answers nearly always; only a run with holes is read for it. */
-async function gapBefore(source: RebuildSource, seq: bigint, signal: AbortSignal): Promise<boolean> {
-  const { first, last, count } = seqSpan(source.index);
-  if (first <= source.checkpointSeq + 1n && count === last - first + 1n) return false;
-  for await (const item of planEffects(source.run.dir, source.index, {
-    after: source.checkpointSeq,
-    to: seq,
-    dev: -1,
-    signal,
-  })) {
-    if (item.type === 'gap') return true;
-  }
-  return false;
 }

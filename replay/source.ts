@@ -5,8 +5,8 @@ import { type OpenRun, openRun } from '../lab/run/folder.js';
 import { indexRun, type RunIndex } from '../lab/trace/run-index.js';
 import type { SegmentProblem } from '../lab/trace/segment-reader.js';
 import { ioError, LabError } from '../lab/util/errors.js';
-import { resolveInstant } from './instants.js';
-import { findRootDev } from './plan.js';
+import { resolveInstant, seqSpan } from './instants.js';
+import { findRootDev, type PlanGap, planEffects } from './plan.js';
 
 export interface RebuildSource {
   readonly run: OpenRun;
@@ -74,4 +74,18 @@ export async function seqOf(source: RebuildSource, instant: string, signal: Abor
 /** The root file system's device number while it was recorded. */
 export async function rootDevOf(source: RebuildSource, signal: AbortSignal): Promise<number> {
   return findRootDev(source.run.dir, source.index, await ext4Uuid(source.run.manifest.image.raw), signal);
+}
+
+/**
+ * All numbers that are missing after the checkpoint, those after the last recorded one included if their loss was
+ * declared. Counting answers nearly always; only a run with holes is read for it.
+ */
+export async function gapsOf(source: RebuildSource, signal: AbortSignal): Promise<PlanGap[]> {
+  const { first, last, count } = seqSpan(source.index);
+  const to = source.index.losses.reduce((most, loss) => (loss.seqLast > most ? loss.seqLast : most), last);
+  if (first <= source.checkpointSeq + 1n && count === to - first + 1n) return [];
+  const gaps: PlanGap[] = [];
+  const plan = planEffects(source.run.dir, source.index, { after: source.checkpointSeq, to, dev: -1, signal });
+  for await (const item of plan) if (item.type === 'gap') gaps.push(item);
+  return gaps;
 }

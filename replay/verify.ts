@@ -14,11 +14,16 @@ import { exportTruth, markOfInstant, restoreCheckpoint } from '../lab/run/truth.
 import type { LabContext } from '../lab/util/context.js';
 import { ioError, LabError } from '../lab/util/errors.js';
 import { Scope } from '../lab/util/scope.js';
-import { type ApplyResult, applyPlan, type ReplayVm } from './apply.js';
+import type { ReplayVm } from './agent-link.js';
+import { type ApplyResult, applyPlan } from './apply.js';
+import type { Doubt } from './control.js';
+import { lostEffects } from './lost.js';
 import { planEffects } from './plan.js';
-import { openSource, rootDevOf } from './source.js';
-import { type Comparison, compareManifests, type Difference } from './verify/compare.js';
+import { gapsOf, openSource, rootDevOf } from './source.js';
+import { allowances, hiddenBytes, type Unvouched, unvouched } from './unvouched.js';
+import { type Allowance, type Comparison, compareManifests, type Difference } from './verify/compare.js';
 import { readManifestLines } from './verify/lines.js';
+import { listNames, writeMask } from './verify/names.js';
 import { buildManifestTool } from './verify/tool.js';
 
 export type { Difference } from './verify/compare.js';
@@ -34,6 +39,14 @@ export interface ImageVerdict extends Comparison {
   readonly seconds: number;
 }
 
+/** What is not compared. */
+export interface LeftOut {
+  /** What may differ where. */
+  readonly allowances: ReadonlyMap<string, Allowance>;
+  /** A mask for lemona-manifest: bytes that may differ. */
+  readonly maskFile: string;
+}
+
 export type OnDifference = (difference: Difference) => void;
 
 /**
@@ -46,6 +59,7 @@ export async function verifyImages(
   truthRaw: string,
   ctx: Pick<LabContext, 'log' | 'progress' | 'signal' | 'cacheDir'>,
   onDifference?: OnDifference,
+  leftOut?: LeftOut,
 ): Promise<ImageVerdict> {
   const startedMs = performance.now();
   const tool = await buildManifestTool(ctx);
@@ -55,7 +69,7 @@ export async function verifyImages(
     const open = async (image: string, side: string) => {
       const child = await Child.spawn({
         label: `lemona-manifest (${side})`,
-        argv: [tool, image],
+        argv: [tool, ...(leftOut === undefined ? [] : ['--mask', leftOut.maskFile]), image],
         stdout: 'pipe',
         dieWithParent: true,
       });
@@ -81,6 +95,7 @@ export async function verifyImages(
           if (first.length < DIFFERENCES_KEPT) first.push(difference);
           onDifference?.(difference);
         },
+        leftOut?.allowances,
       );
     } catch (error) {
       ctx.signal.throwIfAborted();
@@ -129,6 +144,8 @@ export interface VerifyRunOptions {
 export interface MarkVerdict extends ImageVerdict {
   readonly mark: string;
   readonly seq: bigint;
+  /** What lost effects may have changed, by name: not compared. */
+  readonly unvouched: readonly Unvouched[];
 }
 
 export interface VerifyRunResult {
@@ -138,6 +155,8 @@ export interface VerifyRunResult {
   readonly differences: number;
   readonly replay: ApplyResult;
   readonly seconds: number;
+  /** Of these, the replay VM's: the comparisons, for which it waits, left out. */
+  readonly applySeconds: number;
 }
 
 /** Rebuilds a run at its marks, or at one of them, and compares each with its oracle. */
@@ -163,21 +182,35 @@ export async function verifyRun(options: VerifyRunOptions, ctx: LabContext): Pro
     await buildManifestTool(ctx);
     await restoreCheckpoint(run, rebuiltRaw, 'raw', ctx);
     const verdicts: MarkVerdict[] = [];
-    const visit = async (mark: MarkEntry) => {
+    let visitMs = 0;
+    const dev = await rootDevOf(source, ctx.signal);
+    const gaps = await gapsOf(source, ctx.signal);
+    const lost = lostEffects(gaps, index.lost, dev);
+    const maskFile = path.join(folder, 'mask');
+    const visit = async (mark: MarkEntry, doubts: readonly Doubt[]) => {
       const step = ctx.progress.step(`compare at mark ${mark.label}`);
+      const visitStartMs = performance.now();
       try {
         await exportTruth(run, `mark:${mark.label}`, truthRaw, ctx);
-        const verdict = await verifyImages(rebuiltRaw, truthRaw, ctx, (d) => options.onDifference?.(mark.label, d));
-        verdicts.push({ mark: mark.label, seq: BigInt(mark.seq), ...verdict });
+        const seq = BigInt(mark.seq);
+        const about = lost.upTo(seq);
+        const names = about.length === 0 ? [] : await listNames(rebuiltRaw, ctx);
+        const unknown = unvouched(about, doubts, names);
+        await writeMask(maskFile, hiddenBytes(unknown));
+        const verdict = await verifyImages(rebuiltRaw, truthRaw, ctx, (d) => options.onDifference?.(mark.label, d), {
+          allowances: allowances(unknown),
+          maskFile,
+        });
+        verdicts.push({ mark: mark.label, seq, unvouched: unknown, ...verdict });
         step.done(`${verdict.compared} names, ${verdict.bytes.truth} bytes, ${verdict.differences} differences`);
       } catch (error) {
         step.fail();
         throw error;
       } finally {
         await rm(truthRaw, { force: true });
+        visitMs += performance.now() - visitStartMs;
       }
     };
-    const dev = await rootDevOf(source, ctx.signal);
     const to = BigInt(last.seq);
     const replay = await applyPlan(
       {
@@ -186,7 +219,8 @@ export async function verifyRun(options: VerifyRunOptions, ctx: LabContext): Pro
         dev,
         plan: planEffects(run.dir, index, { after: checkpointSeq, to, dev, signal: ctx.signal }),
         lastSeq: to,
-        stops: marks.map((mark) => ({ seq: BigInt(mark.seq), visit: () => visit(mark) })),
+        stops: marks.map((mark) => ({ seq: BigInt(mark.seq), visit: (doubts) => visit(mark, doubts) })),
+        lost,
         // Differences in the result are found by the comparison; here all of them are wanted.
         goOn: true,
         strict: options.strict ?? false,
@@ -198,14 +232,24 @@ export async function verifyRun(options: VerifyRunOptions, ctx: LabContext): Pro
     return {
       run: run.name,
       marks: verdicts,
-      isEqual: differences === 0 && replay.mismatches === 0n && replay.gaps.length === 0,
+      // Where nothing can be vouched for, nothing was compared, and that is no proof.
+      isEqual:
+        differences === 0 &&
+        replay.mismatches === 0n &&
+        verdicts.every((verdict) => !isNothingKnown(verdict.unvouched)),
       differences,
       replay,
+      applySeconds: replay.seconds.stream - visitMs / 1000,
       seconds: (performance.now() - startedMs) / 1000,
     };
   } finally {
     for (const error of await scope.close()) ctx.log.warn(error.message);
   }
+}
+
+/** Effects were lost, and it is not known which. */
+export function isNothingKnown(list: readonly Unvouched[]): boolean {
+  return list.some(({ path: at, what }) => at === '/' && what.includes('anything'));
 }
 
 /** In the order of the record. A mark before the checkpoint (a live one's own) is the checkpoint itself. */

@@ -174,6 +174,20 @@ export const VERBS: readonly VerbSpec[] = [
     ],
   },
   {
+    name: 'step',
+    module: 'step',
+    summary: 'go through a run back and forth: goto INSTANT, next [N], prev [N], export FILE, where, quit on stdin',
+    args: [RUN],
+    flags: [JSON_FLAG, RUNS],
+  },
+  {
+    name: 'keyframes',
+    module: 'keyframes',
+    summary: 'make all keyframes of a run, so that `step` reaches every instant at once; it makes them on its way too',
+    args: [RUN],
+    flags: [{ name: 'delete', kind: 'bool', help: 'delete them instead' }, JSON_FLAG, RUNS],
+  },
+  {
     name: 'verify',
     module: 'verify',
     summary: 'rebuild, compare with the truth, and print every difference',
@@ -210,6 +224,13 @@ export const VERBS: readonly VerbSpec[] = [
     summary: 'count the records by kind and by system call: issued, recorded, lost',
     args: [RUN],
     flags: [JSON_FLAG, RUNS],
+  },
+  {
+    name: 'bench replay',
+    module: 'bench-replay',
+    summary: "time the same work as it is, recorded and rebuilt by us, and by QEMU's own record and replay",
+    args: [],
+    flags: [{ name: 'quick', kind: 'bool', help: 'a sixth of the work' }, JSON_FLAG, RUNS],
   },
   {
     name: 'check all',

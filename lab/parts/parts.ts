@@ -3,7 +3,7 @@
 import { buildKernel } from '../../guest-kernel/build.js';
 import { buildImage, type ImageKind } from '../../images/build.js';
 import { buildInitramfs } from '../../images/initramfs.js';
-import type { ReplayVm } from '../../replay/apply.js';
+import type { ReplayVm } from '../../replay/agent-link.js';
 import type { RunConfig } from '../run/configs.js';
 import { openRun } from '../run/folder.js';
 import type { RecordOptions } from '../run/record.js';

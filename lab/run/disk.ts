@@ -21,6 +21,8 @@ export interface ConvertSource {
   readonly file: string;
   readonly format: 'raw' | 'qcow2';
   readonly snapshot?: string;
+  /** A stopped QEMU has it open for writing. */
+  readonly isInUse?: true;
 }
 
 /**
@@ -39,6 +41,7 @@ export async function convertImage(
       [
         'qemu-img',
         'convert',
+        ...(source.isInUse === true ? ['--force-share'] : []),
         ...(source.snapshot === undefined ? [] : ['-l', `snapshot.name=${source.snapshot}`]),
         // Lost power would only lose a copy: no need to wait for the disk.
         ...['-t', 'unsafe', '-f', source.format, '-O', outputFormat, source.file, draft],

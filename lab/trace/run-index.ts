@@ -7,6 +7,7 @@
  * breaks the order that lets the merges hold one sub-buffer per stream in memory is a problem, and is left out.
  */
 import { join } from 'node:path';
+import type { LostNote } from './lost.js';
 import { readSegments, type SegmentProblem } from './segment-reader.js';
 import type { SubbufHeader } from './subbuf.js';
 import { type DeclaredLoss, surveySubbuf } from './walk.js';
@@ -36,6 +37,8 @@ export interface RunIndex {
   readonly entries: readonly SubbufEntry[];
   /** Those that name effects, in file order. */
   readonly losses: readonly DeclaredLoss[];
+  /** What the lost effects would have changed. */
+  readonly lost: readonly LostNote[];
   readonly problems: readonly SegmentProblem[];
   /** Bytes of good sub-buffers. */
   readonly bytes: number;
@@ -45,6 +48,8 @@ export interface RunIndex {
 const CPUS_MAX = 256;
 /** Losses that name effects, in one run. Each is a time when a buffer was full; beyond this the numbers are gaps. */
 const LOSSES_KEPT = 500_000;
+/** Notes of lost effects. Those left out count no numbers, so that a rebuild vouches for nothing. */
+const NOTES_KEPT = 500_000;
 /** Problems listed: more are only a longer list of the same damage. */
 const PROBLEMS_LISTED = 10_000;
 
@@ -57,6 +62,7 @@ export function segmentsFolder(runDir: string): string {
 export async function indexRun(runDir: string, signal?: AbortSignal): Promise<RunIndex> {
   const entries: SubbufEntry[] = [];
   const losses: DeclaredLoss[] = [];
+  const lost: LostNote[] = [];
   const problems: SegmentProblem[] = [];
   let bytes = 0;
   /** Largest number of each stream so far. */
@@ -80,6 +86,7 @@ export async function indexRun(runDir: string, signal?: AbortSignal): Promise<Ru
     for (const loss of survey.losses) {
       if (loss.seqFirst > 0n && losses.length < LOSSES_KEPT) losses.push(loss);
     }
+    for (const note of survey.lost) if (lost.length < NOTES_KEPT) lost.push(note);
     entries.push({
       segment,
       offset,
@@ -98,7 +105,7 @@ export async function indexRun(runDir: string, signal?: AbortSignal): Promise<Ru
       isAscending: survey.isAscending,
     });
   }
-  return { entries, losses, problems, bytes };
+  return { entries, losses, lost, problems, bytes };
 }
 
 /** Why a sub-buffer can't follow in its stream, whose largest number so far is `reached`; undefined if it can. */

@@ -5,6 +5,7 @@
  */
 import { AT, KIND, REC_SIZE_MASK, SIZE } from '../abi/layout.js';
 import { REC_KIND_SHIFT } from '../abi/records.js';
+import { type LostNote, readLost } from './lost.js';
 import { SUBBUF_HEADER_BYTES, type SubbufHeader } from './subbuf.js';
 
 const REC_BYTES: number = SIZE.lemona_rec;
@@ -50,6 +51,7 @@ export interface Survey {
   readonly seqLast: bigint;
   readonly isAscending: boolean;
   readonly losses: readonly DeclaredLoss[];
+  readonly lost: readonly LostNote[];
   /** A broken rule 4 or 5, or undefined. */
   readonly problem: string | undefined;
 }
@@ -63,6 +65,7 @@ export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
   let previous = 0n;
   let isAscending = true;
   const losses: DeclaredLoss[] = [];
+  const lost: LostNote[] = [];
   let problem = walkRecords(buf, header, (_buf, off, size, kind) => {
     records++;
     if (kind === KIND.EFFECT) {
@@ -81,11 +84,14 @@ export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
         effects: buf.readUInt32LE(off + AT.lemona_loss.effects),
         records: buf.readUInt32LE(off + AT.lemona_loss.records),
       });
+    } else {
+      const note = readLost(buf, off, size, kind);
+      if (note !== undefined) lost.push(note);
     }
   });
   if (problem === undefined && (records !== header.records || effects !== header.effects))
     problem = `holds ${records} records with ${effects} effects; its header says ${header.records} and ${header.effects}`;
   if (problem === undefined && (seqFirst !== header.seqFirst || seqLast !== header.seqLast))
     problem = `effects are ${seqFirst} to ${seqLast}; its header says ${header.seqFirst} to ${header.seqLast}`;
-  return { seqFirst, seqLast, isAscending, losses, problem };
+  return { seqFirst, seqLast, isAscending, losses, lost, problem };
 }

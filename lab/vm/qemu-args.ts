@@ -64,13 +64,13 @@ export interface QemuArgsSpec {
  * sub-buffer), `rep movsb` moves one byte at a time, and each change of SMAP's flag ends a translated block. Without
  * them the same replay took two thirds of the time.
  */
-const TCG_CPU = 'max,la57=off,sse4.2=off,erms=off,fsrm=off,smap=off,smep=off';
+export const TCG_CPU = 'max,la57=off,sse4.2=off,erms=off,fsrm=off,smap=off,smep=off';
 
 /**
  * QEMU's clock is the same on all its vCPUs. Linux, which measures it across emulated CPUs, may find that it is not, and
  * then uses slower clocks; it also patches running code to do so (see `acceleratorArg`).
  */
-const TCG_KERNEL_ARGS = ['tsc=reliable'] as const;
+export const TCG_KERNEL_ARGS = ['tsc=reliable'] as const;
 
 export const QEMU_PROGRAM = 'qemu-system-x86_64';
 

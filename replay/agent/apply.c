@@ -31,7 +31,7 @@
 /* Bytes of effects that wait for a birth: it follows within moments, or never. */
 #define HELD_MAX (64u << 20)
 
-static void failed(const struct object *o, const char *what)
+static void failed(struct object *o, const char *what)
 {
 	int error = errno;
 
@@ -101,6 +101,11 @@ static void check_strictly(struct object *o)
 {
 	if (rp.strict && o->attr_seq == rp.current_seq)
 		object_check(o, "after");
+}
+
+void object_take_attr(struct object *o, const struct lemona_attr *a)
+{
+	take_attr(o, a, true);
 }
 
 static void take_dir(struct object *dir, const struct lemona_attr *a)
@@ -199,7 +204,7 @@ static void apply_birth(const struct lemona_dentry *d)
 	const struct lemona_effect *e = &d->e;
 	struct object *o = object_find(e->ino, e->gen), *dir;
 	char name[NAME_MAX + 1];
-	int dirfd;
+	int dirfd, r;
 
 	if (o && o->state == LIVE) {
 		mismatch(o, "birth", "a new inode", "an inode that exists", EEXIST);
@@ -211,11 +216,18 @@ static void apply_birth(const struct lemona_dentry *d)
 		o = NULL;
 	}
 	dirfd = dir_fd(&dir, &d->dir);
-	if (dirfd < 0)
+	if (dirfd < 0) {
+		if (rp.doubts)
+			object_get(e->ino, e->gen)->doubt = LEMONA_LOST_ALL;
 		return;
+	}
 	if (!o)
 		o = object_add_dead(e->ino, e->gen);
-	if (give_birth(o, dir, dirfd, d, name_of(name, (const char *)(d + 1), d->name_len)) < 0) {
+	name_of(name, (const char *)(d + 1), d->name_len);
+	r = give_birth(o, dir, dirfd, d, name);
+	if (r < 0 && errno == EEXIST && doubt_make_way(dirfd, name))
+		r = give_birth(o, dir, dirfd, d, name);
+	if (r < 0) {
 		failed(o, "create");
 		return;
 	}
@@ -226,6 +238,8 @@ static void apply_birth(const struct lemona_dentry *d)
 	 * be changing its size and its links already. Nothing of it can be compared yet.
 	 */
 	take_attr(o, &d->child, true);
+	if (rp.doubts && doubt_inherited(o, dir))
+		apply_fsflags(o, &d->child);
 	object_born(o);
 	/*
 	 * A nameless file is made without its directory's lock: what it inherited may be older than this effect, and
@@ -237,19 +251,27 @@ static void apply_birth(const struct lemona_dentry *d)
 		take_dir(dir, &d->dir);
 }
 
-/* Strict only: does the name lead to the inode the record means? */
-static void check_name(struct object *o, int dirfd, const char *name)
+/* Does the name lead to the inode? */
+bool object_has_name(struct object *o, int dirfd, const char *name)
 {
 	struct object probe = { .fd = -1 };
 
-	if (!rp.strict)
-		return;
 	if (!o->handle_known && (o->fd < 0 || object_learn_handle(o, o->fd, "") < 0))
-		return;
-	if (object_learn_handle(&probe, dirfd, name) < 0)
-		failed(o, "look up name");
-	else if (probe.h_ino != o->h_ino || probe.h_gen != o->h_gen)
-		mismatch_number(o, "inode of the name", o->h_ino, probe.h_ino);
+		return false;
+	return object_learn_handle(&probe, dirfd, name) == 0 && probe.h_ino == o->h_ino &&
+	       probe.h_gen == o->h_gen;
+}
+
+/*
+ * Strictly, and where effects were lost: does the name lead to the inode the
+ * record means? Returns whether to go on.
+ */
+static bool check_name(struct object *o, int dirfd, const char *name)
+{
+	if ((!rp.strict && !rp.doubts) || object_has_name(o, dirfd, name))
+		return true;
+	mismatch(o, "the name", "leads to this inode", "it does not", ENOENT);
+	return !rp.doubts;
 }
 
 static void apply_link(const struct lemona_dentry *d, struct object *o)
@@ -259,8 +281,10 @@ static void apply_link(const struct lemona_dentry *d, struct object *o)
 	int dirfd, fd, r;
 
 	dirfd = dir_fd(&dir, &d->dir);
-	if (dirfd < 0)
+	if (dirfd < 0) {
+		doubt_attributes_only(&d->e);
 		return;
+	}
 	fd = object_fd(o, ACCESS_PATH);
 	if (fd < 0) {
 		failed(o, "open to link");
@@ -268,6 +292,8 @@ static void apply_link(const struct lemona_dentry *d, struct object *o)
 	}
 	name_of(name, (const char *)(d + 1), d->name_len);
 	UNLOCKED(r, linkat(fd, "", dirfd, name, AT_EMPTY_PATH), o, dir, NULL);
+	if (r < 0 && errno == EEXIST && doubt_make_way(dirfd, name))
+		r = linkat(fd, "", dirfd, name, AT_EMPTY_PATH);
 	if (r < 0)
 		failed(o, "link");
 	object_pin(o, false);
@@ -281,19 +307,27 @@ static void apply_unlink(const struct lemona_dentry *d, struct object *o)
 	bool is_dir = d->e.h.code == LEMONA_OP_RMDIR;
 	char name[NAME_MAX + 1];
 	struct object *dir;
-	int dirfd, r;
+	int dirfd, r = 0;
+	bool is_there;
 
 	dirfd = dir_fd(&dir, &d->dir);
-	if (dirfd < 0)
+	if (dirfd < 0) {
+		doubt_attributes_only(&d->e);
 		return;
+	}
 	name_of(name, (const char *)(d + 1), d->name_len);
-	check_name(o, dirfd, name);
+	is_there = check_name(o, dirfd, name);
 	if (o->have_attr && o->attr_seq < rp.current_seq && !is_dir && o->attr.nlink != d->child.nlink + 1)
 		mismatch_number(o, "links before", d->child.nlink + 1ull, o->attr.nlink);
 	/* Closed first, so that the inode goes at once. */
 	if (is_dir || d->child.nlink == 0)
 		object_close(o);
-	UNLOCKED(r, unlinkat(dirfd, name, is_dir ? AT_REMOVEDIR : 0), dir, o, NULL);
+	if (is_there)
+		UNLOCKED(r, unlinkat(dirfd, name, is_dir ? AT_REMOVEDIR : 0), dir, o, NULL);
+	if (r < 0 && errno == ENOTEMPTY && doubt_make_way(dirfd, name)) {
+		o->doubt |= LEMONA_LOST_PLACE;
+		r = 0;
+	}
 	if (r < 0)
 		failed(o, is_dir ? "rmdir" : "unlink");
 	if (is_dir || d->child.nlink == 0)
@@ -307,15 +341,15 @@ static void apply_rename(const struct lemona_rename *n, struct object *o)
 {
 	struct object *from, *to, *target = NULL;
 	char old[NAME_MAX + 1], new[NAME_MAX + 1];
-	int from_fd, to_fd, r;
-	bool replaced;
+	int from_fd, to_fd, r = 0;
+	bool replaced, is_there;
 
 	from_fd = dir_fd(&from, &n->old_dir);
-	if (from_fd < 0)
+	to_fd = from_fd < 0 ? -1 : dir_fd(&to, &n->new_dir);
+	if (to_fd < 0) {
+		doubt_attributes_only(&n->e);
 		return;
-	to_fd = dir_fd(&to, &n->new_dir);
-	if (to_fd < 0)
-		return;
+	}
 	if (n->target.ino) {
 		target = object_get(n->target.ino, n->target.gen);
 		if (target->state != LIVE)
@@ -323,7 +357,7 @@ static void apply_rename(const struct lemona_rename *n, struct object *o)
 	}
 	name_of(old, (const char *)(n + 1), n->old_len);
 	name_of(new, (const char *)(n + 1) + n->old_len, n->new_len);
-	check_name(o, from_fd, old);
+	is_there = check_name(o, from_fd, old);
 	if (target && target->state == LIVE)
 		check_name(target, to_fd, new);
 	replaced = target && !(n->flags & RENAME_EXCHANGE) &&
@@ -331,8 +365,14 @@ static void apply_rename(const struct lemona_rename *n, struct object *o)
 	if (replaced)
 		object_close(target);
 	/* The whiteout is a birth of its own: TAINT says if it is not recorded. */
-	UNLOCKED(r, renameat2(from_fd, old, to_fd, new, n->flags & ~RENAME_WHITEOUT),
-		 o, from, to);
+	if (is_there)
+		UNLOCKED(r, renameat2(from_fd, old, to_fd, new, n->flags & ~RENAME_WHITEOUT),
+			 o, from, to);
+	else
+		doubt_attributes_only(&n->e);
+	if (r < 0 && (errno == EEXIST || errno == ENOTEMPTY || errno == EISDIR || errno == ENOTDIR) &&
+	    doubt_make_way(to_fd, new))
+		r = renameat2(from_fd, old, to_fd, new, n->flags & ~RENAME_WHITEOUT);
 	if (r < 0 && (errno == EPERM || errno == EACCES) && target && object_unlock(target))
 		r = renameat2(from_fd, old, to_fd, new, n->flags & ~RENAME_WHITEOUT);
 	if (r < 0)
@@ -358,42 +398,6 @@ static int truncate_keeping_caps(struct object *o, int fd, off_t size)
 	caps_keep(o, fd, &caps);
 	UNLOCKED(r, ftruncate(fd, size), o, NULL, NULL);
 	return r < 0 ? r : caps_give_back(fd, &caps);
-}
-
-static int pwrite_whole(int fd, const void *data, size_t len, off_t pos)
-{
-	ssize_t n = pwrite(fd, data, len, pos);
-
-	if (n >= 0 && n < (ssize_t)len)
-		errno = ENOSPC; /* a second call would say so */
-	return n == (ssize_t)len ? 0 : -1;
-}
-
-static void apply_write(const struct lemona_write *w, struct object *o)
-{
-	bool mapped = w->e.h.code == LEMONA_OP_PAGE;
-	int fd = object_fd(o, ACCESS_RW);
-	struct caps caps;
-	int r;
-
-	if (fd < 0) {
-		failed(o, "open to write");
-		return;
-	}
-	if (!w->len)
-		return;
-	/* What was stored before the file became immutable may be recorded after that. */
-	if (mapped)
-		caps_keep(o, fd, &caps);
-	UNLOCKED(r, pwrite_whole(fd, w + 1, w->len, w->pos), o, NULL, NULL);
-	if (r == 0 && mapped)
-		r = caps_give_back(fd, &caps);
-	if (r < 0)
-		failed(o, "pwrite");
-	rp.bytes += w->len;
-	if (w->pos + w->len > o->attr.size && rp.current_seq > o->attr_seq)
-		o->attr.size = w->pos + w->len;
-	object_touch(o);
 }
 
 /* Flags other than immutable and append-only, and the project: children inherit them. */
@@ -458,6 +462,8 @@ static void apply_fallocate(const struct lemona_fallocate *f, struct object *o)
 
 	if (fd < 0 || fallocate(fd, f->mode, f->offset, f->len) < 0)
 		failed(o, "fallocate");
+	if (f->mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
+		doubt_shift(o);
 	take_attr(o, &f->attr, true);
 	check_strictly(o);
 }
@@ -483,7 +489,11 @@ static void apply_gone(const struct lemona_effect *e)
 		mismatch_number(o, "links of a gone inode", 0, o->attr.nlink);
 		return;
 	}
-	object_free(o);
+	/* It may still be on the disk under a name that it lost. */
+	if (o->doubt)
+		object_die(o);
+	else
+		object_free(o);
 }
 
 /* Keeps an effect for an inode that is not born yet. */
@@ -606,7 +616,8 @@ static bool waits_for_dir(const struct lemona_effect *e, uint32_t size)
 		if (dir->state != UNBORN)
 			dir = object_get(n->new_dir.ino, n->new_dir.gen);
 	}
-	if (!dir || dir->state != UNBORN)
+	/* One whose birth was lost never comes. */
+	if (!dir || dir->state != UNBORN || dir->doubt || rp.doubt_all)
 		return false;
 	hold_back(dir, e, size);
 	return true;
@@ -620,6 +631,10 @@ static void apply_to_inode(const struct lemona_effect *e, uint32_t size)
 		rp.unreachable++;
 		return;
 	}
+	if (o->state == UNBORN && (o->doubt || rp.doubt_all)) {
+		doubt_adrift(e, o);
+		return;
+	}
 	if (o->state == UNBORN) {
 		hold_back(o, e, size);
 		return;
@@ -627,7 +642,8 @@ static void apply_to_inode(const struct lemona_effect *e, uint32_t size)
 	switch (e->h.code) {
 	case LEMONA_OP_WRITE:
 	case LEMONA_OP_PAGE:
-		apply_write((const void *)e, o);
+		if (((const struct lemona_write *)e)->len)
+			writes_add((const void *)e, o);
 		break;
 	case LEMONA_OP_SETATTR:
 		apply_setattr((const void *)e, o);
@@ -651,11 +667,23 @@ static void apply_to_inode(const struct lemona_effect *e, uint32_t size)
 	}
 }
 
+/* What may stand between two pieces of a run of writes: it asks nothing of the file system. */
+static bool leaves_writes_alone(const struct lemona_effect *e, uint32_t size)
+{
+	if (e->h.code == LEMONA_OP_WRITE || e->h.code == LEMONA_OP_PAGE)
+		return true;
+	return e->h.code == LEMONA_OP_SETATTR && size >= sizeof(struct lemona_setattr) &&
+	       !((const struct lemona_setattr *)e)->valid;
+}
+
 void apply_effect(const struct lemona_effect *e, uint32_t size)
 {
-	const struct lemona_effect *outer = mismatch_context(e);
+	const struct lemona_effect *outer;
 	uint64_t outer_seq = rp.current_seq;
 
+	if (!leaves_writes_alone(e, size))
+		writes_flush();
+	outer = mismatch_context(e);
 	rp.current_seq = e->seq;
 	switch (e->h.code) {
 	case LEMONA_OP_MOUNT:

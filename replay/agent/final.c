@@ -34,7 +34,7 @@ static bool stat_object(struct object *o, struct statx *st)
 	return true;
 }
 
-static bool same(const struct object *o, const char *when, const char *what, uint64_t wanted,
+static bool same(struct object *o, const char *when, const char *what, uint64_t wanted,
 		 uint64_t seen)
 {
 	char text[80];

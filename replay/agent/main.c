@@ -3,7 +3,7 @@
  * lemona-replay: PID 1 of the replay VM.
  *
  * Mounts the disk to rebuild, reads the stream of control.h from the virtio
- * port named lemona.plan, applies it and powers off.
+ * port named lemona.plan and the plan disk, applies it and powers off.
  *
  * Test lane, on any Linux with a mounted scratch ext4:
  *   lemona-replay --test MOUNTPOINT < plan > answers
@@ -26,15 +26,11 @@
 #include "replay.h"
 
 #define PORT_NAME "lemona.plan"
-/* Four of the largest records. */
-#define BUFFER_BYTES (4u << 20)
 #define PROGRESS_EVERY 8192
 
 struct replay rp;
 
 static bool is_init;
-static char buffer[BUFFER_BYTES] __attribute__((aligned(8)));
-static size_t have, used;
 
 void leave(int status)
 {
@@ -44,40 +40,6 @@ void leave(int status)
 	reboot(RB_POWER_OFF);
 	for (;;)
 		pause();
-}
-
-/* The next record, or NULL at the end of the stream. */
-static const struct lemona_rec *next_record(uint32_t *size)
-{
-	for (;;) {
-		const struct lemona_rec *h = (const void *)(buffer + used);
-		ssize_t n;
-
-		if (have - used >= sizeof(*h)) {
-			*size = h->size_kind & LEMONA_REC_SIZE_MASK;
-			if (*size < sizeof(*h) || *size % 8 || *size > BUFFER_BYTES)
-				fatal("a record of %u bytes after seq %llu", *size,
-				      (unsigned long long)rp.last_seq);
-			if (have - used >= *size) {
-				used += *size;
-				return h;
-			}
-		}
-		/* Records stay aligned, as all sizes are multiples of 8. */
-		if (used) {
-			memmove(buffer, buffer + used, have - used);
-			have -= used;
-			used = 0;
-		}
-		n = read(rp.in, buffer + have, BUFFER_BYTES - have);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			fatal("reading the plan: %s", strerror(errno));
-		if (n == 0)
-			return NULL;
-		have += n;
-	}
 }
 
 static void make_dir_and_mount(const char *what, const char *where, const char *type)
@@ -134,6 +96,7 @@ static void set_up_init(void)
 	mkdir("/disk", 0755);
 	rp.mount_point = "/disk";
 	rp.device = "/dev/vda";
+	plan_open_disk("/dev/vdb");
 	rp.out = 2;
 	/* The port appears when its driver has probed: at most this long. */
 	for (i = 0; i < 500; i++) {
@@ -179,6 +142,16 @@ static void begin(const struct control_begin *b, uint32_t size)
 	rp.start_ns = now_ns();
 }
 
+/* Freed pages read as zeros (init_on_free=1), and those take no room in a saved VM. */
+static void drop_page_cache(void)
+{
+	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		fatal("drop_caches: %s", strerror(errno));
+	close(fd);
+}
+
 static void stop(const struct control_stop *s, bool resume)
 {
 	if (resume) {
@@ -191,6 +164,8 @@ static void stop(const struct control_stop *s, bool resume)
 	final_pass();
 	if (fs_freeze() < 0)
 		fatal("freeze: %s", strerror(errno));
+	if (s->flags & STOP_LEAN)
+		drop_page_cache();
 	report_stopped(s->id);
 }
 
@@ -214,6 +189,7 @@ static void end(void)
 
 static void control(const struct lemona_rec *h, uint32_t size)
 {
+	writes_flush();
 	if (h->code == CONTROL_BEGIN)
 		begin((const void *)h, size);
 	else if (rp.root < 0)
@@ -221,6 +197,8 @@ static void control(const struct lemona_rec *h, uint32_t size)
 	else if ((h->code == CONTROL_STOP || h->code == CONTROL_RESUME) &&
 		 size >= sizeof(struct control_stop))
 		stop((const void *)h, h->code == CONTROL_RESUME);
+	else if (h->code == CONTROL_LOST && size >= sizeof(struct control_lost))
+		doubt_note((const void *)h);
 	else if (h->code == CONTROL_END)
 		end();
 	else
@@ -271,7 +249,7 @@ int main(int argc, char **argv)
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
 		fatal("securebits: %s", strerror(errno));
 	report_ready();
-	while ((h = next_record(&size))) {
+	while ((h = plan_next(&size))) {
 		switch (h->size_kind >> LEMONA_REC_KIND_SHIFT) {
 		case LEMONA_KIND_EFFECT:
 			effect((const void *)h, size);

@@ -114,6 +114,7 @@ struct object {
 	bool have_flags; /* attr.flags is from a record */
 	bool flags_due; /* immutable or append-only differ from attr.flags */
 	bool pinned; /* nameless: fd must stay open */
+	uint8_t doubt; /* LEMONA_LOST_*, DOUBT_WHOLE: what lost effects may have changed */
 };
 
 struct replay {
@@ -130,12 +131,16 @@ struct replay {
 	struct link lru;
 	unsigned int open_count;
 	struct link dirty;
+	bool doubts; /* effects were lost: see doubt.c */
+	bool doubt_all; /* and it is not known on what */
 	/* counters */
 	uint64_t received, applied, skipped, unreachable, held_back;
 	uint64_t held_bytes; /* waiting now */
 	uint64_t bytes, objects, last_seq, finished;
 	uint64_t current_seq; /* of the effect that is being applied */
 	uint64_t mismatches;
+	uint64_t explained; /* results that differ, explained by lost effects */
+	uint64_t adrift; /* effects on inodes that lost effects keep away */
 	uint64_t start_ns, apply_ns, final_ns;
 };
 
@@ -152,14 +157,36 @@ int object_fd(struct object *o, enum access access);
 void object_adopt_fd(struct object *o, int fd, enum access access);
 void object_close(struct object *o);
 void object_pin(struct object *o, bool pin);
+int object_read_handle(int dirfd, const char *name, uint32_t *ino, uint32_t *gen);
 int object_learn_handle(struct object *o, int dirfd, const char *name);
 void object_born(struct object *o);
 bool object_unlock(struct object *o);
 void objects_each(void (*visit)(struct object *o));
 void objects_close_all(void);
 
+/* plan.c */
+void plan_open_disk(const char *device);
+const struct lemona_rec *plan_next(uint32_t *size);
+
+/* writes.c */
+void writes_add(const struct lemona_write *w, struct object *o);
+void writes_flush(void);
+
 /* apply.c */
 void apply_effect(const struct lemona_effect *e, uint32_t size);
+
+bool object_has_name(struct object *o, int dirfd, const char *name);
+void object_take_attr(struct object *o, const struct lemona_attr *a);
+
+/* doubt.c */
+void doubt_note(const struct control_lost *l);
+bool doubt_explains(struct object *o, const struct lemona_effect *e, const char *what);
+void doubt_shift(struct object *o);
+bool doubt_inherited(struct object *o, const struct object *dir);
+bool doubt_make_way(int dirfd, const char *name);
+void doubt_adrift(const struct lemona_effect *e, struct object *o);
+void doubt_attributes_only(const struct lemona_effect *e);
+void doubt_report(void);
 
 /* xattr.c */
 int xattr_apply(struct object *o, const struct lemona_xattr *x, const char **what);
@@ -191,9 +218,9 @@ void report_stopped(uint64_t id);
 void report_taint(const struct lemona_taint *t);
 void report_result(const char *outcome);
 const struct lemona_effect *mismatch_context(const struct lemona_effect *e);
-void mismatch(const struct object *o, const char *what, const char *wanted,
+void mismatch(struct object *o, const char *what, const char *wanted,
 	      const char *seen, int error);
-void mismatch_number(const struct object *o, const char *what, uint64_t wanted,
+void mismatch_number(struct object *o, const char *what, uint64_t wanted,
 		     uint64_t seen);
 
 /* main.c */

@@ -120,6 +120,7 @@ void report_progress(void)
 
 void report_stopped(uint64_t id)
 {
+	doubt_report();
 	say("{\"t\":\"stopped\",\"id\":\"%" PRIu64 "\",\"seq\":\"%" PRIu64
 	    "\",\"applied\":\"%" PRIu64 "\",\"mismatches\":\"%" PRIu64 "\"}\n",
 	    id, rp.last_seq, rp.applied, rp.mismatches);
@@ -152,17 +153,19 @@ void report_result(const char *outcome)
 {
 	static char wrong[LIST_MAX * TEXT_MAX + LIST_MAX], tainted[sizeof(wrong)];
 
+	doubt_report();
 	list(wrong, sizeof(wrong), first_mismatches, rp.mismatches);
 	list(tainted, sizeof(tainted), taints, taint_count);
 	say("{\"t\":\"result\",\"outcome\":\"%s\",\"seq\":\"%" PRIu64
 	    "\",\"received\":\"%" PRIu64 "\",\"applied\":\"%" PRIu64
 	    "\",\"skipped\":\"%" PRIu64 "\",\"unreachable\":\"%" PRIu64
-	    "\",\"heldBack\":\"%" PRIu64 "\",\"bytes\":\"%" PRIu64
+	    "\",\"heldBack\":\"%" PRIu64 "\",\"adrift\":\"%" PRIu64
+	    "\",\"explained\":\"%" PRIu64 "\",\"bytes\":\"%" PRIu64
 	    "\",\"inodesFinished\":\"%" PRIu64 "\",\"applyNs\":\"%" PRIu64
 	    "\",\"finalNs\":\"%" PRIu64 "\",\"mismatches\":\"%" PRIu64
 	    "\",\"first\":[%s],\"taintCount\":\"%" PRIu64 "\",\"taints\":[%s]}\n",
 	    outcome, rp.last_seq, rp.received, rp.applied, rp.skipped, rp.unreachable,
-	    rp.held_back, rp.bytes, rp.finished, rp.apply_ns, rp.final_ns,
+	    rp.held_back, rp.adrift, rp.explained, rp.bytes, rp.finished, rp.apply_ns, rp.final_ns,
 	    rp.mismatches, wrong, taint_count, tainted);
 }
 
@@ -175,11 +178,15 @@ const struct lemona_effect *mismatch_context(const struct lemona_effect *e)
 	return before;
 }
 
-void mismatch(const struct object *o, const char *what, const char *wanted,
+void mismatch(struct object *o, const char *what, const char *wanted,
 	      const char *seen, int error)
 {
 	char text[TEXT_MAX], name[160], a[160], b[160];
 
+	if (rp.doubts && doubt_explains(o, context, what)) {
+		rp.explained++;
+		return;
+	}
 	json_string(name, sizeof(name), what, strlen(what));
 	json_string(a, sizeof(a), wanted, strlen(wanted));
 	json_string(b, sizeof(b), seen, strlen(seen));
@@ -200,7 +207,7 @@ void mismatch(const struct object *o, const char *what, const char *wanted,
 	leave(1);
 }
 
-void mismatch_number(const struct object *o, const char *what, uint64_t wanted,
+void mismatch_number(struct object *o, const char *what, uint64_t wanted,
 		     uint64_t seen)
 {
 	char a[32], b[32];

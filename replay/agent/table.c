@@ -129,7 +129,7 @@ static int open_handle(uint32_t ino, uint32_t gen, int flags)
 	return open_by_handle_at(rp.root, &h.h, flags | O_CLOEXEC | O_NOFOLLOW);
 }
 
-static int read_handle(int dirfd, const char *name, uint32_t *ino, uint32_t *gen)
+int object_read_handle(int dirfd, const char *name, uint32_t *ino, uint32_t *gen)
 {
 	struct ext4_handle h;
 	int mount_id;
@@ -164,7 +164,7 @@ static bool object_attach(struct object *o)
 	if (fd < 0)
 		return false;
 	/* ext4 takes any generation for a handle with generation 0 */
-	if (read_handle(fd, "", &ino, &gen) < 0 || ino != a->ino || gen != a->gen ||
+	if (object_read_handle(fd, "", &ino, &gen) < 0 || ino != a->ino || gen != a->gen ||
 	    statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &st) < 0) {
 		close(fd);
 		return false;
@@ -223,6 +223,9 @@ void object_close(struct object *o)
 {
 	if (o->fd < 0)
 		return;
+	/* What is in doubt may stay on the disk although the record ends it: the host must find it. */
+	if (rp.doubts && !o->handle_known)
+		object_learn_handle(o, o->fd, "");
 	close(o->fd);
 	o->fd = -1;
 	o->access = CLOSED;
@@ -243,7 +246,7 @@ void object_die(struct object *o)
 /* Learns the handle of a born inode by its name, or by its open file. */
 int object_learn_handle(struct object *o, int dirfd, const char *name)
 {
-	if (read_handle(dirfd, name, &o->h_ino, &o->h_gen) < 0)
+	if (object_read_handle(dirfd, name, &o->h_ino, &o->h_gen) < 0)
 		return -1;
 	o->handle_known = true;
 	return 0;
@@ -353,6 +356,7 @@ void object_born(struct object *o)
 
 		next = early->next;
 		apply_effect(e, e->h.size_kind & LEMONA_REC_SIZE_MASK);
+		writes_flush();
 		early_free(early);
 	}
 }

@@ -19,18 +19,71 @@ export interface Comparison {
   /** Content hashed, each side. */
   readonly bytes: { readonly rebuilt: bigint; readonly truth: bigint };
   readonly differences: number;
+  /** Names that were left out, because nothing is known of them. */
+  readonly leftOut: number;
+  /** Fields that differ where they may. */
+  readonly allowed: number;
 }
+
+/** What may differ at a path. */
+export interface Allowance {
+  /** The name itself, and all below it. */
+  readonly anything: boolean;
+  /** A folder may lack names. */
+  readonly entries: boolean;
+  readonly attributes: boolean;
+  readonly times: boolean;
+  readonly xattrs: boolean;
+}
+
+/** By which allowance a field may differ; the others never may. Content that may differ is masked in the manifests. */
+const ALLOWED_BY: Readonly<Partial<Record<Field, keyof Allowance>>> = {
+  mode: 'attributes',
+  uid: 'attributes',
+  gid: 'attributes',
+  size: 'attributes',
+  flags: 'attributes',
+  projid: 'attributes',
+  nlink: 'entries',
+  atime: 'times',
+  mtime: 'times',
+  ctime: 'times',
+  btime: 'times',
+  xattrs: 'xattrs',
+};
 
 type Lines = AsyncGenerator<ManifestName, ManifestEnd, void>;
 
-/** Merges the two sides by path; every difference goes to `report`. */
+/**
+ * Merges the two sides by path; every difference goes to `report`.
+ *
+ * @param allowances by path; a difference that one of them allows is none
+ */
 export async function compareManifests(
   rebuilt: Lines,
   truth: Lines,
   report: (difference: Difference) => void,
+  allowances: ReadonlyMap<string, Allowance> = new Map(),
 ): Promise<Comparison> {
   let compared = 0;
   let differences = 0;
+  let leftOut = 0;
+  let allowed = 0;
+  // The first path of an inode with several links may be one of those of which nothing is known.
+  const linksMayDiffer = [...allowances.values()].some((allowance) => allowance.anything || allowance.entries);
+  /** Prefix of the paths below a name of which nothing is known. */
+  let under: string | undefined;
+  const leaveOut = (path: string) => {
+    leftOut++;
+    if (under === undefined || !path.startsWith(under)) under = path === '/' ? '/' : `${path}/`;
+  };
+  /** Whether nothing is known of a name that stands at this path. */
+  const isUnknown = (path: string) =>
+    (under !== undefined && path.startsWith(under)) || allowances.get(path)?.anything === true;
+  const mayBeNew = (path: string) => {
+    const folder = allowances.get(path.slice(0, path.lastIndexOf('/')) || '/');
+    return folder?.entries === true;
+  };
   const tell = (difference: Difference) => {
     differences++;
     report(difference);
@@ -49,22 +102,37 @@ export async function compareManifests(
         return {
           compared,
           differences,
+          leftOut,
+          allowed,
           names: { rebuilt: a.value.names, truth: b.value.names },
           bytes: { rebuilt: a.value.bytes, truth: b.value.bytes },
         };
       }
       if (!a.done && (b.done || a.value.sortKey < b.value.sortKey)) {
-        tell({ path: a.value.path, field: 'name', rebuilt: 'present', truth: 'absent' });
+        const { path } = a.value;
+        if (isUnknown(path)) leaveOut(path);
+        else tell({ path, field: 'name', rebuilt: 'present', truth: 'absent' });
         a = await side(rebuilt, a.value);
       } else if (!b.done && (a.done || b.value.sortKey < a.value.sortKey)) {
-        tell({ path: b.value.path, field: 'name', rebuilt: 'absent', truth: 'present' });
+        const { path } = b.value;
+        if (isUnknown(path) || mayBeNew(path)) leaveOut(path);
+        else tell({ path, field: 'name', rebuilt: 'absent', truth: 'present' });
         b = await side(truth, b.value);
       } else if (!a.done && !b.done) {
-        compared++;
-        for (const [i, field] of FIELDS.entries()) {
-          const seen = a.value.values[i] ?? '';
-          const wanted = b.value.values[i] ?? '';
-          if (seen !== wanted) tell({ path: a.value.path, field, rebuilt: seen, truth: wanted });
+        const { path } = a.value;
+        if (isUnknown(path)) {
+          leaveOut(path);
+        } else {
+          compared++;
+          const allowance = allowances.get(path);
+          for (const [i, field] of FIELDS.entries()) {
+            const seen = a.value.values[i] ?? '';
+            const wanted = b.value.values[i] ?? '';
+            if (seen === wanted) continue;
+            const by = ALLOWED_BY[field];
+            if ((by !== undefined && allowance?.[by] === true) || (field === 'link' && linksMayDiffer)) allowed++;
+            else tell({ path, field, rebuilt: seen, truth: wanted });
+          }
         }
         [a, b] = await Promise.all([side(rebuilt, a.value), side(truth, b.value)]);
       }

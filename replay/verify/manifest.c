@@ -3,6 +3,14 @@
  * Prints what an ext4 image holds, one line for each name, for comparison.
  *
  *   lemona-manifest IMAGE.raw > manifest
+ *   lemona-manifest --mask FILE IMAGE.raw > manifest
+ *   lemona-manifest --names IMAGE.raw > names
+ *
+ * FILE has lines "PATH TAB FIRST TAB END", escaped, in any order: bytes FIRST
+ * to END - 1 of that file count as zeros, and the file is hashed by blocks, as
+ * a large one is, without its last zeros: so two files agree if they differ in
+ * those bytes alone. --names prints "PATH TAB INODE TAB GENERATION TAB SIZE" instead, without
+ * reading content, after the line "lemona-names 1".
  *
  * The image is only read. Its journal must be empty: an image that needs
  * recovery is refused, because what it holds is not what a mount would show.
@@ -45,6 +53,8 @@
 #include <ext2fs/ext2fs.h>
 #include <openssl/evp.h>
 
+#include "mask.h"
+
 #define CHUNK (1u << 20)
 #define SPARSE_BYTES (1ull << 30)
 #define LAYOUT_FLAGS (EXT2_INDEX_FL | EXT4_HUGE_FILE_FL | EXT4_EXTENTS_FL | \
@@ -75,6 +85,7 @@ struct first {
 	char path[];
 };
 
+static bool names_only;
 static ext2_filsys fs;
 static int raw;
 static struct text path, line;
@@ -181,27 +192,45 @@ static void hash_zeros(uint64_t len)
 	}
 }
 
-/* The file's next bytes; all but the last ones are whole blocks. */
-static void hash_content(const unsigned char *data, size_t len)
+/* One block that is not zero, with its place; of one with hidden bytes, what comes before its last zeros. */
+static void hash_block(const unsigned char *data, size_t len)
 {
-	size_t done, n, i;
+	unsigned char offset[8];
+	size_t i;
 
+	while (mask_hides() && len && !data[len - 1])
+		len--;
+	for (i = 0; i < sizeof(offset); i++)
+		offset[i] = position >> (8 * i);
+	hash(offset, sizeof(offset));
+	hash(data, len);
+}
+
+/* The file's next bytes, which may be changed; all but the last ones are whole blocks. */
+static void hash_content(unsigned char *data, size_t len)
+{
+	size_t done, n;
+
+	mask_hide(data, len, position);
 	if (!sparse) {
 		hash(data, len);
 		return;
 	}
 	for (done = 0; done < len; done += n) {
-		unsigned char offset[8];
-
 		n = len - done < fs->blocksize ? len - done : fs->blocksize;
-		if (memcmp(data + done, zeros, n)) {
-			for (i = 0; i < sizeof(offset); i++)
-				offset[i] = position >> (8 * i);
-			hash(offset, sizeof(offset));
-			hash(data + done, n);
-		}
+		if (memcmp(data + done, zeros, n))
+			hash_block(data + done, n);
 		position += n;
 	}
+}
+
+static void choose_mask(void)
+{
+	static struct text shown;
+
+	shown.len = 0;
+	put_escaped(&shown, path.at, path.len);
+	mask_choose(shown.at);
 }
 
 static void hash_disk(uint64_t at, uint64_t len)
@@ -297,7 +326,9 @@ static void put_content(ext2_ino_t ino, struct ext2_inode *inode)
 
 	if (EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
 		die(EXIT_ENVIRONMENT, "SHA-256 is not available");
-	sparse = size > SPARSE_BYTES;
+	choose_mask();
+	/* A file with hidden bytes is hashed by blocks whatever its size, which may differ. */
+	sparse = size > SPARSE_BYTES || mask_hides();
 	position = 0;
 	if (inode->i_flags & EXT4_EXTENTS_FL)
 		hash_extents(ino, inode, size);
@@ -476,6 +507,13 @@ static bool print_name(ext2_ino_t ino)
 		die(EXIT_CORRUPT, "%s: a name of inode %u, which has no links", shown, ino);
 	type = type_of(inode->i_mode);
 	dir = type == 'd';
+	if (names_only) {
+		line.len = 0;
+		put_escaped(&line, shown, strlen(shown));
+		printf("%s\t%u\t%u\t%llu\n", line.at, ino, inode->i_generation, dir ? 0ull : (unsigned long long)EXT2_I_SIZE(inode));
+		name_count++;
+		return dir;
+	}
 	ns = HAS(&large, i_ctime_extra) && HAS(&large, i_atime_extra);
 	line.len = 0;
 	put_escaped(&line, shown, strlen(shown));
@@ -619,27 +657,33 @@ int main(int argc, char **argv)
 	static char out[1 << 16];
 	errcode_t error;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: lemona-manifest IMAGE.raw\n");
+	const char *image = argv[argc - 1];
+
+	names_only = argc == 3 && strcmp(argv[1], "--names") == 0;
+	if (argc == 4 && strcmp(argv[1], "--mask") == 0) {
+		if (mask_read(argv[2]) < 0)
+			die(EXIT_ENVIRONMENT, "%s: %s", argv[2], strerror(errno));
+	} else if (argc != 2 && !names_only) {
+		fprintf(stderr, "usage: lemona-manifest [--names | --mask FILE] IMAGE.raw\n");
 		return EXIT_USAGE;
 	}
 	add_error_table(&et_ext2_error_table);
-	raw = open(argv[1], O_RDONLY | O_CLOEXEC);
+	raw = open(image, O_RDONLY | O_CLOEXEC);
 	if (raw < 0)
-		die(EXIT_ENVIRONMENT, "%s: %s", argv[1], strerror(errno));
-	error = ext2fs_open(argv[1], EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &fs);
+		die(EXIT_ENVIRONMENT, "%s: %s", image, strerror(errno));
+	error = ext2fs_open(image, EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &fs);
 	if (error)
-		die(EXIT_CORRUPT, "%s: %s", argv[1], error_message(error));
+		die(EXIT_CORRUPT, "%s: %s", image, error_message(error));
 	if (ext2fs_has_feature_journal_needs_recovery(fs->super))
 		die(EXIT_RECOVERY, "%s needs journal recovery: it was not frozen or unmounted cleanly",
-		    argv[1]);
+		    image);
 	setvbuf(stdout, out, _IOFBF, sizeof(out));
 	md = EVP_MD_CTX_new();
 	room_for(&path, 1);
 	path.at[0] = 0;
 	if (!md)
 		die(EXIT_ENVIRONMENT, "out of memory");
-	printf("lemona-manifest 1\n");
+	puts(names_only ? "lemona-names 1" : "lemona-manifest 1");
 	print_name(EXT2_ROOT_INO);
 	walk();
 	printf("end %llu %llu\n", name_count, byte_count);

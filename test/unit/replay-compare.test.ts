@@ -37,6 +37,8 @@ describe('comparing two manifests', () => {
     expect(result).to.deep.equal({
       compared: 3,
       differences: 0,
+      leftOut: 0,
+      allowed: 0,
       names: { rebuilt: 3, truth: 3 },
       bytes: { rebuilt: 1000n, truth: 1000n },
     });
@@ -61,6 +63,53 @@ describe('comparing two manifests', () => {
       '/a%20b name absent|present',
       '/z name present|absent',
     ]);
+  });
+
+  it('lets differ what lost effects may have changed, and nothing else', async () => {
+    const names = ['/', '/a', '/d', '/d/x', '/e', '/p', '/p/q'];
+    const allowance = { anything: false, entries: false, attributes: false, times: false, xattrs: false };
+    const differing = async (
+      path: string,
+      allowed: Partial<typeof allowance>,
+      change: Partial<Record<(typeof FIELDS)[number], string>>,
+    ) => {
+      const found: string[] = [];
+      const other = names.map((name) => line(name, name === path ? change : {}));
+      await compareManifests(
+        read(manifest(names.map((name) => line(name)))),
+        read(manifest(other)),
+        (d) => found.push(d.field),
+        new Map([[path, { ...allowance, ...allowed }]]),
+      );
+      return found;
+    };
+    expect(await differing('/a', { times: true }, { mtime: 'x', mode: 'x' })).to.deep.equal(['mode']);
+    expect(await differing('/a', { attributes: true }, { size: 'x', mtime: 'x' })).to.deep.equal(['mtime']);
+    expect(await differing('/d', { entries: true }, { nlink: 'x' })).to.deep.equal([]);
+    expect(await differing('/a', { attributes: true }, { type: 'x', sha256: 'x', nlink: 'x' })).to.have.length(3);
+    expect(await differing('/p', { anything: true }, { type: 'x', sha256: 'x' })).to.deep.equal([]);
+  });
+
+  it('lets a folder lack names, with all below them, and lets a name of which nothing is known stay', async () => {
+    const none = { anything: false, entries: false, attributes: false, times: false, xattrs: false };
+    const find = async (rebuilt: readonly string[], truth: readonly string[]) => {
+      const found: string[] = [];
+      const result = await compareManifests(
+        read(manifest(rebuilt.map((name) => line(name)))),
+        read(manifest(truth.map((name) => line(name)))),
+        (d) => found.push(d.path),
+        new Map([
+          ['/d', { ...none, entries: true }],
+          ['/p', { ...none, anything: true }],
+        ]),
+      );
+      return [found, result.leftOut];
+    };
+    expect(await find(['/', '/d'], ['/', '/d', '/d/new', '/d/new/x'])).to.deep.equal([[], 2]);
+    expect(await find(['/', '/d', '/d/old'], ['/', '/d'])).to.deep.equal([['/d/old'], 0]);
+    expect(await find(['/', '/d', '/d/old'], ['/', '/d', '/d/old', '/d/old/x'])).to.deep.equal([['/d/old/x'], 0]);
+    expect(await find(['/', '/d', '/p', '/p/q'], ['/', '/d'])).to.deep.equal([[], 2]);
+    expect(await find(['/', '/d'], ['/', '/d', '/z'])).to.deep.equal([['/z'], 0]);
   });
 
   it('refuses a manifest that was cut off, is out of order, or is none', async () => {

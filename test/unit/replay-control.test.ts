@@ -2,7 +2,15 @@
 import { expect } from 'chai';
 import { REC_KIND_SHIFT } from '../../lab/abi/records.js';
 import { LabError } from '../../lab/util/errors.js';
-import { describeMismatch, encodeBegin, encodeEnd, encodeStop, parseAnswer } from '../../replay/control.js';
+import {
+  describeMismatch,
+  encodeBatch,
+  encodeBegin,
+  encodeEnd,
+  encodeLost,
+  encodeStop,
+  parseAnswer,
+} from '../../replay/control.js';
 
 describe('control records', () => {
   it('are records of a kind that no recording holds, in multiples of 8 bytes', () => {
@@ -17,6 +25,22 @@ describe('control records', () => {
     const begin = encodeBegin({ dev: 0xfe00, flags: 3, mountOptions: 'acl,noatime' });
     expect([begin.readUInt32LE(16), begin.readUInt32LE(20), begin.readUInt32LE(24)]).to.deep.equal([0xfe00, 3, 11]);
     expect(begin.subarray(32, 43).toString()).to.equal('acl,noatime');
+  });
+});
+
+describe('batches, stops and lost effects', () => {
+  it('carry their place on the plan disk, their flag, and what of which inode', () => {
+    const batch = encodeBatch({ offset: 3 * 1024 * 1024, lengthBytes: 1_000_000 });
+    expect([batch.length, batch.readUInt16LE(4)]).to.deep.equal([32, 5]);
+    expect([batch.readBigUInt64LE(16), batch.readUInt32LE(24)]).to.deep.equal([3_145_728n, 1_000_000]);
+    expect([encodeStop(7).readUInt32LE(24), encodeStop(7, true).readUInt32LE(24)]).to.deep.equal([0, 1]);
+    const lost = encodeLost({ ino: 2n ** 40n, gen: 9, what: 0x21 });
+    expect([lost.length, lost.readBigUInt64LE(16), lost.readUInt32LE(24), lost.readUInt32LE(28)]).to.deep.equal([
+      32,
+      2n ** 40n,
+      9,
+      0x21,
+    ]);
   });
 });
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { describeMismatch } from '../../../replay/control.js';
+import { describeRate, rateOf } from '../../../replay/reconstruct.js';
+import { describeUnvouched } from '../../../replay/unvouched.js';
 import { LEFT_OUT, verifyRun } from '../../../replay/verify.js';
 import { replayVm } from '../../parts/parts.js';
 import { runDirOf } from '../../run/folder.js';
@@ -36,13 +38,20 @@ export async function run(invocation: Invocation): Promise<number> {
   await printing;
   for (const gap of result.replay.gaps) ctx.log.warn(`effects ${gap.first} to ${gap.last} are missing from the record`);
   for (const mismatch of result.replay.first) ctx.log.warn(describeMismatch(mismatch));
+  const rate = rateOf(result.replay, result.applySeconds);
+  ctx.log.info(`${result.replay.applied} effects applied: ${describeRate(rate)}`);
   for (const taint of result.replay.taints)
     ctx.log.warn(
       `not described by effects: seq ${taint.seq}: ${taint.text}: a rebuild is not vouched for from here on`,
     );
   for (const verdict of result.marks) {
-    const { mark, seq, compared, bytes, differences, names, isEqual } = verdict;
-    if (invocation.json) await out.json({ type: 'mark', mark, seq, compared, names, bytes, differences, isEqual });
+    const { mark, seq, compared, bytes, differences, names, isEqual, leftOut, allowed, unvouched } = verdict;
+    for (const one of unvouched) {
+      if (invocation.json) await out.json({ type: 'unvouched', mark, ...one });
+      else await out.line(`${mark}: not vouched for: ${describeUnvouched(one)}`);
+    }
+    if (invocation.json)
+      await out.json({ type: 'mark', mark, seq, compared, leftOut, allowed, names, bytes, differences, isEqual });
     else {
       await out.line(
         `${mark} (seq ${seq}): ${compared} names, ${bytes.truth} bytes of content compared: ${differences} differences`,
@@ -59,6 +68,7 @@ export async function run(invocation: Invocation): Promise<number> {
       differences,
       taints: result.replay.taintCount,
       seconds,
+      ...rate,
       leftOut: LEFT_OUT,
     });
   } else {

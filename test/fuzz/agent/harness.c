@@ -154,16 +154,27 @@ int __wrap_syncfs(int fd)
 struct lemona_effect;
 void __real_apply_effect(const struct lemona_effect *e, uint32_t size);
 
+/* Records stay where they are: a run of writes is made from several of them. */
+struct kept {
+	struct kept *next;
+	void *copy;
+};
+
+static struct kept *kept;
+
 /* In the agent's buffer a read past a record finds the next one; here it finds the sanitizer. */
 void __wrap_apply_effect(const struct lemona_effect *e, uint32_t size)
 {
+	struct kept *k = malloc(sizeof(*k));
 	void *copy = malloc(size);
 
-	if (!copy)
+	if (!k || !copy)
 		_exit(3);
+	k->next = kept;
+	k->copy = copy;
+	kept = k;
 	memcpy(copy, e, size);
 	__real_apply_effect(copy, size);
-	free(copy);
 }
 
 static void run_child(const char *scratch, const char *plan, uint32_t size)

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: MIT
+/**
+ * A session: a replay VM that stays up and goes to any instant of a run, forwards and backwards. Forwards it applies
+ * effects and leaves keyframes behind; backwards it loads the nearest one and applies what is missing. A saved VM holds
+ * the disk, the file system's caches and the agent's table in one, so nothing has to be made fit again.
+ *
+ * Between two commands the file system is complete and frozen: the disk is exactly the instant.
+ */
+import { createHash } from 'node:crypto';
+import { access, stat } from 'node:fs/promises';
+import { AT, OP_NAMES } from '../lab/abi/layout.js';
+import { runTool } from '../lab/proc/tool.js';
+import { convertImage } from '../lab/run/disk.js';
+import { restoreCheckpoint } from '../lab/run/truth.js';
+import type { LabContext } from '../lab/util/context.js';
+import { LabError } from '../lab/util/errors.js';
+import { runJob } from '../lab/vm/jobs.js';
+import { QEMU_PROGRAM } from '../lab/vm/qemu-args.js';
+import { AgentLink, DISK_NODE, type ReplayVm } from './agent-link.js';
+import { seqSpan } from './instants.js';
+import {
+  deleteKeyframes,
+  type Keyframe,
+  type KeyframeFolder,
+  keyframeFolder,
+  makeKeyframeFolder,
+  nearestKeyframe,
+  readKeyframes,
+  type Spacing,
+  spacingFor,
+  writeKeyframes,
+} from './keyframes.js';
+import { type LostEffects, lostEffects } from './lost.js';
+import { type PlanGap, planEffects } from './plan.js';
+import { gapsOf, openSource, type RebuildSource, rootDevOf, seqOf } from './source.js';
+
+export interface SessionOptions {
+  readonly runDir: string;
+  readonly vm: ReplayVm;
+  /** Distances between keyframes; chosen by the run's size unless told. */
+  readonly spacing?: Spacing;
+}
+
+/** Where a command led. */
+export interface Reached {
+  readonly seq: bigint;
+  /** The last effect applied on this way, by name; undefined if none had to be. */
+  readonly op: string | undefined;
+  /** The keyframe that was loaded on the way. */
+  readonly loaded: bigint | undefined;
+  readonly applied: number;
+  readonly seconds: number;
+  /** Holes in the record before this instant. */
+  readonly gaps: readonly PlanGap[];
+  /** Results that contradict the record, since the checkpoint. */
+  readonly mismatches: bigint;
+}
+
+/** Enough for the table of a million inodes; small, because every keyframe holds what is used of it. */
+const MEMORY_MIB = 256;
+/** A VM of that size is written and read in about a second, on a slow disk in ten. */
+const SNAPSHOT_TIMEOUT_MS = 120_000;
+
+/**
+ * A way that was longer than this many effects is not gone again for each step back: the VM is also saved a little before
+ * its end, in one of a few places that are used in turn.
+ */
+const LONG_WAY = 2000n;
+const STEPS_BACK = 1000n;
+const NEAR_TAGS = ['near-0', 'near-1', 'near-2', 'near-3'] as const;
+
+/** What a saved VM depends on. */
+async function identityOf(source: RebuildSource, vm: ReplayVm, spacing: Spacing, signal: AbortSignal): Promise<string> {
+  const { run, index, checkpointSeq } = source;
+  const parts = {
+    qemu: (await runTool([QEMU_PROGRAM, '--version'], { signal })).split('\n')[0],
+    vm: { ...vm, memoryMiB: MEMORY_MIB },
+    run: { created: run.manifest.created, image: run.manifest.image.digest, bytes: index.bytes },
+    checkpointSeq: checkpointSeq.toString(),
+    spacing,
+  };
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}
+
+export class ReplaySession {
+  readonly source: RebuildSource;
+  readonly #ctx: LabContext;
+  readonly #link: AgentLink;
+  readonly #place: KeyframeFolder;
+  readonly #identity: string;
+  readonly #spacing: Spacing;
+  readonly #dev: number;
+  #keyframes: readonly Keyframe[];
+  /** Saved for this session only, the oldest first. */
+  #near: readonly Keyframe[] = [];
+  #position: bigint;
+  /** Bytes of records since the last keyframe that was saved or loaded. */
+  #bytesSince = 0;
+  readonly #gaps: readonly PlanGap[];
+  readonly #lost: LostEffects;
+  #mismatches = 0n;
+  #stops = 0;
+
+  private constructor(
+    parts: {
+      source: RebuildSource;
+      link: AgentLink;
+      place: KeyframeFolder;
+      identity: string;
+      spacing: Spacing;
+      dev: number;
+      keyframes: readonly Keyframe[];
+      position: bigint;
+      gaps: readonly PlanGap[];
+    },
+    ctx: LabContext,
+  ) {
+    this.source = parts.source;
+    this.#ctx = ctx;
+    this.#link = parts.link;
+    this.#place = parts.place;
+    this.#identity = parts.identity;
+    this.#spacing = parts.spacing;
+    this.#dev = parts.dev;
+    this.#keyframes = parts.keyframes;
+    this.#position = parts.position;
+    this.#gaps = parts.gaps;
+    this.#lost = lostEffects(parts.gaps, parts.source.index.lost, parts.dev);
+  }
+
+  /** Starts at the checkpoint. Close it with `close`. */
+  static async open(options: SessionOptions, ctx: LabContext): Promise<ReplaySession> {
+    const source = await openSource(options.runDir, ctx.signal);
+    const { first, last } = seqSpan(source.index);
+    const spacing = options.spacing ?? spacingFor(last - first + 1n, source.index.bytes);
+    const identity = await identityOf(source, options.vm, spacing, ctx.signal);
+    const place = keyframeFolder(source.run.dir);
+    let keyframes = await readKeyframes(place, identity);
+    const isThere = await access(place.disk).then(
+      () => true,
+      () => false,
+    );
+    if (!isThere) keyframes = [];
+    const dev = await rootDevOf(source, ctx.signal);
+    const gaps = await gapsOf(source, ctx.signal);
+    const begin = { source, place, identity, spacing, dev, gaps };
+    const start = keyframes[0];
+    if (start !== undefined) {
+      try {
+        const link = await launch(options.vm, place, ctx);
+        const session = new ReplaySession({ ...begin, link, keyframes, position: start.seq }, ctx);
+        return await session.#orClose(async () => {
+          await session.#load(start);
+          return session;
+        });
+      } catch (error) {
+        ctx.signal.throwIfAborted();
+        if (!(error instanceof LabError) || error.code !== 'LAB_QMP_ERROR') throw error;
+        ctx.log.warn(`the keyframes can't be used and are made again: ${error.message}`);
+      }
+    }
+    await deleteKeyframes(place);
+    await makeKeyframeFolder(place);
+    await restoreCheckpoint(source.run, place.disk, 'qcow2', ctx);
+    const link = await launch(options.vm, place, ctx);
+    const session = new ReplaySession({ ...begin, link, keyframes: [], position: source.checkpointSeq }, ctx);
+    return session.#orClose(async () => {
+      await link.boot();
+      await link.begin({ dev, goOn: true, strict: false });
+      await session.#saveHere();
+      return session;
+    });
+  }
+
+  async #orClose<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  get position(): bigint {
+    return this.#position;
+  }
+
+  get keyframes(): readonly Keyframe[] {
+    return this.#keyframes;
+  }
+
+  /** Bytes that the keyframes take on the host's disk. */
+  async diskBytes(): Promise<number> {
+    return (await stat(this.#place.disk)).blocks * 512;
+  }
+
+  /** The sequence number of an instant: what `--at` takes. */
+  async resolve(instant: string): Promise<bigint> {
+    return seqOf(this.source, instant, this.#ctx.signal);
+  }
+
+  async #job(command: string, tag: string): Promise<void> {
+    // Saving and loading also take the node that holds the VM's memory.
+    const vmstate = command === 'snapshot-delete' ? {} : { vmstate: DISK_NODE };
+    await runJob(
+      this.#link.machine.qmp,
+      command,
+      { tag, ...vmstate, devices: [DISK_NODE] },
+      { timeoutMs: SNAPSHOT_TIMEOUT_MS, signal: this.#ctx.signal },
+    );
+  }
+
+  /** Completes and freezes the disk here and saves the VM. */
+  async #save(tag: string): Promise<Keyframe> {
+    await this.#stop(true);
+    await this.#job('snapshot-save', tag);
+    return { seq: this.#position, tag, mismatches: this.#mismatches };
+  }
+
+  /** Saves the VM for later sessions as well. */
+  async #saveHere(): Promise<void> {
+    const keyframe = await this.#save(`seq-${this.#position}`);
+    this.#bytesSince = 0;
+    this.#keyframes = [...this.#keyframes, keyframe].sort((a, b) => (a.seq < b.seq ? -1 : 1));
+    await writeKeyframes(this.#place, { identity: this.#identity, keyframes: this.#keyframes });
+  }
+
+  async #saveNear(): Promise<void> {
+    const used = this.#near.map(({ tag }) => tag);
+    const tag = NEAR_TAGS.find((candidate) => !used.includes(candidate)) ?? used[0] ?? NEAR_TAGS[0];
+    this.#near = this.#near.filter((keyframe) => keyframe.tag !== tag);
+    // It may be there from this session, or from one that was killed.
+    await this.#job('snapshot-delete', tag);
+    this.#near = [...this.#near, await this.#save(tag)];
+  }
+
+  async #load(keyframe: Keyframe): Promise<void> {
+    await this.#job('snapshot-load', keyframe.tag);
+    this.#bytesSince = 0;
+    this.#link.rewound();
+    await this.#link.machine.start();
+    this.#position = keyframe.seq;
+    this.#mismatches = keyframe.mismatches;
+  }
+
+  async #stop(isLean: boolean): Promise<void> {
+    const answer = await this.#link.stop(++this.#stops, `seq ${this.#position}`, isLean);
+    this.#mismatches = answer.mismatches;
+  }
+
+  /**
+   * Applies effects up to and including `to`, leaving keyframes behind where there are none yet; `end` completes and
+   * freezes the disk there.
+   */
+  async #forward(to: bigint, end: () => Promise<void>): Promise<{ applied: number; op: string | undefined }> {
+    const { source } = this;
+    const from = this.#position;
+    const step = this.#ctx.progress.step(`replay to seq ${to}`);
+    let applied = 0;
+    let op: string | undefined;
+    await this.#link.resume(this.#stops);
+    try {
+      const plan = planEffects(source.run.dir, source.index, {
+        after: from,
+        to,
+        dev: this.#dev,
+        signal: this.#ctx.signal,
+      });
+      for await (const item of plan) {
+        if (item.type === 'gap') {
+          await this.#link.lost(this.#lost.of(item));
+          continue;
+        }
+        if (this.#isKeyframeDue()) {
+          await this.#saveHere();
+          await this.#link.resume(this.#stops);
+          step.update(`${item.seq - from} of ${to - from} effects, ${this.#keyframes.length} keyframes`);
+        }
+        const full = this.#link.put(item.buf);
+        if (full !== undefined) await full;
+        applied++;
+        this.#bytesSince += item.buf.length;
+        op = OP_NAMES[item.buf.readUInt16LE(AT.lemona_rec.code)];
+        this.#position = item.seq;
+      }
+      this.#position = to;
+      await end();
+      step.done(`${applied} effects`);
+    } catch (error) {
+      step.fail();
+      throw error;
+    }
+    return { applied, op };
+  }
+
+  #isKeyframeDue(): boolean {
+    const last = nearestKeyframe(this.#keyframes, this.#position)?.seq ?? this.#position;
+    return (
+      this.#position - last >= BigInt(this.#spacing.effects) ||
+      (this.#bytesSince >= this.#spacing.bytes && this.#position > last)
+    );
+  }
+
+  /** Goes to an instant; the disk is complete and frozen there. */
+  async goto(seq: bigint): Promise<Reached> {
+    const startedMs = performance.now();
+    const saved = [...this.#keyframes, ...this.#near].sort((a, b) => (a.seq < b.seq ? -1 : 1));
+    const nearest = nearestKeyframe(saved, seq);
+    let loaded: bigint | undefined;
+    if (seq < this.#position || (nearest !== undefined && nearest.seq > this.#position)) {
+      if (nearest === undefined) {
+        throw new LabError(
+          'LAB_INSTANT_UNKNOWN',
+          `effect ${seq} is before the checkpoint, ${this.source.checkpointSeq}`,
+        );
+      }
+      await this.#load(nearest);
+      loaded = nearest.seq;
+    }
+    let applied = 0;
+    let op: string | undefined;
+    if (seq - this.#position > LONG_WAY) {
+      applied += (await this.#forward(seq - STEPS_BACK, () => this.#saveNear())).applied;
+    }
+    if (seq > this.#position) {
+      const way = await this.#forward(seq, () => this.#stop(false));
+      applied += way.applied;
+      op = way.op;
+    }
+    return {
+      seq,
+      applied,
+      op,
+      loaded,
+      seconds: (performance.now() - startedMs) / 1000,
+      gaps: this.#gaps.filter((gap) => gap.first <= seq),
+      mismatches: this.#mismatches,
+    };
+  }
+
+  /** `count` effects later, or earlier if it is negative; stays within the record. */
+  async step(count: number): Promise<Reached> {
+    const { last } = seqSpan(this.source.index);
+    const wanted = this.#position + BigInt(count);
+    const seq = wanted < this.source.checkpointSeq ? this.source.checkpointSeq : wanted > last ? last : wanted;
+    return this.goto(seq);
+  }
+
+  /** Writes the disk as it is here into a file of its own. */
+  async export(output: string, format: 'raw' | 'qcow2'): Promise<void> {
+    const { qmp } = this.#link.machine;
+    // A stopped QEMU has written its tables, and changes nothing while the file is read.
+    await qmp.execute('stop');
+    try {
+      await convertImage({ file: this.#place.disk, format: 'qcow2', isInUse: true }, output, format, this.#ctx.signal);
+    } finally {
+      await qmp.execute('cont');
+    }
+  }
+
+  /** Ends the VM; the keyframes stay. */
+  async close(): Promise<void> {
+    for (const error of await this.#link.close()) this.#ctx.log.warn(error.message);
+  }
+}
+
+async function launch(vm: ReplayVm, place: KeyframeFolder, ctx: LabContext): Promise<AgentLink> {
+  return AgentLink.launch(
+    {
+      vm: { ...vm, memoryMiB: MEMORY_MIB },
+      disk: { path: place.disk, format: 'qcow2' },
+      logFolder: place.folder,
+      // Freed memory becomes zeros, which a saved VM does not store.
+      kernelArgs: ['init_on_free=1'],
+    },
+    ctx,
+  );
+}

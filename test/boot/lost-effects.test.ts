@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+/** A rebuild across lost effects names what it can't vouch for, and is right about all the rest. */
+import { cp, readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { expect } from 'chai';
+import { runTool } from '../../lab/proc/tool.js';
+import { isNothingKnown } from '../../replay/verify.js';
+import { describeVerdict, testSeed, useBench } from '../harness/boot.js';
+import { loseEffects, notesOf } from '../support/lose-effects.js';
+
+const SCRIPT = (seed: number) => `
+chmod +x /root/exerciser
+( n=0; while [ ! -e /run/stop ]; do lemona-mark m$n || exit 99; n=$((n + 1)); sleep 1; done ) &
+/root/exerciser /root/play 4 400 ${seed}
+touch /run/stop
+wait
+`;
+
+/** Effects that a driver may lose and that say something about files. */
+const LOSABLE =
+  /^(WRITE|PAGE|SETATTR|CREATE|MKNOD|MKDIR|SYMLINK|TMPFILE|LINK|UNLINK|RMDIR|RENAME|FALLOCATE|XATTR|GONE)$/;
+
+function random(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+describe('a rebuild across lost effects', () => {
+  const bench = useBench();
+
+  it('names what they were about, compares all else, and finds what was not named', async () => {
+    const seed = testSeed();
+    const program = path.join(bench().folder, 'exerciser');
+    const folder = path.join(import.meta.dirname, 'guest/exerciser');
+    const sources = (await readdir(folder))
+      .filter((name) => name.endsWith('.c'))
+      .map((name) => path.join(folder, name));
+    await runTool(['gcc', '-static', '-O1', '-std=gnu11', '-pthread', '-o', program, ...sources]);
+    const copyIn = [{ source: program, destination: '/root/exerciser' }];
+    const { manifest, output } = await bench().record('whole', SCRIPT(seed), { smp: 2, copyIn });
+    expect(manifest.exitStatus, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);
+
+    for (const share of [0.001, 0.02]) {
+      const name = `lossy-${share}`;
+      await cp(bench().runDir('whole'), bench().runDir(name), { recursive: true });
+      const draw = random(seed);
+      const lost = await loseEffects(bench().runDir(name), (effect) => LOSABLE.test(effect.op) && draw() < share);
+      expect(lost.length).to.be.greaterThan(0);
+      const result = await bench().verify(name);
+      const about = `LEMONA_SEED=${seed}, ${lost.length} lost`;
+      expect(describeVerdict(result), about).to.equal('');
+      expect(
+        result.replay.first.map((m) => `${m.op} ${m.seq}: ${m.what}`),
+        about,
+      ).to.deep.equal([]);
+      expect(result.isEqual, about).to.equal(true);
+      const end = result.marks.at(-1);
+      expect(end?.unvouched.length, about).to.be.greaterThan(0);
+      expect(isNothingKnown(end?.unvouched ?? []), about).to.equal(false);
+      expect(end?.compared, about).to.be.greaterThan(end?.leftOut ?? 0);
+      process.stderr.write(
+        `    ${about}: ${end?.unvouched.length} paths named, ${end?.compared} compared, ${end?.leftOut} left out\n`,
+      );
+    }
+
+    // A loss that is counted and not named must be found: the comparison can fail.
+    await cp(bench().runDir('whole'), bench().runDir('hidden'), { recursive: true });
+    await loseEffects(
+      bench().runDir('hidden'),
+      (effect) => effect.op === 'RENAME' || effect.op === 'UNLINK',
+      (effect) => notesOf(effect).map((note) => ({ ...note, what: 0 })),
+    );
+    expect((await bench().verify('hidden')).isEqual).to.equal(false);
+  });
+
+  it('goes by what the driver notes of its own losses', async () => {
+    // Much content in few files: the driver's table of notes holds them all.
+    const script = `cd /root; echo before > before
+for f in a b; do dd if=/dev/zero of=$f bs=4k count=4000 2>/dev/null & done; wait
+for f in a b; do dd if=/dev/urandom of=$f bs=64k seek=10 count=5 conv=notrunc 2>/dev/null; done; echo after > after`;
+    const { manifest, output } = await bench().record('r', script, {
+      smp: 2,
+      kernelArgs: ['lemona.lossy=1', 'lemona.pool_mb=0', 'lemona.subbuf_kb=64'],
+    });
+    expect(manifest.exitStatus, output).to.equal(0);
+    const result = await bench().verify('r');
+    const end = result.marks.at(-1);
+    process.stderr.write(
+      `    ${result.replay.gaps.length} gaps, ${end?.unvouched.length} paths named, ${end?.compared} compared, ${end?.leftOut} left out\n`,
+    );
+    expect(result.replay.gaps.length, 'a load that fits shows nothing').to.be.greaterThan(0);
+    expect(isNothingKnown(end?.unvouched ?? []), 'the notes speak of every lost effect').to.equal(false);
+    expect(describeVerdict(result)).to.equal('');
+    expect(result.replay.first.map((m) => `${m.op} ${m.seq}: ${m.what}`)).to.deep.equal([]);
+    expect(result.isEqual).to.equal(true);
+  });
+
+  it('vouches for nothing where it is not known what was lost', async () => {
+    await bench().record('r', 'cd /root; for i in 1 2 3 4 5; do echo $i > f$i; done; rm f3');
+    await loseEffects(
+      bench().runDir('r'),
+      (effect) => effect.op === 'UNLINK',
+      () => [],
+    );
+    const result = await bench().verify('r');
+    expect(isNothingKnown(result.marks[0]?.unvouched ?? [])).to.equal(true);
+    expect(result.isEqual).to.equal(false);
+  });
+});

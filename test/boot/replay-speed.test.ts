@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+/** The way back must not be slower than it may: measured against the recorded guest, and against dd in the same VM. */
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { expect } from 'chai';
+import { S_IFCHR, S_IFDIR, S_IFREG, writeCpio } from '../../images/cpio.js';
+import { readBusybox } from '../../images/tiny.js';
+import { MANY_EFFECTS } from '../../lab/bench/replay.js';
+import { replayVm } from '../../lab/parts/parts.js';
+import { runTool } from '../../lab/proc/tool.js';
+import { openRun } from '../../lab/run/folder.js';
+import { restoreCheckpoint } from '../../lab/run/truth.js';
+import { Machine } from '../../lab/vm/machine.js';
+import { DEFAULT_MEMORY_MIB, DISK_NODE, MOUNT_OPTIONS, type ReplayVm } from '../../replay/agent-link.js';
+import { reconstruct } from '../../replay/reconstruct.js';
+import { type Bench, useBench } from '../harness/boot.js';
+
+const CONTENT_MIB = 160;
+
+/** An init that times dd on the mounted disk, from its first byte to the end of the unmount, by the VM's own clock. */
+function ddInit(mib: number): string {
+  return `#!/bin/busybox sh
+busybox mount -t proc proc /proc
+busybox mount -t devtmpfs dev /dev
+n=0
+while [ ! -b /dev/vda ] && [ $n -lt 500 ]; do busybox usleep 20000; n=$((n + 1)); done
+now() { read up rest < /proc/uptime; echo "$up"; }
+if busybox mount -t ext4 -o noatime,nodiratime,${MOUNT_OPTIONS} /dev/vda /disk; then
+  a=$(now)
+  busybox dd if=/dev/zero of=/disk/dd bs=1M count=${mib} 2>/dev/null
+  size=$(busybox stat -c %s /disk/dd)
+  busybox umount /disk && echo "dd took $a $(now) for $size bytes" > /dev/console
+fi
+busybox poweroff -f
+`;
+}
+
+/** Bytes a second that dd reaches in a VM like the one that replays. */
+async function ddRate(vm: ReplayVm, bench: Bench, runDir: string): Promise<number> {
+  const disk = path.join(bench.folder, 'dd.raw');
+  await restoreCheckpoint(await openRun(runDir), disk, 'raw', bench.ctx);
+  const initrd = path.join(bench.folder, 'dd.cpio.gz');
+  const busybox = await readBusybox();
+  await writeFile(
+    initrd,
+    gzipSync(
+      writeCpio([
+        ...['dev', 'proc', 'disk', 'bin'].map((name) => ({ name, mode: S_IFDIR | 0o755 })),
+        { name: 'dev/console', mode: S_IFCHR | 0o600, rdev: { major: 5, minor: 1 } },
+        { name: 'bin/busybox', mode: S_IFREG | 0o755, data: busybox },
+        { name: 'init', mode: S_IFREG | 0o755, data: Buffer.from(ddInit(CONTENT_MIB)) },
+      ]),
+    ),
+  );
+  const machine = await Machine.launch(
+    {
+      name: 'lemona-dd',
+      accelerator: vm.accelerator,
+      smp: 1,
+      memoryMiB: DEFAULT_MEMORY_MIB,
+      kernel: vm.bzImage,
+      initrd,
+      append: ['lemona.start=0'],
+      disks: [{ nodeName: DISK_NODE, path: disk, format: 'raw' }],
+      ports: [],
+      logFolder: bench.folder,
+      extraArgs: [],
+    },
+    bench.ctx,
+  );
+  try {
+    await machine.start();
+    await machine.exited;
+    const took = /dd took ([\d.]+) ([\d.]+) for (\d+) bytes/.exec(machine.console.tail());
+    if (took === null) throw new Error(`no time in: ${machine.console.tail()}`);
+    expect(Number(took[3])).to.equal(CONTENT_MIB * 1024 * 1024);
+    return (CONTENT_MIB * 1024 * 1024) / (Number(took[2]) - Number(took[1]));
+  } finally {
+    await machine.quit();
+  }
+}
+
+describe('the speed of the way back', () => {
+  const bench = useBench();
+
+  it('moves content at no less than half the rate that dd reaches in the same VM', async () => {
+    await bench().record('r', `dd if=/dev/urandom of=/root/big bs=1M count=${CONTENT_MIB} 2>/dev/null`);
+    const runDir = bench().runDir('r');
+    const vm = await replayVm(runDir, bench().ctx);
+    // Other work on the host slows one side or the other, and never speeds one up: the best of a few pairs is the truth.
+    let best = 0;
+    let figures = '';
+    for (let attempt = 0; attempt < 3 && best < 0.5; attempt++) {
+      const output = path.join(bench().folder, 'out.raw');
+      const result = await reconstruct({ runDir, at: 'end', output, format: 'raw', vm: async () => vm }, bench().ctx);
+      expect(result.isVouchedFor).to.equal(true);
+      expect(Number(result.bytes)).to.be.at.least(CONTENT_MIB * 1024 * 1024);
+      const dd = await ddRate(vm, bench(), runDir);
+      best = Math.max(best, result.bytesPerSecond / dd);
+      figures = `${(result.bytesPerSecond / 1e6).toFixed(0)} MB/s against dd's ${(dd / 1e6).toFixed(0)} MB/s`;
+      process.stderr.write(`    content: ${figures}\n`);
+    }
+    expect(best, figures).to.be.at.least(0.5);
+  });
+
+  it('applies small effects no slower than half as fast as the guest made them', async () => {
+    const program = path.join(bench().folder, 'many-effects');
+    await runTool(['gcc', '-static', '-O1', '-o', program, MANY_EFFECTS]);
+    const rounds = 8000;
+    const { output } = await bench().record(
+      'r',
+      `chmod +x /root/many-effects; read a rest < /proc/uptime; /root/many-effects /root/w 1 ${rounds}; read b rest < /proc/uptime; echo "took $a $b"`,
+      { copyIn: [{ source: program, destination: '/root/many-effects' }] },
+    );
+    const took = /took ([\d.]+) ([\d.]+)/.exec(output);
+    const runDir = bench().runDir('r');
+    const vm = await replayVm(runDir, bench().ctx);
+    const image = path.join(bench().folder, 'out.raw');
+    const result = await reconstruct(
+      { runDir, at: 'end', output: image, format: 'raw', vm: async () => vm },
+      bench().ctx,
+    );
+    const made = Number(result.effects) / (Number(took?.[2]) - Number(took?.[1]));
+    const figures = `${result.effectsPerSecond} effects/s applied, ${made.toFixed(0)} effects/s made and recorded`;
+    process.stderr.write(`    ${figures}\n`);
+    expect(Number(result.effects)).to.be.at.least(rounds * 5);
+    expect(result.effectsPerSecond, figures).to.be.at.least(made / 2);
+  });
+});
