@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+/**
+ * What strace prints inside the traced guest against the record, thread by thread and call by call: name, result and
+ * arguments. Each program runs twice: with all arguments as numbers, and with what they lead to.
+ */
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { expect } from 'chai';
+import { runTool } from '../../lab/proc/tool.js';
+import { openRun } from '../../lab/run/folder.js';
+import { exportTruth } from '../../lab/run/truth.js';
+import { eventsOf } from '../../lab/trace/events.js';
+import { accountOf, useBench } from '../harness/boot.js';
+import { callsOf, compareThread, type Entry, type Exit, newTally, type Tally } from '../support/strace-pair.js';
+import { parseStrace } from '../support/strace-parse.js';
+
+const PROGRAMS: readonly (readonly [name: string, command: string])[] = [
+  ['sh', "sh -c 'for i in 1 2 3; do echo $i; done | cat >out; test -s out && wc -l <out'"],
+  ['ls', 'ls -lR /etc'],
+  ['tar', 'tar -cf a.tar -C /usr/include asm-generic'],
+  ['untar', 'tar -xf a.tar'],
+  ['git', "sh -c 'git init -q r && cd r && echo a >a && git add a && git commit -qm x && git gc -q && git log --stat'"],
+  ['gcc', "sh -c 'gcc -o hello hello.c && ./hello'"],
+  ['sqlite', "sqlite3 t.db 'create table t(a); insert into t values(1),(2); select sum(a) from t'"],
+  ['cp', 'cp -a /usr/include/asm-generic copied'],
+  ['find', "find /usr/include -name 's*.h' -newermt 2000-01-01"],
+  ['calls', '/root/strace-calls .'],
+  ['ia32', '/root/strace-ia32 .'],
+];
+
+const MODES = {
+  raw: '-e raw=all',
+  decoded: '-X raw -v -xx -s 600',
+} as const;
+
+/** Arguments that strace prints in a form that is not compared, and why. */
+const UNCHECKED: Readonly<Record<string, string>> = {};
+
+function script(): string {
+  const runs = PROGRAMS.flatMap(([name, command]) =>
+    Object.entries(MODES).map(
+      ([mode, options]) => `
+mkdir -p /root/st/${mode}/${name} /root/w/${mode}-${name} && cd /root/w/${mode}-${name}
+[ ${name} != untar ] || cp ../${mode}-tar/a.tar .
+cp /root/hello.c .
+strace -ff -o /root/st/${mode}/${name}/t ${options} ${command} </dev/null >/dev/null 2>/root/st/err
+status=$?
+[ $status = 0 ] || { echo "${mode} ${name}: $status"; cat /root/st/err; exit 1; }`,
+    ),
+  );
+  return `
+export LC_ALL=C HOME=/root
+git config --global user.name lemona && git config --global user.email lemona@localhost
+printf '#include <stdio.h>\\nint main(void) { return puts("hello") < 0; }\\n' >/root/hello.c
+${runs.join('\n')}
+`;
+}
+
+/** Entries and exits of the threads that are wanted, in order. */
+async function recordsOf(runDir: string, tids: ReadonlySet<number>): Promise<Map<number, (Entry | Exit)[]>> {
+  const records = new Map<number, (Entry | Exit)[]>();
+  for await (const { record } of eventsOf(runDir, { kinds: new Set(['entry', 'exit'] as const) })) {
+    if ((record.kind !== 'entry' && record.kind !== 'exit') || !tids.has(record.tid)) continue;
+    const list = records.get(record.tid);
+    if (list === undefined) records.set(record.tid, [record]);
+    else list.push(record);
+  }
+  return records;
+}
+
+interface StraceFile {
+  readonly tid: number;
+  readonly where: string;
+  readonly text: string;
+  readonly isRaw: boolean;
+  /** strace's own child: what it does before it executes the program is not traced. */
+  readonly isFirst: boolean;
+}
+
+async function straceFiles(folder: string): Promise<StraceFile[]> {
+  const files: StraceFile[] = [];
+  for (const mode of Object.keys(MODES)) {
+    for (const [name] of PROGRAMS) {
+      const at = path.join(folder, 'st', mode, name);
+      const tids = (await readdir(at)).map((file) => Number(file.slice(2))).sort((a, b) => a - b);
+      for (const tid of tids)
+        files.push({
+          tid,
+          where: `${mode} ${name} ${tid}`,
+          text: await readFile(path.join(at, `t.${tid}`), 'utf8'),
+          isRaw: mode === 'raw',
+          isFirst: tid === tids[0],
+        });
+    }
+  }
+  return files;
+}
+
+function report(tally: Tally): string {
+  const unchecked = [...tally.unchecked].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, n]) => `${key} ${n}`);
+  return `${tally.calls} calls of ${tally.threads} threads: ${tally.results} results, ${tally.values} values, ${tally.memory} pieces of memory compared, ${tally.differences.length} differences; not compared: ${unchecked.join(', ') || 'nothing'}`;
+}
+
+describe('strace inside the guest', () => {
+  const bench = useBench();
+
+  it('tells the same calls, results and arguments as the record', async () => {
+    const { folder, ctx } = bench();
+    const copyIn: { source: string; destination: string }[] = [];
+    for (const name of ['strace-calls', 'strace-ia32']) {
+      const program = path.join(folder, name);
+      await runTool(['gcc', '-static', '-O1', '-o', program, path.join(import.meta.dirname, `guest/${name}.c`)]);
+      copyIn.push({ source: program, destination: `/root/${name}` });
+    }
+    const { manifest, output } = await bench().record('r', script(), { image: 'debian', smp: 2, copyIn });
+    expect(manifest.exitStatus, output).to.equal(0);
+    const runDir = bench().runDir('r');
+    expect((await accountOf(runDir)).isComplete).to.equal(true);
+
+    const disk = path.join(folder, 'end.raw');
+    await exportTruth(await openRun(runDir), 'end', disk, ctx);
+    const out = path.join(folder, 'out');
+    await mkdir(out);
+    await runTool(['debugfs', '-R', `rdump /root/st ${out}`, disk]);
+
+    const files = await straceFiles(out);
+    const records = await recordsOf(runDir, new Set(files.map((f) => f.tid)));
+    const tally = newTally();
+    for (const file of files) {
+      const calls = callsOf(records.get(file.tid) ?? []);
+      const first = file.isFirst ? calls.findIndex((c) => c.entry.captures.length > 0 && c.entry.nr === 59) : 0;
+      compareThread(file.where, parseStrace(file.text), calls.slice(Math.max(first, 0)), file.isRaw, tally);
+    }
+    process.stderr.write(`    ${report(tally)}\n`);
+    expect(tally.differences.slice(0, 20).join('\n')).to.equal('');
+    expect([...tally.unchecked.keys()].filter((key) => !(key in UNCHECKED))).to.deep.equal([]);
+    expect(tally.calls).to.be.above(10_000);
+    expect(tally.memory).to.be.above(5_000);
+  });
+});
