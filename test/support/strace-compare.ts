@@ -119,6 +119,18 @@ function sameSockaddr(text: string, bytes: Buffer): Verdict {
   return 'equal';
 }
 
+/** Sets of capabilities, low halves first: three in one structure, their high halves in the next. */
+function sameCapabilities(text: string, bytes: Buffer): Verdict {
+  for (const [i, key] of ['effective', 'permitted', 'inheritable'].entries()) {
+    const [, low = '0', high = '0'] = new RegExp(`${key}=(\\w+)(?:\\|(\\w+))?`).exec(text) ?? [];
+    for (const [half, value] of [low, high].entries()) {
+      const recorded = readLE(bytes, 12 * half + 4 * i, 4);
+      if (parseNumber(value) !== recorded) return differs(`${key} of ${text} was recorded as ${bytes.toString('hex')}`);
+    }
+  }
+  return 'equal';
+}
+
 /** Text of the elements of an array, or of one structure. */
 function elementTexts(text: string): string[] {
   return text.startsWith('[') ? splitTopLevel(text.slice(1, -1)) : [text];
@@ -292,6 +304,7 @@ function sameMemory(text: string, arg: RecordedArg, captures: readonly Capture[]
   const asBytes = sameBytes(text, capture);
   if (asBytes !== 'unchecked') return asBytes;
   if (call === 'getdents64' || call === 'getdents') return sameEntries(text, capture.bytes, call);
+  if (text.startsWith('{effective=')) return sameCapabilities(text, capture.bytes);
   if (text.startsWith('[{W')) return sameWaitStatus(text, capture.bytes);
   if (desc?.format === 'sigset') return sameBits(text, capture.bytes, 1);
   if (desc?.rule === 'BITS' || call.endsWith('affinity')) return sameBits(text, capture.bytes, 0);
@@ -314,7 +327,8 @@ export function compareArg(call: string, text: string, arg: RecordedArg): Verdic
   const both = inAndOut(text);
   if (both !== undefined) {
     const before = sameMemory(both[0], arg, arg.atEntry, call);
-    return before === 'equal' ? sameMemory(both[1], arg, arg.atExit, call) : before;
+    const isWritten = arg.desc?.flags.includes('OUT') === true;
+    return before === 'equal' && isWritten ? sameMemory(both[1], arg, arg.atExit, call) : before;
   }
   // Of what is read and written, strace prints one: which one depends on the call.
   const verdicts = [arg.atExit, arg.atEntry].filter((c) => c.length > 0).map((c) => sameMemory(text, arg, c, call));

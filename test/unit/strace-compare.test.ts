@@ -106,6 +106,13 @@ describe('the comparison with strace', () => {
       Buffer.from('abc'),
     );
     expectEveryByteMatters(
+      'capget',
+      '{effective=0x1|0x2, permitted=0x3|0x4, inheritable=0}',
+      'out:24=x32s',
+      'STRUCT',
+      Buffer.from([1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]),
+    );
+    expectEveryByteMatters(
       'wait4',
       '[{WIFEXITED(s) && WEXITSTATUS(s) == 7}]',
       'out+:4=x32s',
