@@ -3,16 +3,15 @@
  * What strace prints inside the traced guest against the record, thread by thread and call by call: name, result and
  * arguments. Each program runs twice: with all arguments as numbers, and with what they lead to.
  */
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
 import { exportTruth } from '../../lab/run/truth.js';
-import { eventsOf } from '../../lab/trace/events.js';
 import { accountOf, useBench } from '../harness/boot.js';
-import { callsOf, compareThread, type Entry, type Exit, newTally, type Tally } from '../support/strace-pair.js';
-import { parseStrace } from '../support/strace-parse.js';
+import { tallyText } from '../support/strace-pair.js';
+import { compareRun } from '../support/strace-run.js';
 
 const PROGRAMS: readonly (readonly [name: string, command: string])[] = [
   ['sh', "sh -c 'for i in 1 2 3; do echo $i; done | cat >out; test -s out && wc -l <out'"],
@@ -28,6 +27,7 @@ const PROGRAMS: readonly (readonly [name: string, command: string])[] = [
   ['ia32', '/root/strace-ia32 .'],
 ];
 
+/** Folders of strace's files; `raw` is the one that `compareRun` takes for numbers alone. */
 const MODES = {
   raw: '-e raw=all',
   decoded: '-X raw -v -xx -s 600',
@@ -56,51 +56,6 @@ ${runs.join('\n')}
 `;
 }
 
-/** Entries and exits of the threads that are wanted, in order. */
-async function recordsOf(runDir: string, tids: ReadonlySet<number>): Promise<Map<number, (Entry | Exit)[]>> {
-  const records = new Map<number, (Entry | Exit)[]>();
-  for await (const { record } of eventsOf(runDir, { kinds: new Set(['entry', 'exit'] as const) })) {
-    if ((record.kind !== 'entry' && record.kind !== 'exit') || !tids.has(record.tid)) continue;
-    const list = records.get(record.tid);
-    if (list === undefined) records.set(record.tid, [record]);
-    else list.push(record);
-  }
-  return records;
-}
-
-interface StraceFile {
-  readonly tid: number;
-  readonly where: string;
-  readonly text: string;
-  readonly isRaw: boolean;
-  /** strace's own child: what it does before it executes the program is not traced. */
-  readonly isFirst: boolean;
-}
-
-async function straceFiles(folder: string): Promise<StraceFile[]> {
-  const files: StraceFile[] = [];
-  for (const mode of Object.keys(MODES)) {
-    for (const [name] of PROGRAMS) {
-      const at = path.join(folder, 'st', mode, name);
-      const tids = (await readdir(at)).map((file) => Number(file.slice(2))).sort((a, b) => a - b);
-      for (const tid of tids)
-        files.push({
-          tid,
-          where: `${mode} ${name} ${tid}`,
-          text: await readFile(path.join(at, `t.${tid}`), 'utf8'),
-          isRaw: mode === 'raw',
-          isFirst: tid === tids[0],
-        });
-    }
-  }
-  return files;
-}
-
-function report(tally: Tally): string {
-  const unchecked = [...tally.unchecked].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, n]) => `${key} ${n}`);
-  return `${tally.calls} calls of ${tally.threads} threads: ${tally.results} results, ${tally.values} values, ${tally.memory} pieces of memory compared, ${tally.differences.length} differences; not compared: ${unchecked.join(', ') || 'nothing'}`;
-}
-
 describe('strace inside the guest', () => {
   const bench = useBench();
 
@@ -123,15 +78,8 @@ describe('strace inside the guest', () => {
     await mkdir(out);
     await runTool(['debugfs', '-R', `rdump /root/st ${out}`, disk]);
 
-    const files = await straceFiles(out);
-    const records = await recordsOf(runDir, new Set(files.map((f) => f.tid)));
-    const tally = newTally();
-    for (const file of files) {
-      const calls = callsOf(records.get(file.tid) ?? []);
-      const first = file.isFirst ? calls.findIndex((c) => c.entry.captures.length > 0 && c.entry.nr === 59) : 0;
-      compareThread(file.where, parseStrace(file.text), calls.slice(Math.max(first, 0)), file.isRaw, tally);
-    }
-    process.stderr.write(`    ${report(tally)}\n`);
+    const tally = await compareRun(runDir, path.join(out, 'st'));
+    process.stderr.write(`    ${tallyText(tally)}\n`);
     expect(tally.differences.slice(0, 20).join('\n')).to.equal('');
     expect([...tally.unchecked.keys()].filter((key) => !(key in UNCHECKED))).to.deep.equal([]);
     expect(tally.calls).to.be.above(10_000);

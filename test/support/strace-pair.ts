@@ -44,7 +44,7 @@ export function callsOf(records: readonly (Entry | Exit)[]): RecordedCall[] {
   return calls;
 }
 
-/** Names that strace has and the kernel's tables do not. */
+/** Calls inside of socketcall that have no number of their own, and the call that does the same. */
 const STRACE_NAMES: Readonly<Record<string, string>> = { send: 'sendto', recv: 'recvfrom', accept: 'accept4' };
 
 interface Decoded {
@@ -94,7 +94,7 @@ function cloneArgs(texts: readonly string[], isIa32: boolean): readonly (string 
 
 function compareCall(printed: StraceCall, call: RecordedCall, isRaw: boolean, tally: Tally): string | undefined {
   const { name, args } = decode(call);
-  const printedName = STRACE_NAMES[printed.name] ?? printed.name;
+  const printedName = (call.entry.abi === 'ia32' ? STRACE_NAMES[printed.name] : undefined) ?? printed.name;
   if (printedName !== name && printed.name !== `syscall_0x${call.entry.nr.toString(16)}`)
     return `is ${name} in the record`;
   const result = parseResult(printed.ret);
@@ -158,4 +158,10 @@ export function compareThread(
   const more = recorded[printed.length];
   if (more !== undefined)
     tally.differences.push(`${where}: strace ends before ${syscallName(more.entry.nr, more.entry.abi)} of the record`);
+}
+
+/** What was compared, in one line. */
+export function tallyText(tally: Tally): string {
+  const unchecked = [...tally.unchecked].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, n]) => `${key} ${n}`);
+  return `${tally.calls} calls of ${tally.threads} threads: ${tally.results} results, ${tally.values} values, ${tally.memory} pieces of memory compared, ${tally.differences.length} differences; not compared: ${unchecked.join(', ') || 'nothing'}`;
 }

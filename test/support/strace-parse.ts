@@ -12,7 +12,7 @@ export interface StraceCall {
   readonly ret: string;
 }
 
-/** Errors that never leave the kernel. */
+/** Errors that never leave the kernel; in raw mode they stand as others do. */
 const RESTARTS: Readonly<Record<string, number>> = {
   ERESTARTSYS: 512,
   ERESTARTNOINTR: 513,
@@ -107,7 +107,7 @@ export function parseResult(ret: string): bigint | undefined {
   if (ret.startsWith('?')) return undefined;
   const [, name] = /^-1 (E\w+)/.exec(ret) ?? [];
   if (name !== undefined) {
-    const number = (constants.errno as Readonly<Record<string, number>>)[name] ?? { ENOTSUPP: 524 }[name];
+    const number = RESTARTS[name] ?? (constants.errno as Readonly<Record<string, number>>)[name];
     if (number === undefined) throw new Error(`strace names an error that this host does not know: ${name}`);
     return -BigInt(number);
   }

@@ -241,7 +241,7 @@ static void waiting(void)
 static void files(void)
 {
 	struct iovec out[3] = { { "one ", 4 }, { "two ", 4 }, { "three", 5 } };
-	char a[6], b[20];
+	char a[6], b[20], path[256];
 	struct iovec in[2] = { { a, sizeof(a) }, { b, sizeof(b) } };
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 8 };
 	struct open_how how = { .flags = O_RDWR | O_CREAT, .mode = 0600 };
@@ -294,7 +294,7 @@ static void files(void)
 	must(splice(ends[0], NULL, g, &to, 8, 0), "splice");
 	must(symlink("file", "link"), "symlink");
 	must(readlink("link", b, sizeof(b)), "readlink");
-	must((long)getcwd(b, sizeof(b)) ? 0 : -1, "getcwd");
+	must(getcwd(path, sizeof(path)) ? 0 : -1, "getcwd");
 	close(ends[0]);
 	close(ends[1]);
 	close(f);
