@@ -51,6 +51,12 @@ function sameBytes(text: string, capture: Capture): Verdict {
   return 'equal';
 }
 
+/** A string in an array of chars that is longer. */
+function upToZero(capture: Capture): Capture {
+  const end = capture.bytes.indexOf(0);
+  return end < 0 ? capture : { ...capture, bytes: capture.bytes.subarray(0, end), trueLen: end };
+}
+
 function sameStrings(text: string, capture: Capture): Verdict {
   if (!text.startsWith('[')) return 'unchecked';
   const printed = splitTopLevel(text.slice(1, -1)).map((t) => parseBytes(t));
@@ -303,7 +309,7 @@ function sameMemory(text: string, arg: RecordedArg, captures: readonly Capture[]
   }
   // The zero that ends the path is counted by the call and not printed.
   const shown = call === 'getcwd' ? text.replace(/"$/, '\\x00"') : text;
-  const asBytes = sameBytes(shown, capture);
+  const asBytes = sameBytes(shown, desc?.format === 'str' ? upToZero(capture) : capture);
   if (asBytes !== 'unchecked') return asBytes;
   if (call === 'getdents64' || call === 'getdents') return sameEntries(text, capture.bytes, call);
   if (text.startsWith('{effective=')) return sameCapabilities(text, capture.bytes);
