@@ -101,8 +101,8 @@ export function emitCoverageDoc(): string {
     table(CALL_HEAD, native.map(callRow)),
     '## ioctl',
     [
-      'A command that is not here is captured as its number says, if that holds a direction and a size; its effect is that of',
-      'no command of ext4, of a block device or of the VFS.',
+      'A command that is not here is captured as its number says, if that holds a direction and a size. No command of the',
+      'VFS, of ext4 or of the block layer that changes a disk or a file is missing.',
     ].join('\n'),
     ...IOCTL_GROUPS.flatMap((g) => [
       `### ${g.doc}`,
