@@ -119,7 +119,7 @@ export function emitCoverageDoc(): string {
     '## ia32',
     table(CALL_HEAD, ROWS_IA32.map(callRow)),
     '## x32',
-    'The numbers of x86-64 with bit 30 set, and these. The guest kernel is built without x32: every one of them fails.',
+    'The numbers of x86-64 with bit 30 set, and these, with compat layouts.',
     table(CALL_HEAD, x32.map(callRow)),
   ];
   return `${parts.join('\n\n')}\n`;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Makes every system call there can be, of both ABIs, with arguments that lead
+// Makes every system call there can be, of all three ABIs, with arguments that lead
 // nowhere, across the end of a page, or into the kernel. Each is made by a child
 // of its own, which is killed if it blocks. Prints how many it made.
 // Usage: every-call
@@ -14,7 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LAST 470	/* a few more than there are */
+#define LAST 550	/* a few more than there are */
+#define X32 0x40000000
 #define PAGE 4096
 #define ARGS 6
 
@@ -110,8 +111,9 @@ int main(void)
 	for (long nr = 0; nr <= LAST; nr++) {
 		for (int pattern = 0; pattern < PATTERNS; pattern++) {
 			in_child(call64, nr, pattern);
+			in_child(call64, nr | X32, pattern);
 			in_child(call32, nr, pattern);
-			made += 2;
+			made += 3;
 		}
 	}
 	printf("made %d calls\n", made);
