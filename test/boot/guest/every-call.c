@@ -34,7 +34,7 @@ static void fill(unsigned long *a, enum pattern pattern)
 			a[i] = (unsigned long)(page + PAGE - 8);
 			break;
 		case KERNEL:
-			a[i] = 0xffff888000000000ul + 8 * i;
+			a[i] = 0xffff8880c0000000ul + 4096 * i;
 			break;
 		case SMALL:	/* a command or count, then addresses of itself */
 			a[i] = i % 2 ? (unsigned long)(page + PAGE - 64) : 9 + i;
@@ -80,6 +80,7 @@ static void in_child(void (*call)(long, const unsigned long *), long nr,
 	fill(a, pattern);
 	pid = fork();
 	if (pid == 0) {
+		setsid();	/* whom kill() may reach */
 		setrlimit(RLIMIT_CORE, &no_core);
 		for (int fd = 0; fd < 3; fd++)
 			close(fd);
