@@ -3,15 +3,12 @@
  * What strace prints inside the traced guest against the record, thread by thread and call by call: name, result and
  * arguments. Each program runs twice: with all arguments as numbers, and with what they lead to.
  */
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import { syscallRow } from '../../lab/abi/syscalls.js';
 import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
 import { exportTruth } from '../../lab/run/truth.js';
-import { callArgs } from '../../lab/trace/calls.js';
-import { eventsOf } from '../../lab/trace/events.js';
 import { accountOf, useBench } from '../harness/boot.js';
 import { tallyText } from '../support/strace-pair.js';
 import { compareRun } from '../support/strace-run.js';
@@ -35,9 +32,6 @@ const MODES = {
   raw: '-e raw=all',
   decoded: '-X raw -v -xx -s 600',
 } as const;
-
-/** As in every-call.c. */
-const LAST_CALL = 550;
 
 function script(): string {
   const runs = PROGRAMS.flatMap(([name, command]) =>
@@ -87,33 +81,5 @@ describe('strace inside the guest', () => {
     expect([...tally.unchecked.keys()]).to.deep.equal([]);
     expect(tally.calls).to.be.above(15_000);
     expect(tally.memory).to.be.above(7_000);
-  });
-
-  it('is not needed to see every call there can be, whatever its arguments', async () => {
-    const program = path.join(bench().folder, 'every-call');
-    await runTool(['gcc', '-static', '-O1', '-o', program, path.join(import.meta.dirname, 'guest/every-call.c')]);
-    const { manifest, output } = await bench().record('r', '/root/every-call', {
-      smp: 2,
-      copyIn: [{ source: program, destination: '/root/every-call' }],
-    });
-    expect(manifest.exitStatus, output).to.equal(0);
-    expect(output).to.match(/made \d+ calls/);
-    const runDir = bench().runDir('r');
-    expect((await accountOf(runDir)).isComplete).to.equal(true);
-    expect(await readFile(path.join(runDir, 'console.log'), 'utf8')).not.to.match(/BUG:|WARNING:|Oops|Call Trace/);
-
-    // The first pattern: 0x1001, 0x1002, … in as many arguments as the call has.
-    const seen = new Set<string>();
-    for await (const { record } of eventsOf(runDir, { kinds: new Set(['entry'] as const) })) {
-      if (record.kind === 'entry' && record.args.every((value, i) => value === BigInt(0x1001 + i)))
-        seen.add(`${record.abi} ${record.nr} ${record.args.length}`);
-    }
-    const missing = (['64', 'ia32', 'x32'] as const).flatMap((abi) =>
-      Array.from({ length: LAST_CALL + 1 }, (_, nr) => {
-        const row = syscallRow(nr, abi);
-        return `${abi} ${nr} ${row === undefined ? 6 : callArgs(nr, abi).length}`;
-      }).filter((key) => !seen.has(key)),
-    );
-    expect(missing).to.deep.equal([]);
   });
 });
