@@ -3,9 +3,9 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { buildKernel } from '../../guest-kernel/build.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { testSeed, useBench } from '../harness/boot.js';
 import { bootBareGuest } from '../harness/guest.js';
+import { guestProgram } from '../harness/program.js';
 
 /** LEMONA_CYCLES asks for more than a test run should take. */
 const CYCLES = Number(process.env.LEMONA_CYCLES ?? 60);
@@ -62,10 +62,7 @@ describe('the driver as a module', () => {
     try {
       await guest.copyIn(module, '/root/lemona.ko');
       for (const name of ['load-unload', 'exerciser', 'calls']) {
-        const program = path.join(folder, name);
-        const source = path.join(import.meta.dirname, 'guest', `${name}.c`);
-        await runTool(['gcc', '-static', '-O1', '-I', 'module', '-o', program, source]);
-        await guest.copyIn(program, `/root/${name}`);
+        await guest.copyIn(await guestProgram(name, folder), `/root/${name}`);
       }
       const { status, output } = await guest.run(script(seed));
       expect(status, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);

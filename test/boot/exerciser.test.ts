@@ -1,15 +1,11 @@
-// SPDX-License-Identifier: MIT
-import { readdir } from 'node:fs/promises';
-import path from 'node:path';
 import { expect } from 'chai';
-import { runTool } from '../../lab/proc/tool.js';
 import { describeMismatch } from '../../replay/control.js';
 import type { VerifyRunResult } from '../../replay/verify.js';
 import { accountOf, blameSeed, describeVerdict, type GuestOptions, testSeed, useBench } from '../harness/boot.js';
 import { describeDivergence } from '../harness/divergence.js';
 import { EA_INODES, PROJECTS_AND_QUOTAS, withFeatures } from '../harness/features.js';
+import { guestProgram } from '../harness/program.js';
 
-const SOURCES = path.join(import.meta.dirname, 'guest/exerciser');
 /** Of two threads each. */
 const PROCESSES = 6;
 /** Of each thread. */
@@ -48,13 +44,6 @@ function seedToBlame(result: VerifyRunResult, seeds: readonly number[]): number 
   return seeds.find((seed) => paths.some((name) => name.startsWith(`/root/play-${seed}/`))) ?? seeds[0] ?? 0;
 }
 
-async function compile(program: string): Promise<void> {
-  const sources = (await readdir(SOURCES))
-    .filter((name) => name.endsWith('.c'))
-    .map((name) => path.join(SOURCES, name));
-  await runTool(['gcc', '-static', '-O1', '-std=gnu11', '-pthread', '-Wall', '-Wextra', '-o', program, ...sources]);
-}
-
 describe('a filesystem exerciser that races on four CPUs', () => {
   const bench = useBench();
 
@@ -63,8 +52,7 @@ describe('a filesystem exerciser that races on four CPUs', () => {
     it('is rebuilt exactly at every mark', async () => {
       const first = testSeed();
       const seeds = Array.from({ length: Math.min(SEEDS_A_BOOT, SEEDS - from) }, (_, i) => first + i * VARIANTS.length);
-      const program = path.join(bench().folder, 'exerciser');
-      await compile(program);
+      const program = await guestProgram('exerciser', bench().folder);
       const { manifest, output } = await bench().record('r', script(seeds), {
         smp: 4,
         copyIn: [{ source: program, destination: '/root/exerciser' }],

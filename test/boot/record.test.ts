@@ -12,6 +12,7 @@ import { LabError } from '../../lab/util/errors.js';
 import { reconstruct } from '../../replay/reconstruct.js';
 import { verifyImages } from '../../replay/verify.js';
 import { accountOf, describeVerdict, qemusOf, testSeed, useBench } from '../harness/boot.js';
+import { guestProgram } from '../harness/program.js';
 
 /** Names, contents, attributes and deletions, with a mark now and then; busybox is enough. */
 const WORKLOAD = `
@@ -65,8 +66,7 @@ describe('a recorded run', () => {
 
   it('is rebuilt exactly when several processes store into one mapped file', async () => {
     const seed = testSeed();
-    const program = path.join(bench().folder, 'mmap-writers');
-    await runTool(['gcc', '-static', '-O1', '-o', program, path.join(import.meta.dirname, 'guest/mmap-writers.c')]);
+    const program = await guestProgram('mmap-writers', bench().folder);
     const script = `chmod +x /root/mmap-writers; /root/mmap-writers /root/shared ${seed} 4 12`;
     const copyIn = [{ source: program, destination: '/root/mmap-writers' }];
     const { manifest, output } = await bench().record('r', script, { smp: 2, copyIn });

@@ -10,6 +10,7 @@ import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
 import { exportTruth } from '../../lab/run/truth.js';
 import { accountOf, useBench } from '../harness/boot.js';
+import { guestProgram } from '../harness/program.js';
 import { tallyText } from '../support/strace-pair.js';
 import { compareRun } from '../support/strace-run.js';
 
@@ -60,9 +61,7 @@ describe('strace inside the guest', () => {
     const { folder, ctx } = bench();
     const copyIn: { source: string; destination: string }[] = [];
     for (const name of ['strace-calls', 'strace-ia32']) {
-      const program = path.join(folder, name);
-      await runTool(['gcc', '-static', '-O1', '-o', program, path.join(import.meta.dirname, `guest/${name}.c`)]);
-      copyIn.push({ source: program, destination: `/root/${name}` });
+      copyIn.push({ source: await guestProgram(name, folder), destination: `/root/${name}` });
     }
     const { manifest, output } = await bench().record('r', script(), { image: 'debian', smp: 2, copyIn });
     expect(manifest.exitStatus, output).to.equal(0);
