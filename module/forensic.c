@@ -1,277 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * The forensic plane: what programs asked for, and who ran when.
- *
- * What a call's pointers lead to is copied into scratch memory, with faults
- * allowed, before the record is reserved. Another thread may change user memory
- * before the kernel looks at it again, so such copies are flagged UNSTABLE;
- * what really reached a file is in the effect plane.
  */
 #include <linux/binfmts.h>
-#include <linux/compat.h>
 #include <linux/cred.h>
 #include <linux/io_uring_types.h>
 #include <linux/kdev_t.h>
 #include <linux/sched.h>
-#include <linux/sizes.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
-#include <linux/uio.h>
 #include <linux/utsname.h>
 
 #include <asm/syscall.h>
 
+#include "capture.h"
 #include "lemona.h"
-#include "lemona_syscalls.h"
 #include "lemona_uring.h"
 
-#define SCRATCH_SIZE	SZ_16K
-#define STRV_MAX	SZ_4K	/* bytes kept of a string vector */
-#define IOV_MAX_READ	16	/* elements looked at of an iovec */
-
-static struct kmem_cache *scratch_cache;
 /* Entries that were dropped; the second: of calls through an ia32 entry */
 static atomic_long_t lost_calls[2];
 
-/**
- * struct lemona_call - a system call being recorded
- * @desc: its row in the table
- * @args: its arguments
- * @nr: its number
- * @abi: LEMONA_F_ABI_*
- * @scratch: TLVs, or NULL
- * @len: bytes of them
- */
-struct lemona_call {
-	const struct lemona_sysdesc *desc;
-	unsigned long args[6];
-	long nr;
-	u16 abi;
-	void *scratch;
-	size_t len;
-};
-
-static const struct lemona_sysdesc unknown_call = { .nargs = 6 };
-
-static void call_init(struct lemona_call *call, struct pt_regs *regs, long nr)
+static u16 call_flags(const struct lemona_call *call)
 {
-	const struct lemona_sysdesc *table = lemona_sys64;
-	size_t rows = ARRAY_SIZE(lemona_sys64);
-
-	call->abi = LEMONA_F_ABI_64;
-	if (in_ia32_syscall()) {
-		call->abi = LEMONA_F_ABI_IA32;
-		table = lemona_sys32;
-		rows = ARRAY_SIZE(lemona_sys32);
-	} else if (nr > 0 && (nr & __X32_SYSCALL_BIT)) {
-		call->abi = LEMONA_F_ABI_X32;
-		nr &= ~__X32_SYSCALL_BIT;
-	}
-	call->nr = nr;
-	call->desc = nr >= 0 && nr < rows ? &table[nr] : &unknown_call;
-	call->scratch = NULL;
-	call->len = 0;
-	syscall_get_arguments(current, regs, call->args);
-}
-
-static void call_exit(struct lemona_call *call)
-{
-	if (call->scratch)
-		kmem_cache_free(scratch_cache, call->scratch);
-}
-
-/* Begin a TLV with room for up to @want bytes; @room is set to what there is. */
-static struct lemona_tlv *tlv_begin(struct lemona_call *call, u16 type, u16 arg,
-				    size_t want, size_t *room)
-{
-	struct lemona_tlv *tlv;
-
-	if (!call->scratch)
-		call->scratch = kmem_cache_alloc(scratch_cache, GFP_KERNEL);
-	if (!call->scratch ||
-	    call->len + sizeof(*tlv) + 8 > SCRATCH_SIZE)
-		return NULL;
-	*room = min(want, SCRATCH_SIZE - call->len - sizeof(*tlv) - 8);
-	tlv = call->scratch + call->len;
-	tlv->type = type;
-	tlv->arg = arg;
-	tlv->flags = LEMONA_TLV_F_UNSTABLE;
-	return tlv;
-}
-
-static void tlv_end(struct lemona_call *call, struct lemona_tlv *tlv,
-		    size_t len, size_t true_len)
-{
-	tlv->len = len;
-	tlv->true_len = min_t(size_t, true_len, U32_MAX);
-	if (len < true_len)
-		tlv->flags |= LEMONA_TLV_F_TRUNCATED;
-	memset((void *)(tlv + 1) + len, 0, ALIGN(len, 8) - len);
-	call->len += sizeof(*tlv) + ALIGN(len, 8);
-}
-
-static void put_bytes(struct lemona_call *call, u16 type, u16 arg,
-		      unsigned long addr, size_t true_len, size_t limit)
-{
-	struct lemona_tlv *tlv;
-	size_t len;
-
-	tlv = tlv_begin(call, type, arg, min(true_len, limit), &len);
-	if (!tlv)
-		return;
-	if (copy_from_user(tlv + 1, (void __user *)addr, len)) {
-		tlv->flags |= LEMONA_TLV_F_FAULT;
-		len = 0;
-	}
-	tlv_end(call, tlv, len, true_len);
-}
-
-static void put_path(struct lemona_call *call, u16 arg, unsigned long addr)
-{
-	struct lemona_tlv *tlv;
-	size_t room;
-	long len;
-
-	tlv = tlv_begin(call, LEMONA_TLV_PATH, arg, PATH_MAX, &room);
-	if (!tlv)
-		return;
-	len = strncpy_from_user((char *)(tlv + 1), (const char __user *)addr,
-				room);
-	if (len < 0) {
-		tlv->flags |= LEMONA_TLV_F_FAULT;
-		len = 0;
-	}
-	tlv_end(call, tlv, len, len == room ? len + 1 : len);
-}
-
-static void put_strv(struct lemona_call *call, u16 arg, unsigned long addr)
-{
-	const char __user *const __user *v = (void __user *)addr;
-	const char __user *str;
-	struct lemona_tlv *tlv;
-	size_t room, len = 0;
-	bool cut = false;
-	long n;
-
-	tlv = tlv_begin(call, LEMONA_TLV_STRV, arg, STRV_MAX, &room);
-	if (!tlv)
-		return;
-	for (;; v++) {
-		if (get_user(str, v)) {
-			tlv->flags |= LEMONA_TLV_F_FAULT;
-			break;
-		}
-		if (!str)
-			break;
-		n = strncpy_from_user((char *)(tlv + 1) + len, str, room - len);
-		if (n < 0) {
-			tlv->flags |= LEMONA_TLV_F_FAULT;
-			break;
-		}
-		/* the string and its end, if it fitted */
-		len = min(len + n + 1, room);
-		cut = len == room;
-		if (cut)
-			break;
-	}
-	tlv_end(call, tlv, len, cut ? len + 1 : len);
-}
-
-static void put_iovec(struct lemona_call *call, u16 arg, unsigned long addr,
-		      size_t count, size_t limit)
-{
-	const struct iovec __user *v = (void __user *)addr;
-	size_t room, part, len = 0, true_len = 0;
-	struct lemona_tlv *tlv;
-	struct iovec iov;
-	size_t i;
-
-	tlv = tlv_begin(call, LEMONA_TLV_IOVEC, arg, limit, &room);
-	if (!tlv)
-		return;
-	for (i = 0; i < min_t(size_t, count, IOV_MAX_READ); i++) {
-		if (copy_from_user(&iov, v + i, sizeof(iov)))
-			goto fault;
-		true_len += iov.iov_len;
-		part = min(iov.iov_len, room - len);
-		if (copy_from_user((void *)(tlv + 1) + len, iov.iov_base, part))
-			goto fault;
-		len += part;
-	}
-	if (count > IOV_MAX_READ)
-		true_len = max(true_len, len + 1);
-	tlv_end(call, tlv, len, true_len);
-	return;
-fault:
-	tlv->flags |= LEMONA_TLV_F_FAULT;
-	tlv_end(call, tlv, len, true_len);
-}
-
-static size_t snap_limit(void)
-{
-	return min(READ_ONCE(lemona_snap), 2048U);
-}
-
-static void capture_in(struct lemona_call *call)
-{
-	int i;
-
-	for (i = 0; i < call->desc->nargs; i++) {
-		unsigned long addr = call->args[i];
-		u8 p = call->desc->arg[i].p;
-
-		if (!addr)
-			continue;
-		switch (call->desc->arg[i].kind) {
-		case LEMONA_ARG_PATH:
-			put_path(call, i, addr);
-			break;
-		case LEMONA_ARG_STRV:
-			put_strv(call, i, addr);
-			break;
-		case LEMONA_ARG_BUF_IN:
-			put_bytes(call, LEMONA_TLV_BUF_IN, i, addr,
-				  call->args[p], snap_limit());
-			break;
-		case LEMONA_ARG_SOCKADDR:
-			put_bytes(call, LEMONA_TLV_SOCKADDR, i, addr,
-				  call->args[p], 128);
-			break;
-		case LEMONA_ARG_STRUCT_IN:
-			put_bytes(call, LEMONA_TLV_STRUCT, i, addr, p * 8,
-				  2048);
-			break;
-		case LEMONA_ARG_IOVEC:
-			put_iovec(call, i, addr, call->args[p], snap_limit());
-			break;
-		}
-	}
-}
-
-static void capture_out(struct lemona_call *call, long ret)
-{
-	int i;
-
-	if (ret < 0)
-		return;
-	for (i = 0; i < call->desc->nargs; i++) {
-		unsigned long addr = call->args[i];
-		u8 p = call->desc->arg[i].p;
-
-		if (!addr)
-			continue;
-		switch (call->desc->arg[i].kind) {
-		case LEMONA_ARG_BUF_OUT:
-			put_bytes(call, LEMONA_TLV_BUF_OUT, i, addr,
-				  min_t(size_t, ret, call->args[p]),
-				  snap_limit());
-			break;
-		case LEMONA_ARG_STRUCT_OUT:
-			put_bytes(call, LEMONA_TLV_STRUCT, i, addr, p * 8,
-				  2048);
-			break;
-		}
-	}
+	return call->abi | (call->cut ? LEMONA_F_CUT : 0);
 }
 
 void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied)
@@ -285,14 +34,14 @@ void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied)
 	lemona_capture_current();
 	lemona_wait_for_space();
 
-	call_init(&call, regs, nr);
-	nargs = call.desc->nargs;
-	capture_in(&call);
+	lemona_call_begin(&call, regs, nr);
+	nargs = lemona_call_nargs(&call);
+	lemona_capture_entry(&call);
 	lemona_prepare();
 	e = lemona_begin(&slot, LEMONA_KIND_ENTRY, call.nr,
 			 sizeof(*e) + nargs * sizeof(u64) + call.len);
 	if (e) {
-		e->h.flags = call.abi | nargs << LEMONA_F_NARGS_SHIFT |
+		e->h.flags = call_flags(&call) | nargs << LEMONA_F_NARGS_SHIFT |
 			     (denied ? LEMONA_F_DENIED : 0);
 		memcpy(e->args, call.args, nargs * sizeof(u64));
 		memcpy(e->args + nargs, call.scratch, call.len);
@@ -300,7 +49,7 @@ void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied)
 	} else {
 		atomic_long_inc(&lost_calls[call.abi == LEMONA_F_ABI_IA32]);
 	}
-	call_exit(&call);
+	lemona_call_end(&call);
 }
 
 void lemona_on_syscall_exit(struct pt_regs *regs)
@@ -310,18 +59,18 @@ void lemona_on_syscall_exit(struct pt_regs *regs)
 	struct lemona_slot slot;
 	struct lemona_exit *e;
 
-	call_init(&call, regs, syscall_get_nr(current, regs));
-	capture_out(&call, ret);
+	lemona_call_begin(&call, regs, syscall_get_nr(current, regs));
+	lemona_capture_return(&call, ret);
 	lemona_prepare();
 	e = lemona_begin(&slot, LEMONA_KIND_EXIT, call.nr,
 			 sizeof(*e) + call.len);
 	if (e) {
-		e->h.flags = call.abi;
+		e->h.flags = call_flags(&call);
 		e->ret = ret;
 		memcpy(e->tlvs, call.scratch, call.len);
 		lemona_end(&slot);
 	}
-	call_exit(&call);
+	lemona_call_end(&call);
 }
 
 void lemona_on_user_preempt(void)
@@ -573,22 +322,8 @@ static void put_uring(struct io_kiocb *req, u16 phase, u8 opcode,
 	lemona_end(&slot);
 }
 
-/* A capture of the entry itself, as far as it is fixed: it is shared memory */
-static bool put_sqe(struct lemona_call *call, const struct io_uring_sqe *sqe)
-{
-	struct lemona_tlv *tlv;
-	size_t room;
-
-	tlv = tlv_begin(call, LEMONA_TLV_STRUCT, 0, sizeof(*sqe), &room);
-	if (!tlv || room < sizeof(*sqe))
-		return false;
-	memcpy(tlv + 1, sqe, sizeof(*sqe));
-	tlv_end(call, tlv, sizeof(*sqe), sizeof(*sqe));
-	return true;
-}
-
 static void put_uring_pointers(struct lemona_call *call,
-			       const struct io_uring_sqe *sqe, bool compat)
+			       const struct io_uring_sqe *sqe)
 {
 	const struct lemona_uring_desc *desc;
 	const u64 addr[] = { 0, sqe->addr, sqe->addr2, sqe->addr3 };
@@ -604,20 +339,21 @@ static void put_uring_pointers(struct lemona_call *call,
 			continue;
 		switch (desc->arg[i].type) {
 		case LEMONA_TLV_PATH:
-			put_path(call, field, addr[field]);
+			lemona_put_string(call, field, addr[field]);
 			break;
 		case LEMONA_TLV_BUF_IN:
-			put_bytes(call, LEMONA_TLV_BUF_IN, field, addr[field],
-				  sqe->len, snap_limit());
+			lemona_put_bytes(call, LEMONA_TLV_BUF_IN, field,
+					 addr[field], sqe->len,
+					 lemona_snap_limit());
 			break;
 		case LEMONA_TLV_SOCKADDR:
-			put_bytes(call, LEMONA_TLV_SOCKADDR, field, addr[field],
-				  sqe->addr2, 128);
+			lemona_put_bytes(call, LEMONA_TLV_SOCKADDR, field,
+					 addr[field], sqe->addr2,
+					 LEMONA_SOCKADDR_MAX);
 			break;
 		case LEMONA_TLV_IOVEC:
-			if (!compat)
-				put_iovec(call, field, addr[field], sqe->len,
-					  snap_limit());
+			lemona_put_iovec(call, field, addr[field], sqe->len,
+					 SIZE_MAX, lemona_snap_limit());
 			break;
 		}
 	}
@@ -626,21 +362,25 @@ static void put_uring_pointers(struct lemona_call *call,
 void lemona_on_uring_submit(struct io_kiocb *req,
 			    const struct io_uring_sqe *sqe)
 {
-	struct lemona_call call = {};
+	struct lemona_call call = {
+		.when = LEMONA_WHEN_ENTRY,
+		.compat = req->ctx->compat,
+	};
 
 	/* a thread that polls the queue makes no system call */
 	lemona_capture_current();
 	lemona_wait_for_space();
-	if (put_sqe(&call, sqe)) {
+	/* as far as it is fixed: it is shared memory */
+	if (lemona_put_copy(&call, LEMONA_TLV_STRUCT, 0, sqe, sizeof(*sqe))) {
 		const struct io_uring_sqe *copy;
 
 		copy = call.scratch + sizeof(struct lemona_tlv);
-		put_uring_pointers(&call, copy, req->ctx->compat);
+		put_uring_pointers(&call, copy);
 		lemona_prepare();
 		put_uring(req, LEMONA_URING_SUBMIT, copy->opcode,
 			  copy->user_data, &call);
 	}
-	call_exit(&call);
+	lemona_call_end(&call);
 }
 
 void lemona_on_uring_issue(struct io_kiocb *req)
@@ -655,17 +395,4 @@ void lemona_on_uring_complete(struct io_kiocb *req)
 {
 	put_uring(req, LEMONA_URING_COMPLETE, req->opcode, req->cqe.user_data,
 		  NULL);
-}
-
-int lemona_forensic_init(void)
-{
-	scratch_cache = kmem_cache_create_usercopy("lemona_scratch",
-						   SCRATCH_SIZE, 8, 0, 0,
-						   SCRATCH_SIZE, NULL);
-	return scratch_cache ? 0 : -ENOMEM;
-}
-
-void lemona_forensic_exit(void)
-{
-	kmem_cache_destroy(scratch_cache);
 }

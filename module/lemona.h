@@ -10,6 +10,8 @@
  *   effects.c   the effect plane: names, attributes, contents
  *   mapped.c    stores through shared mappings
  *   forensic.c  the forensic plane: system calls, switches, process life
+ *   call.c      what is captured of a system call
+ *   capture.c   how user memory is copied
  */
 #ifndef LEMONA_H
 #define LEMONA_H
@@ -133,8 +135,6 @@ void lemona_on_zeroed(struct inode *inode, loff_t from);
 void lemona_on_flush_inode(struct inode *inode);
 
 /* forensic.c */
-int lemona_forensic_init(void);
-void lemona_forensic_exit(void);
 void lemona_forensic_start(void);
 int lemona_account(void);
 void lemona_fault(struct inode *inode, u64 index, u64 address);

@@ -19,7 +19,7 @@
 
 #define LEMONA_MAGIC 0x414e4d4cu /* the bytes "LMNA" */
 #define LEMONA_VERSION 1 /* of the sub-buffer header */
-#define LEMONA_ABI_HASH 0xf2b21978u /* CRC-32C of the schema */
+#define LEMONA_ABI_HASH 0xcd583cfau /* CRC-32C of the schema */
 #define LEMONA_SUBBUF_MAX 1048576u /* bytes of the largest sub-buffer */
 #define LEMONA_REC_KIND_SHIFT 26 /* kind in the top bits of size_kind */
 #define LEMONA_REC_SIZE_MASK 0x3ffffffu /* size in the low bits */
@@ -77,6 +77,7 @@ enum lemona_tlv_type {
 	LEMONA_TLV_SOCKADDR = 5, /* struct sockaddr */
 	LEMONA_TLV_STRUCT = 6, /* fixed-size structure */
 	LEMONA_TLV_IOVEC = 7, /* gathered bytes of an iovec */
+	LEMONA_TLV_CONTROL = 8, /* ancillary data of a msghdr */
 };
 
 /* flags of ENTRY and EXIT: the ABI in bits 0 and 1 */
@@ -86,6 +87,7 @@ enum lemona_tlv_type {
 #define LEMONA_F_ABI_X32 2 /* x32 */
 #define LEMONA_F_RESTART 4 /* a second entry of a restarted call */
 #define LEMONA_F_DENIED 8 /* refused by ptrace, seccomp or audit before it ran */
+#define LEMONA_F_CUT 0x10 /* memory that should have been captured found no room */
 #define LEMONA_F_NARGS_SHIFT 8 /* ENTRY: bits 8 to 10 count the arguments */
 #define LEMONA_F_NARGS_MASK 0x700 /* mask of that count */
 

@@ -5,6 +5,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 
+#include "capture.h"
 #include "lemona.h"
 
 static bool start = true;
@@ -104,12 +105,12 @@ static int __init lemona_setup(void)
 	error = lemona_buffers_init();
 	if (error)
 		return error;
-	error = lemona_forensic_init();
+	error = lemona_capture_init();
 	if (error)
 		goto out_buffers;
 	error = lemona_mapped_init();
 	if (error)
-		goto out_forensic;
+		goto out_capture;
 	if (start) {
 		error = lemona_start();
 		if (error)
@@ -119,8 +120,8 @@ static int __init lemona_setup(void)
 
 out_mapped:
 	lemona_mapped_exit();
-out_forensic:
-	lemona_forensic_exit();
+out_capture:
+	lemona_capture_exit();
 out_buffers:
 	lemona_buffers_exit();
 	return error;
@@ -135,7 +136,7 @@ static void lemona_teardown(void)
 		lemona_unregister();
 	lemona_effects_exit();
 	lemona_mapped_exit();
-	lemona_forensic_exit();
+	lemona_capture_exit();
 	lemona_buffers_exit();
 }
 

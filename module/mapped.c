@@ -81,8 +81,15 @@ static atomic_t nr_shadows;
 /* Counts changes of content other than stores, of all inodes with this hash */
 static atomic_t changes[BIT(CHANGES_BITS)];
 
+/* Who stored last to an inode with this hash, to name who is behind a pin */
+static struct {
+	struct inode *inode;	/* only compared */
+	u32 gen;
+	u32 tid;
+} storers[BIT(CHANGES_BITS)];
+
 static LIST_HEAD(pending);
-static DEFINE_SPINLOCK(pending_lock);
+static DEFINE_SPINLOCK(pending_lock);	/* protects the two above */
 static DECLARE_RWSEM(capture_sem);
 static struct kmem_cache *pending_cache;
 static atomic_t nr_unput;
@@ -135,6 +142,7 @@ static void pend(struct inode *inode, pgoff_t index, struct mm_struct *mm,
 		 u32 tid, struct folio *folio)
 {
 	struct lemona_pending *p;
+	u32 slot;
 
 	if (!igrab(inode))
 		return;
@@ -148,9 +156,27 @@ static void pend(struct inode *inode, pgoff_t index, struct mm_struct *mm,
 	p->tid = tid;
 	spin_lock(&pending_lock);
 	list_add_tail(&p->list, &pending);
+	slot = hash_ptr(inode, CHANGES_BITS);
+	storers[slot].inode = inode;
+	storers[slot].gen = inode->i_generation;
+	storers[slot].tid = tid;
 	spin_unlock(&pending_lock);
 	if (mm && !test_bit(MMF_LEMONA, &mm->flags))
 		set_bit(MMF_LEMONA, &mm->flags);
+}
+
+/* Who stored last to an inode; the current task if that is not known. */
+static u32 storer_of(struct inode *inode)
+{
+	u32 slot = hash_ptr(inode, CHANGES_BITS);
+	u32 tid = current->pid;
+
+	spin_lock(&pending_lock);
+	if (storers[slot].inode == inode &&
+	    storers[slot].gen == inode->i_generation)
+		tid = storers[slot].tid;
+	spin_unlock(&pending_lock);
+	return tid;
 }
 
 /* Which pending pages to capture: all members that are set must match */
@@ -394,28 +420,13 @@ void lemona_capture_current(void)
 	}
 }
 
-/* Who stored to a page, or at least to its file, by what was captured just now */
-static u32 storer_of(struct inode *inode, pgoff_t index,
-		     const struct list_head *captured)
-{
-	struct lemona_pending *p;
-	u32 tid = current->pid;
-
-	list_for_each_entry(p, captured, list) {
-		if (p->inode != inode)
-			continue;
-		tid = p->tid;
-		if (p->index == index)
-			break;
-	}
-	return tid;
-}
-
 /* Record what the disk holds of a mapping's dirty pages; they stay pending. */
-static void put_dirty_pages(struct inode *inode,
-			    const struct list_head *captured)
+static void put_dirty_pages(struct inode *inode)
 {
-	struct lemona_pending p = { .inode = inode };
+	struct lemona_pending p = {
+		.inode = inode,
+		.tid = storer_of(inode),
+	};
 	struct folio_batch batch;
 	pgoff_t next = 0;
 	unsigned int i;
@@ -425,7 +436,6 @@ static void put_dirty_pages(struct inode *inode,
 				      PAGECACHE_TAG_DIRTY, &batch)) {
 		for (i = 0; i < folio_batch_count(&batch); i++) {
 			p.index = batch.folios[i]->index;
-			p.tid = storer_of(inode, p.index, captured);
 			put_disk_page(&p);
 			pend(inode, p.index, NULL, p.tid, NULL);
 		}
@@ -438,8 +448,7 @@ static void put_dirty_pages(struct inode *inode,
  * stored after the page was written back is in the page cache, and not on the
  * disk. Faults do wait, so that no other page is dirty.
  */
-static void put_unwritten_pages(struct super_block *sb,
-				const struct list_head *captured)
+static void put_unwritten_pages(struct super_block *sb)
 {
 	struct inode *inode, *last = NULL;
 
@@ -450,7 +459,7 @@ static void put_unwritten_pages(struct super_block *sb,
 		    !igrab(inode))
 			continue;
 		spin_unlock(&sb->s_inode_list_lock);
-		put_dirty_pages(inode, captured);
+		put_dirty_pages(inode);
 		/* not the last reference: its pages are pending */
 		iput(last);
 		last = inode;
@@ -477,7 +486,7 @@ u64 lemona_capture_frozen(struct super_block *sb, struct list_head *held,
 	down_write(&capture_sem);
 	capture_matching(&(struct lemona_which){ .sb = sb, .frozen = true },
 			 held);
-	put_unwritten_pages(sb, held);
+	put_unwritten_pages(sb);
 	seq = lemona_effect_mark(label, len);
 	up_write(&capture_sem);
 	return seq;

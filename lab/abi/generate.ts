@@ -5,6 +5,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { emitCoverageDoc } from './emit-coverage.js';
 import { emitFormatDoc } from './emit-docs.js';
 import { emitAbiHeader } from './emit-header.js';
 import { emitSyscallHeader } from './emit-syscalls.js';
@@ -19,6 +20,7 @@ export const GENERATED: readonly { readonly path: string; readonly emit: () => s
   { path: 'module/lemona_syscalls.h', emit: emitSyscallHeader },
   { path: 'module/lemona_uring.h', emit: emitUringHeader },
   { path: 'docs/format.md', emit: emitFormatDoc },
+  { path: 'docs/coverage.md', emit: emitCoverageDoc },
 ];
 
 /** Facts about the kernel's system calls, as committed. */

@@ -513,6 +513,7 @@ export const TLVS = [
   { name: 'SOCKADDR', value: 5, doc: 'struct sockaddr' },
   { name: 'STRUCT', value: 6, doc: 'fixed-size structure' },
   { name: 'IOVEC', value: 7, doc: 'gathered bytes of an iovec' },
+  { name: 'CONTROL', value: 8, doc: 'ancillary data of a msghdr' },
 ] as const satisfies readonly NumberDef[];
 
 /** Flag and code macros: name without LEMONA_. Grouped by the field they stand in. */
@@ -526,6 +527,7 @@ export const FLAG_GROUPS = [
       { name: 'F_ABI_X32', value: 2, doc: 'x32' },
       { name: 'F_RESTART', value: 4, doc: 'a second entry of a restarted call' },
       { name: 'F_DENIED', value: 8, doc: 'refused by ptrace, seccomp or audit before it ran' },
+      { name: 'F_CUT', value: 16, doc: 'memory that should have been captured found no room' },
       { name: 'F_NARGS_SHIFT', value: 8, doc: 'ENTRY: bits 8 to 10 count the arguments' },
       { name: 'F_NARGS_MASK', value: 0x700, doc: 'mask of that count' },
     ],

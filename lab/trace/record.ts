@@ -53,6 +53,8 @@ export type RecordBody =
       readonly abi: Abi;
       readonly isRestart: boolean;
       readonly isDenied: boolean;
+      /** Memory that should have been captured found no room. */
+      readonly isCut: boolean;
       readonly args: readonly bigint[];
       readonly captures: readonly Capture[];
     }
@@ -61,6 +63,7 @@ export type RecordBody =
       readonly nr: number;
       readonly abi: Abi;
       readonly ret: bigint;
+      readonly isCut: boolean;
       readonly captures: readonly Capture[];
     }
   | { readonly kind: 'switch'; readonly nextTid: number; readonly prevState: number }
@@ -208,6 +211,7 @@ const BODIES: readonly ({ readonly fixed: number; readonly read: BodyReader } | 
         abi: abiOf(flags),
         isRestart: (flags & FLAG.F_RESTART) !== 0,
         isDenied: (flags & FLAG.F_DENIED) !== 0,
+        isCut: (flags & FLAG.F_CUT) !== 0,
         args,
         captures: list,
       };
@@ -223,6 +227,7 @@ const BODIES: readonly ({ readonly fixed: number; readonly read: BodyReader } | 
         nr: code,
         abi: abiOf(flags),
         ret: buf.readBigInt64LE(off + AT.lemona_exit.ret),
+        isCut: (flags & FLAG.F_CUT) !== 0,
         captures: list,
       };
     },

@@ -2,15 +2,13 @@
 /** One line per record, for people and for grep: pure text out of decoded data. */
 import type { Attr, Effect, MalformedEffect } from '../abi/effects.js';
 import { FLAG, KIND_NAMES } from '../abi/layout.js';
-import { syscallName, syscallRow } from '../abi/syscalls.js';
 import { URING_FIELDS, uringOpName } from '../abi/uring.js';
+import { captureText, entryText, exitText } from './calls.js';
 import type { InodeNames } from './names.js';
-import type { Capture, TraceRecord } from './record.js';
+import type { TraceRecord } from './record.js';
 import type { TaskTracker } from './tasks.js';
 import { deviceText, displayBytes, isoFromNs, octalMode } from './text.js';
-
-/** Captured bytes shown of one argument. */
-const CAPTURE_SHOWN_BYTES = 48;
+import { quoted } from './values.js';
 
 const LOSS_REASONS: Readonly<Record<number, string>> = {
   [FLAG.LOSS_NO_BUFFER]: 'no buffer',
@@ -49,40 +47,6 @@ const VALID_NAMES = [
   [FLAG.VALID_CTIME, 'ctime', (a: Attr) => isoFromNs(a.ctime.sec * 1_000_000_000n + BigInt(a.ctime.nsec))],
   [FLAG.VALID_FSFLAGS, 'flags', (a: Attr) => `0x${a.flags.toString(16)}`],
 ] as const;
-
-function quoted(bytes: Uint8Array): string {
-  return `"${displayBytes(bytes).replaceAll('"', '\\x22')}"`;
-}
-
-/** The strings of a vector, each ended by a zero byte. */
-function splitAtZeros(bytes: Buffer): Buffer[] {
-  const parts: Buffer[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const zero = bytes.indexOf(0, at);
-    const end = zero < 0 ? bytes.length : zero;
-    parts.push(bytes.subarray(at, end));
-    at = end + 1;
-  }
-  return parts;
-}
-
-function captureText(capture: Capture): string {
-  const shown = capture.bytes.subarray(0, CAPTURE_SHOWN_BYTES);
-  const more = capture.trueLen > shown.length ? `…${capture.trueLen}` : '';
-  const fault = capture.isFault ? '!fault' : '';
-  if (capture.type === 'STRV') {
-    return `[${splitAtZeros(capture.bytes).map(quoted).join(' ')}${capture.isTruncated ? ' …' : ''}]${fault}`;
-  }
-  if (capture.type === 'PATH') return `${quoted(capture.bytes)}${capture.isTruncated ? '…' : ''}${fault}`;
-  return `${quoted(shown)}${more}${fault}`;
-}
-
-function argText(value: bigint, word: string | undefined, capture: Capture | undefined): string {
-  if (capture) return captureText(capture);
-  // Descriptors and values are signed 32 bits for people: AT_FDCWD is -100.
-  if (word === 'fd') return String(BigInt.asIntN(32, value));
-  return value < 4096n || word === 'int' ? String(BigInt.asIntN(64, value)) : `0x${value.toString(16)}`;
-}
 
 function effectText(effect: Effect | MalformedEffect, names: InodeNames | undefined): string {
   const path = names?.path(effect.dev, effect.ino, effect.gen) ?? `#${effect.ino}`;
@@ -155,17 +119,10 @@ function waitStatusText(status: number): string {
 /** What happened, without when and who. */
 export function describeRecord(record: TraceRecord, names?: InodeNames): string {
   switch (record.kind) {
-    case 'entry': {
-      const words = syscallRow(record.nr, record.abi)?.args.split(' ') ?? [];
-      const captures = new Map(record.captures.map((c) => [c.arg, c]));
-      const args = record.args.map((value, i) => argText(value, words[i]?.split(':')[0], captures.get(i)));
-      const abi = record.abi === '64' ? '' : `${record.abi}:`;
-      return `${abi}${syscallName(record.nr, record.abi)}(${args.join(', ')})${record.isRestart ? ' restart' : ''}${record.isDenied ? ' denied' : ''}`;
-    }
-    case 'exit': {
-      const out = record.captures.map((c) => ` arg${c.arg}=${captureText(c)}`).join('');
-      return `${record.abi === '64' ? '' : `${record.abi}:`}${syscallName(record.nr, record.abi)} = ${record.ret}${out}`;
-    }
+    case 'entry':
+      return entryText(record);
+    case 'exit':
+      return exitText(record);
     case 'switch':
       return `to ${record.nextTid} state=${record.prevState}`;
     case 'task':
@@ -190,7 +147,7 @@ export function describeRecord(record: TraceRecord, names?: InodeNames): string 
     case 'uring': {
       const request = `${uringOpName(record.opcode)} ring=${record.ring.toString(16)} user_data=0x${record.userData.toString(16)}`;
       if (record.phase === 'complete') return `${record.phase} ${request} = ${record.result}`;
-      const captured = record.captures.map((c) => ` ${URING_FIELDS[c.arg] ?? c.arg}=${captureText(c)}`).join('');
+      const captured = record.captures.map((c) => ` ${URING_FIELDS[c.arg] ?? c.arg}=${captureText([c])}`).join('');
       return `${record.phase} ${request} euid=${record.euid}${captured}`;
     }
     case 'info':

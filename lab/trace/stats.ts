@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Counts of a run: by kind, by effect, by system call, and the account of what was issued, recorded and lost. */
 import { AT, FLAG, KIND, KIND_NAMES, OP_NAMES } from '../abi/layout.js';
+import { type EffectParts, parseEffect } from '../abi/syscall-row.js';
 import { abiOf, syscallName, syscallRow } from '../abi/syscalls.js';
 import { type Account, accountRun } from './account.js';
 import { indexRun, segmentsFolder } from './run-index.js';
@@ -20,7 +21,7 @@ export interface SyscallCount {
   readonly exits: number;
   readonly denied: number;
   /** What the call means for a rebuilt filesystem. */
-  readonly fs: string;
+  readonly fs: EffectParts['kind'];
 }
 
 export interface RunStats {
@@ -90,7 +91,7 @@ export async function statsOf(runDir: string, signal?: AbortSignal): Promise<Run
       .map(([key, row]) => {
         const abi = abiOf(key >>> 16);
         const nr = key & 0xffff;
-        return { name: syscallName(nr, abi), abi, ...row, fs: syscallRow(nr, abi)?.fs ?? 'none' };
+        return { name: syscallName(nr, abi), abi, ...row, fs: parseEffect(syscallRow(nr, abi)?.effect ?? 'none').kind };
       })
       .sort((a, b) => b.entries - a.entries || (a.name < b.name ? -1 : 1)),
     bytes: index.bytes,

@@ -1,12 +1,10 @@
-// SPDX-License-Identifier: MIT
-import path from 'node:path';
 import { expect } from 'chai';
 import { describeMismatch } from '../../replay/control.js';
 import type { VerifyRunResult } from '../../replay/verify.js';
 import { accountOf, blameSeed, describeVerdict, type GuestOptions, testSeed, useBench } from '../harness/boot.js';
 import { describeDivergence } from '../harness/divergence.js';
-import { compileExerciser } from '../harness/exerciser.js';
 import { EA_INODES, PROJECTS_AND_QUOTAS, withFeatures } from '../harness/features.js';
+import { guestProgram } from '../harness/program.js';
 
 /** Of two threads each. */
 const PROCESSES = 6;
@@ -54,8 +52,7 @@ describe('a filesystem exerciser that races on four CPUs', () => {
     it('is rebuilt exactly at every mark', async () => {
       const first = testSeed();
       const seeds = Array.from({ length: Math.min(SEEDS_A_BOOT, SEEDS - from) }, (_, i) => first + i * VARIANTS.length);
-      const program = path.join(bench().folder, 'exerciser');
-      await compileExerciser(program);
+      const program = await guestProgram('exerciser', bench().folder);
       const { manifest, output } = await bench().record('r', script(seeds), {
         smp: 4,
         copyIn: [{ source: program, destination: '/root/exerciser' }],

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { ext4Env, runDebugfs } from '../../images/ext4.js';
@@ -10,21 +10,14 @@ import { describeMismatch } from '../../replay/control.js';
 import type { VerifyRunResult } from '../../replay/verify.js';
 import { accountOf, type GuestOptions, useBench } from '../harness/boot.js';
 import { withFeatures } from '../harness/features.js';
+import { guestProgram } from '../harness/program.js';
 import { skip } from '../harness/skip.js';
 import { FILES_GROUPS, type FilesGroup } from './files.js';
 
-const SOURCES = path.join(import.meta.dirname, 'guest/files');
 const SECTOR_BYTES = 512;
 const BLOCK_BYTES = 4096;
 /** Of the bad file; its first block and its last one stay good. */
 const BAD_BLOCK = 7;
-
-async function compile(program: string): Promise<void> {
-  const sources = (await readdir(SOURCES))
-    .filter((name) => name.endsWith('.c'))
-    .map((name) => path.join(SOURCES, name));
-  await runTool(['gcc', '-static', '-O1', '-std=gnu11', '-Wall', '-Wextra', '-Werror', '-o', program, ...sources]);
-}
 
 /** Each case in a folder of its own, a mark after each; a case that fails says so and the next one goes on. */
 function script(group: FilesGroup): string {
@@ -114,8 +107,7 @@ describe('files as they really are, rebuilt exactly', () => {
       const missing = await missingOptions(group.needs ?? []);
       if (missing.length > 0) skip(this, `the guest's kernel is built without ${missing.join(', ')}`);
       const { folder, ctx } = bench();
-      const program = path.join(folder, 'files');
-      await compile(program);
+      const program = await guestProgram('files', folder);
       let sector: number | undefined;
       const options: GuestOptions = {
         smp: 2,

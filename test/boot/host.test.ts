@@ -10,9 +10,9 @@ import { openRun } from '../../lab/run/folder.js';
 import { pollUntil } from '../../lab/util/deadline.js';
 import type { Machine } from '../../lab/vm/machine.js';
 import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
-import { compileExerciser } from '../harness/exerciser.js';
 import { GdbClient } from '../harness/gdb.js';
 import { bootBareGuest } from '../harness/guest.js';
+import { guestProgram } from '../harness/program.js';
 
 /** Of the kernel a machine boots; it is linked to run where System.map says. */
 async function symbolOf(machine: Machine, name: string): Promise<bigint> {
@@ -153,8 +153,7 @@ describe('a host that takes the record slowly', () => {
 
   it('loses nothing and stops nothing: 1 KiB/s for a minute amid the work of two CPUs, a pool of 2 MiB', async () => {
     const seed = testSeed();
-    const program = path.join(bench().folder, 'exerciser');
-    await compileExerciser(program);
+    const program = await guestProgram('exerciser', bench().folder);
     const { seen, pace } = slowHost();
     const script = `
 chmod +x /root/exerciser

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-import path from 'node:path';
 import { expect } from 'chai';
 import { syscallName } from '../../lab/abi/syscalls.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { eventsOf } from '../../lab/trace/events.js';
 import { accountOf, useBench } from '../harness/boot.js';
+import { guestProgram } from '../harness/program.js';
 
 /** Calls of each of the 16 flooding processes; the acceptance takes 1,000,000. */
 const CALLS = Number(process.env.LEMONA_CALLS ?? 20_000);
@@ -37,8 +36,7 @@ describe('lossy mode under a flood', () => {
 
   for (const { pool_mb, subbuf_kb } of BUFFERS) {
     it(`declares every loss, and one that does not flood loses nothing: ${pool_mb} MiB in ${subbuf_kb} KiB`, async () => {
-      const program = path.join(bench().folder, 'flood');
-      await runTool(['gcc', '-static', '-O1', '-o', program, path.join(import.meta.dirname, 'guest/flood.c')]);
+      const program = await guestProgram('flood', bench().folder);
       const script = `chmod +x /root/flood; mkdir /root/f; /root/flood /root/f 16 ${CALLS} ${MODEST_WRITES}`;
       const { manifest, output } = await bench().record('r', script, {
         smp: 2,

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** A rebuild across lost effects names what it can't vouch for, and is right about all the rest. */
 import { cp } from 'node:fs/promises';
-import path from 'node:path';
 import { expect } from 'chai';
 import { isNothingKnown } from '../../replay/verify.js';
 import { describeVerdict, testSeed, useBench } from '../harness/boot.js';
-import { compileExerciser } from '../harness/exerciser.js';
+import { guestProgram } from '../harness/program.js';
 import { loseEffects, notesOf } from '../support/lose-effects.js';
 
 const SCRIPT = (seed: number) => `
@@ -33,8 +32,7 @@ describe('a rebuild across lost effects', () => {
 
   it('names what they were about, compares all else, and finds what was not named', async () => {
     const seed = testSeed();
-    const program = path.join(bench().folder, 'exerciser');
-    await compileExerciser(program);
+    const program = await guestProgram('exerciser', bench().folder);
     const copyIn = [{ source: program, destination: '/root/exerciser' }];
     const { manifest, output } = await bench().record('whole', SCRIPT(seed), { smp: 2, copyIn });
     expect(manifest.exitStatus, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);

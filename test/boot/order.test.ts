@@ -3,10 +3,9 @@
  * The order of effects under races. The guest keeps each trial's result; a rebuilt disk that has the same results, at
  * marks that fall anywhere, has every order right.
  */
-import path from 'node:path';
 import { expect } from 'chai';
-import { runTool } from '../../lab/proc/tool.js';
 import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
+import { guestProgram } from '../harness/program.js';
 
 /** Of each mode; the acceptance has 10,000. */
 const TRIALS = Number(process.env.LEMONA_TRIALS ?? 400);
@@ -45,9 +44,7 @@ describe('the order of effects on four CPUs with tiny buffers', function () {
   for (const { mode, what } of MODES) {
     it(`is the one that happened: ${TRIALS} trials of ${what}`, async () => {
       const seed = testSeed();
-      const program = path.join(bench().folder, 'order');
-      const source = path.join(import.meta.dirname, 'guest/order.c');
-      await runTool(['gcc', '-static', '-O1', '-std=gnu11', '-pthread', '-Wall', '-Wextra', '-o', program, source]);
+      const program = await guestProgram('order', bench().folder);
       const { manifest, output } = await bench().record('r', script(mode, seed), {
         smp: 4,
         copyIn: [{ source: program, destination: '/root/order' }],

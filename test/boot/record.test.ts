@@ -13,7 +13,7 @@ import { LabError } from '../../lab/util/errors.js';
 import { reconstruct } from '../../replay/reconstruct.js';
 import { verifyImages } from '../../replay/verify.js';
 import { accountOf, describeVerdict, qemusOf, testSeed, useBench } from '../harness/boot.js';
-import { compileExerciser } from '../harness/exerciser.js';
+import { guestProgram } from '../harness/program.js';
 
 /** Names, contents, attributes and deletions, with a mark now and then; busybox is enough. */
 const WORKLOAD = `
@@ -82,8 +82,7 @@ describe('a recorded run', () => {
 
   it('is rebuilt exactly when several processes store into one mapped file', async () => {
     const seed = testSeed();
-    const program = path.join(bench().folder, 'mmap-writers');
-    await runTool(['gcc', '-static', '-O1', '-o', program, path.join(import.meta.dirname, 'guest/mmap-writers.c')]);
+    const program = await guestProgram('mmap-writers', bench().folder);
     const script = `chmod +x /root/mmap-writers; /root/mmap-writers /root/shared ${seed} 4 12`;
     const copyIn = [{ source: program, destination: '/root/mmap-writers' }];
     const { manifest, output } = await bench().record('r', script, { smp: 2, copyIn });
@@ -124,8 +123,7 @@ describe('a recorded run', () => {
 
   it('can be rebuilt between what is set in the course of a birth and that birth', async () => {
     const seed = testSeed();
-    const program = path.join(bench().folder, 'exerciser');
-    await compileExerciser(program);
+    const program = await guestProgram('exerciser', bench().folder);
     const { manifest, output } = await bench().record(
       'r',
       `chmod +x /root/exerciser; /root/exerciser /root/play 1 400 ${seed}`,

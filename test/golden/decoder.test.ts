@@ -101,6 +101,18 @@ function everything(): Buffer[] {
       { dt: 7 },
     ),
     b.exit(44, -32, [], { dt: 8 }),
+    b.entry(
+      46,
+      [3, 4096, 0],
+      [
+        b.tlv('STRUCT', Buffer.alloc(56), { arg: 1 }),
+        b.tlv('SOCKADDR', Buffer.from('\x01\x00/run/socket\x00'), { arg: 1 }),
+        b.tlv('IOVEC', 'two parts', { arg: 1, trueLen: 90, flags: FLAG.TLV_F_TRUNCATED }),
+        b.tlv('CONTROL', Buffer.from([20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0]), { arg: 1 }),
+      ],
+      { flags: FLAG.F_CUT, dt: 8 },
+    ),
+    b.entry(16, [0, 0x5412, 4096], [b.tlv('STRUCT', 'w', { arg: 2 })], { dt: 8 }),
     b.entry(4, [1, 4096, 3], [b.tlv('BUF_IN', '', { arg: 1, trueLen: 3, flags: FLAG.TLV_F_FAULT })], {
       flags: FLAG.F_ABI_IA32 | FLAG.F_RESTART,
       dt: 9,

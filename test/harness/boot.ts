@@ -128,14 +128,16 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
     };
   };
 
-  const close = async (title: string, hasFailed: boolean) => {
+  const close = async (test: Mocha.Runnable | Mocha.Suite | undefined, hasFailed: boolean) => {
     // Ends guests of a test that timed out.
     abort.abort();
     if (bench === undefined) return;
     if (hasFailed) {
       process.stderr.write(`    kept: ${bench.folder}\n`);
       const seed = seedUsed === undefined ? '' : `LEMONA_SEED=${seedUsed} `;
-      process.stderr.write(`    reproduce: ${seed}./lemona test boot --grep '${title.replaceAll("'", "'\\''")}'\n`);
+      const group = path.basename(path.dirname(test?.file ?? 'boot/'));
+      const title = (test?.fullTitle() ?? '').replaceAll("'", "'\\''");
+      process.stderr.write(`    reproduce: ${seed}./lemona test ${group} --grep '${title}'\n`);
     } else {
       await rm(bench.folder, { recursive: true, force: true });
     }
@@ -146,14 +148,14 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
     beforeEach(open);
     afterEach(async function () {
       const test = this.currentTest;
-      if (test !== undefined) await close(test.fullTitle(), test.state === 'failed');
+      if (test !== undefined) await close(test, test.state === 'failed');
     });
   } else {
     before(open);
     after(async function () {
       const suite = this.test?.parent;
       const hasFailed = suite?.tests.some((test) => test.state !== 'passed') ?? true;
-      await close(suite?.fullTitle() ?? '', hasFailed);
+      await close(suite, hasFailed);
     });
   }
 

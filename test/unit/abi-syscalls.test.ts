@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: MIT
 import { expect } from 'chai';
+import { ARG_FLAGS, ARG_KINDS, LEN_RULES, parseArgs, parseWord, UNBOUNDED } from '../../lab/abi/arguments.js';
+import { COMMAND_TABLES, commandArg, commandRow, commandTable, SOCKETCALLS } from '../../lab/abi/commands.js';
+import { emitCoverageDoc } from '../../lab/abi/emit-coverage.js';
 import { emitSyscallHeader } from '../../lab/abi/emit-syscalls.js';
 import { readSyscallFacts } from '../../lab/abi/generate.js';
+import { OP } from '../../lab/abi/layout.js';
+import { parseEffect } from '../../lab/abi/syscall-row.js';
 import {
   abiOf,
-  compatArgs,
+  isCompat,
   joinWithFacts,
-  parseArgs,
   RESERVED,
   ROWS_64,
   ROWS_IA32,
   syscallName,
+  syscallRow,
 } from '../../lab/abi/syscalls.js';
+import { FORMAT_NAMES } from '../../lab/trace/values.js';
+
+const ALL_ROWS = [...ROWS_64, ...ROWS_IA32];
 
 describe('system-call table', () => {
   it('agrees with the facts read from the kernel source', () => {
@@ -40,28 +48,47 @@ describe('system-call table', () => {
       const last = Math.max(...seen.keys());
       for (let nr = 0; nr <= last; nr++) expect(seen.get(nr), `number ${nr}`).to.equal(1);
     });
-
-    it(`has only rows of ${abi} that the language can say, pointing at other arguments`, () => {
-      for (const row of rows)
-        for (const [i, arg] of parseArgs(row).entries())
-          if (['in', 'out', 'sock', 'iov'].includes(arg.word))
-            expect(arg.p, `${row.name} argument ${i}`).not.to.equal(i);
-    });
   }
 
-  it('follows no pointer whose layout differs under compat', () => {
-    for (const row of [...ROWS_IA32, ...ROWS_64.filter((r) => r.nr >= 512)])
-      expect(row.args, row.name).to.equal(compatArgs(row.args));
-    expect(compatArgs('path strv iov:2 sin:8 in:1')).to.equal('path ptr ptr ptr in:1');
+  it('has only rows that the language can say, of formats that can be shown', () => {
+    for (const row of ALL_ROWS)
+      for (const arg of parseArgs(row)) {
+        if (arg.format !== undefined) expect(FORMAT_NAMES.has(arg.format), `${row.name}: ${arg.format}`).to.equal(true);
+        if (arg.table !== undefined) expect(() => commandTable(arg.table ?? ''), row.name).not.to.throw();
+      }
   });
 
-  it('refuses words that are not in the language', () => {
-    for (const args of ['integer', 'in', 'in:7', 'sin:12', 'sout:0', 'int:1', 'int int int int int int int'])
-      expect(() => parseArgs({ name: 'x', args }), args).to.throw(/x has/);
+  it('says of every call what it can do to a filesystem, with operations of the effect plane, or the reason', () => {
+    for (const row of ALL_ROWS) {
+      const { kind, ops, note } = parseEffect(row.effect);
+      for (const op of ops) expect(OP, `${row.name}: ${op}`).to.have.property(op);
+      if (kind === 'unsupported') expect(note, row.name).to.match(/TAINT|nothing is recorded/);
+    }
+    expect(() => parseEffect('perhaps')).to.throw(/perhaps/);
   });
 
-  it('gives a reason for every call whose changes are not rebuilt', () => {
-    for (const row of [...ROWS_64, ...ROWS_IA32]) expect(row.fs).to.match(/^(replayed|none|unsupported: .{10,})$/);
+  it('gives an ia32 call the effect of its 64-bit twin', () => {
+    for (const [nr, name] of [
+      [193, 'truncate64'],
+      [212, 'chown32'],
+      [412, 'utimensat_time64'],
+      [250, 'fadvise64'],
+    ] as const) {
+      const row = syscallRow(nr, 'ia32');
+      expect(row?.name).to.equal(name);
+      const base =
+        ROWS_64.find((r) => r.name === name) ?? ROWS_64.find((r) => r.name === name.replace(/(_time)?(64|32)$/, ''));
+      expect(row?.effect, name).to.equal(base?.effect);
+    }
+  });
+
+  it('gives compat calls the sizes of compat layouts', () => {
+    const compat = new Map([...ROWS_IA32, ...ROWS_64.filter((r) => r.nr >= 512)].map((r) => [r.name, r.args]));
+    expect(compat.get('setrlimit')).to.equal('int in:8=u32s');
+    expect(compat.get('kexec_load')).to.equal('int int in:16*@1 int');
+    expect(isCompat(0, 'ia32')).to.equal(true);
+    expect(isCompat(1, 'x32')).to.equal(false);
+    expect(isCompat(520, 'x32')).to.equal(true);
   });
 
   it('names calls by ABI, x32 by its own numbers too', () => {
@@ -72,15 +99,132 @@ describe('system-call table', () => {
     expect(syscallName(400, '64')).to.equal('syscall_400');
     expect([abiOf(0), abiOf(1), abiOf(2), abiOf(0x301)]).to.deep.equal(['64', 'ia32', 'x32', 'ia32']);
   });
+});
 
-  it('writes a C row for each number, and one for each range that nobody has', () => {
+describe('the language of arguments', () => {
+  it('reads directions, lengths, shapes and formats', () => {
+    expect(parseWord('in:@2')).to.include({ kind: 'BYTES', rule: 'ARG', k: 2, size: 1, add: 0, word: 'in' });
+    expect(parseWord('out:ret@2i')).to.deep.include({ kind: 'BYTES', rule: 'RET', k: 2, flags: ['OUT', 'INT'] });
+    expect(parseWord('out:ret')).to.include({ rule: 'RET', k: UNBOUNDED });
+    expect(parseWord('io:8*@1i=pollfds')).to.deep.include({
+      kind: 'STRUCT',
+      rule: 'ARG',
+      size: 8,
+      flags: ['IN', 'OUT', 'INT'],
+      format: 'pollfds',
+    });
+    expect(parseWord('in:8+self0')).to.include({ kind: 'BYTES', rule: 'SELF', k: 0, size: 1, add: 8 });
+    expect(parseWord('in:bits@4-1')).to.include({ rule: 'BITS', k: 4, add: 1 });
+    expect(parseWord('out:sock:u32@2')).to.include({ kind: 'SOCKADDR', rule: 'U32', k: 2 });
+    expect(parseWord('in:msg')).to.include({ kind: 'MSG', rule: 'FIXED' });
+    expect(parseWord('in:ptrs:64*@1')).to.include({ kind: 'PTRS', size: 64, k: 1 });
+    expect(parseWord('out+:144')).to.deep.include({ kind: 'STRUCT', flags: ['POSITIVE'], size: 144 });
+    expect(parseWord('by*:0:capget')).to.deep.include({ kind: 'BY', flags: ['DEREF'], table: 'capget' });
+  });
+
+  it('refuses words that are not in it', () => {
+    for (const args of [
+      'integer',
+      'in',
+      'in:@7',
+      'in:@0',
+      'in:',
+      'in:0',
+      'in:msg:8',
+      'in:self',
+      'out:ret2',
+      'out:8-1',
+      'int:1',
+      'int=x',
+      'by:0:fcntl',
+      'by:9:fcntl',
+      'int int int int int int int',
+    ])
+      expect(() => parseArgs({ name: 'x', args }), args).to.throw(/x has/);
+  });
+
+  it('decides by command, mask and shift', () => {
+    expect(commandRow('fcntl', 7n)?.[0]).to.equal('F_SETLKW');
+    expect(commandRow('futex', 0x189n)?.[0]).to.equal('FUTEX_WAIT_BITSET');
+    expect(commandRow('quotactl', 0x80000700n)?.[0]).to.equal('Q_GETQUOTA');
+    expect(commandRow('shmctl', 0x102n)?.[0]).to.equal('IPC_STAT');
+    expect(commandRow('ioctl', 0xffff_ffff_0000_5401n)?.[0]).to.equal('TCGETS');
+    expect(commandRow('ioctl', 0x1234n)).to.equal(undefined);
+    expect(() => commandTable('no-such')).to.throw(/no-such/);
+  });
+
+  it('has each command once, in words that need no other command, and effects that can be taken apart', () => {
+    for (const t of COMMAND_TABLES) {
+      expect(new Set(t.rows.map((r) => r[1])).size, t.name).to.equal(t.rows.length);
+      for (const row of t.rows) {
+        for (const isCompatLayout of [false, true]) {
+          const { format } = commandArg(row, isCompatLayout);
+          if (format !== undefined) expect(FORMAT_NAMES.has(format), `${row[0]}: ${format}`).to.equal(true);
+        }
+        const { kind, ops, note } = parseEffect(row[3] ?? 'none');
+        for (const op of ops) expect(OP, `${row[0]}: ${op}`).to.have.property(op);
+        if (kind === 'unsupported') expect(note, row[0]).to.match(/TAINT|nothing is recorded/);
+      }
+    }
+    expect(() => commandArg(['X', 1, 'by:0:fcntl'], false)).to.throw(/X has/);
+  });
+
+  it('uses every table, kind, flag and rule', () => {
+    const descs = ALL_ROWS.flatMap((r) => parseArgs(r));
+    const words = new Set(descs.map((d) => d.table));
+    for (const t of COMMAND_TABLES) expect(words.has(t.name), t.name).to.equal(true);
+    const all = [...descs, ...COMMAND_TABLES.flatMap((t) => t.rows.map((r) => commandArg(r, false)))];
+    for (const { name } of ARG_KINDS)
+      expect(
+        all.some((d) => d.kind === name),
+        name,
+      ).to.equal(true);
+    for (const { name } of ARG_FLAGS)
+      expect(
+        all.some((d) => d.flags.includes(name)),
+        name,
+      ).to.equal(true);
+    for (const { name } of LEN_RULES)
+      expect(
+        all.some((d) => d.rule === name),
+        name,
+      ).to.equal(true);
+  });
+
+  it('knows as many arguments inside of socketcall as the inner calls have, or fewer', () => {
+    for (const [, name, count] of SOCKETCALLS) {
+      const row = ROWS_IA32.find((r) => r.name === name);
+      expect(row, name).not.to.equal(undefined);
+      expect(parseArgs(row ?? { name, args: '' }).length, name).to.be.at.least(count);
+    }
+  });
+});
+
+describe('what is generated from the tables', () => {
+  it('is a C row for each number, and one for each range that nobody has', () => {
     const header = emitSyscallHeader();
     expect(header).to.contain('[336 ... 423] = { 6 },');
     expect(header).to.contain(
-      '/* execve */\n\t[59] = { 3, {\n\t\t{ LEMONA_ARG_PATH, 0 }, { LEMONA_ARG_STRV, 0 }, { LEMONA_ARG_STRV, 0 }',
+      '/* execve */\n\t[59] = { 3, {\n\t\t{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },',
     );
-    expect(header.match(/^\t\/\* .* \*\/$/gm)).to.have.length(
+    const tables = header.slice(header.indexOf('lemona_sys64[]'));
+    expect(tables.match(/^\t\/\* .* \*\/$/gm)).to.have.length(
       ROWS_64.length + ROWS_IA32.length + RESERVED['64'].length + RESERVED.ia32.length,
     );
+  });
+
+  it('has the commands in ascending order, as the kernel searches them', () => {
+    for (const [, body = ''] of emitSyscallHeader().matchAll(/lemona_by_\w+\[\] = \{\n(.*?)\n\};/gs)) {
+      const numbers = [...body.matchAll(/\t\{\n\t\t(0x[0-9a-f]+),/g)].map((m) => Number(m[1]));
+      expect(numbers).to.deep.equal([...numbers].sort((a, b) => a - b));
+      expect(numbers).not.to.have.length(0);
+    }
+  });
+
+  it('tells people of every call and every ioctl', () => {
+    const doc = emitCoverageDoc();
+    for (const row of ALL_ROWS) expect(doc).to.contain(`| ${row.nr} | ${row.name} |`);
+    for (const row of commandTable('ioctl').table.rows) expect(doc).to.contain(`| ${row[0]} | 0x`);
+    expect(doc).to.match(/\| 167 \| swapon \| `path int` \| \*\*not rebuilt\*\* \| .*TAINT/);
   });
 });

@@ -196,7 +196,7 @@ describe('text', () => {
 
   it('describes calls with their captures', () => {
     expect(describeRecord(decode(b.entry(257, [-100, 4096, 65, 438], [b.tlv('PATH', '/a"b', { arg: 1 })])))).to.equal(
-      'openat(-100, "/a\\x22b", 65, 438)',
+      'openat(-100, "/a\\x22b", O_WRONLY|O_CREAT, 0666)',
     );
     const argv = b.tlv('STRV', 'ls\0-l\0', { arg: 1 });
     expect(describeRecord(decode(b.entry(59, [4096, 8192, 0], [b.tlv('PATH', '/bin/ls'), argv])))).to.equal(

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * What is captured of a system call: the table of lemona_syscalls.h applied.
+ */
+#include <linux/compat.h>
+#include <linux/errno.h>
+#include <linux/ioctl.h>
+#include <linux/sched.h>
+#include <linux/uaccess.h>
+
+#include <asm/syscall.h>
+
+#include "capture.h"
+#include "lemona.h"
+#include "lemona_syscalls.h"
+
+#define UNBOUNDED	255	/* a result that no argument bounds */
+
+static_assert(LEMONA_WHEN_ENTRY == LEMONA_ARG_IN);
+
+static const struct lemona_sysdesc unknown_call = { .nargs = 6 };
+
+/**
+ * lemona_call_begin - look a call up
+ * @call: to be filled in; lemona_call_end() lets go of it
+ * @regs: of the task
+ * @nr: number as the entry code has it
+ */
+void lemona_call_begin(struct lemona_call *call, struct pt_regs *regs, long nr)
+{
+	const struct lemona_sysdesc *table = lemona_sys64;
+	size_t rows = ARRAY_SIZE(lemona_sys64);
+
+	memset(call, 0, sizeof(*call));
+	call->abi = LEMONA_F_ABI_64;
+	if (in_ia32_syscall()) {
+		call->abi = LEMONA_F_ABI_IA32;
+		call->compat = true;
+		table = lemona_sys32;
+		rows = ARRAY_SIZE(lemona_sys32);
+	} else if (nr > 0 && (nr & __X32_SYSCALL_BIT)) {
+		call->abi = LEMONA_F_ABI_X32;
+		nr &= ~__X32_SYSCALL_BIT;
+		call->compat = nr >= LEMONA_FIRST_X32;
+	}
+	call->nr = nr;
+	call->desc = nr >= 0 && nr < rows ? &table[nr] : &unknown_call;
+	syscall_get_arguments(current, regs, call->args);
+}
+
+/** lemona_call_nargs - how many arguments a call has */
+unsigned int lemona_call_nargs(const struct lemona_call *call)
+{
+	return call->desc->nargs;
+}
+
+/* Argument @a->k as the kernel takes it; what is negative there is no length */
+static size_t value_of(const struct lemona_call *call,
+		       const struct lemona_arg *a)
+{
+	unsigned long value = call->args[a->k];
+
+	return a->flags & LEMONA_ARG_INT ? max_t(int, value, 0) : value;
+}
+
+/* Bytes of the longs that hold so many bits */
+static size_t bitmap_bytes(const struct lemona_call *call, size_t bits)
+{
+	size_t unit = call->compat ? sizeof(compat_long_t) : sizeof(long);
+
+	return DIV_ROUND_UP(bits, 8 * unit) * unit;
+}
+
+/* How many elements an argument's memory at @addr has, as its rule says */
+static int get_base(const struct lemona_call *call, const struct lemona_arg *a,
+		    unsigned long addr, size_t *base)
+{
+	u32 word;
+
+	switch (a->rule) {
+	case LEMONA_LEN_ARG:
+		*base = value_of(call, a);
+		return 0;
+	case LEMONA_LEN_RET:
+		*base = call->ret;
+		if (a->k != UNBOUNDED)
+			*base = min_t(size_t, *base, value_of(call, a));
+		return 0;
+	case LEMONA_LEN_FIT:
+		*base = call->ret <= value_of(call, a) ? call->ret : 0;
+		return 0;
+	case LEMONA_LEN_U32:
+		if (get_user(word, (u32 __user *)call->args[a->k]))
+			return -EFAULT;
+		*base = max_t(int, word, 0);
+		return 0;
+	case LEMONA_LEN_SELF:
+		if (get_user(word, (u32 __user *)(addr + a->k)))
+			return -EFAULT;
+		*base = word;
+		return 0;
+	case LEMONA_LEN_BITS:
+		*base = value_of(call, a);
+		*base = bitmap_bytes(call, *base - min_t(size_t, *base, a->add));
+		return 0;
+	case LEMONA_LEN_PAGES:
+		*base = DIV_ROUND_UP(value_of(call, a), PAGE_SIZE);
+		return 0;
+	}
+	*base = 1;
+	return 0;
+}
+
+static const struct {
+	u16 in, out;	/* LEMONA_TLV_* */
+	u16 limit;	/* 0: as the parameter snap says */
+} plain_kinds[] = {
+	[LEMONA_ARG_BYTES] = { LEMONA_TLV_BUF_IN, LEMONA_TLV_BUF_OUT, 0 },
+	[LEMONA_ARG_STRUCT] = { LEMONA_TLV_STRUCT, LEMONA_TLV_STRUCT,
+				LEMONA_STRUCT_MAX },
+	[LEMONA_ARG_SOCKADDR] = { LEMONA_TLV_SOCKADDR, LEMONA_TLV_SOCKADDR,
+				  LEMONA_SOCKADDR_MAX },
+};
+
+/* Bytes, structures and socket addresses */
+static void put_plain(struct lemona_call *call, const struct lemona_arg *a,
+		      u16 arg, unsigned long addr)
+{
+	u16 type = call->when == LEMONA_WHEN_ENTRY ? plain_kinds[a->kind].in :
+						 plain_kinds[a->kind].out;
+	size_t add = a->rule == LEMONA_LEN_BITS ? 0 : a->add;
+	size_t base;
+
+	if (get_base(call, a, addr, &base)) {
+		lemona_put_fault(call, type, arg);
+		return;
+	}
+	/* 2^32 elements of 2^16 bytes do not overflow */
+	lemona_put_bytes(call, type, arg, addr,
+			 min_t(size_t, base, U32_MAX) * a->size + add,
+			 plain_kinds[a->kind].limit ?: lemona_snap_limit());
+}
+
+/* Bytes that a transfer moved, as far as it is known */
+static size_t moved(const struct lemona_call *call)
+{
+	return call->when == LEMONA_WHEN_ENTRY ? SIZE_MAX : call->ret;
+}
+
+static void capture_memory(struct lemona_call *call, const struct lemona_arg *a,
+			   u16 arg, unsigned long addr)
+{
+	size_t count;
+
+	if (!(a->flags & call->when))
+		return;
+	switch (a->kind) {
+	case LEMONA_ARG_STRING:
+		lemona_put_string(call, arg, addr);
+		return;
+	case LEMONA_ARG_STRV:
+		lemona_put_strv(call, arg, addr);
+		return;
+	case LEMONA_ARG_BYTES:
+	case LEMONA_ARG_STRUCT:
+	case LEMONA_ARG_SOCKADDR:
+		put_plain(call, a, arg, addr);
+		return;
+	case LEMONA_ARG_MSG:
+		lemona_put_message(call, arg, addr, lemona_message_size(call),
+				   true, moved(call));
+		return;
+	}
+	if (get_base(call, a, addr, &count))
+		return;
+	switch (a->kind) {
+	case LEMONA_ARG_IOVEC:
+		lemona_put_iovec(call, arg, addr, count, moved(call),
+				 lemona_snap_limit());
+		return;
+	case LEMONA_ARG_MMSG:
+		lemona_put_messages(call, arg, addr, count,
+				    a->flags & LEMONA_ARG_IN);
+		return;
+	case LEMONA_ARG_PTRS:
+		lemona_put_pointed(call, arg, addr, a->size, count);
+		return;
+	}
+}
+
+static const struct lemona_command *
+find_command(const struct lemona_commands *table, u32 nr)
+{
+	u32 low = 0, high = table->count;
+
+	while (low < high) {
+		u32 middle = (low + high) / 2;
+
+		if (table->rows[middle].nr == nr)
+			return &table->rows[middle];
+		if (table->rows[middle].nr < nr)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+/* An argument whose meaning another argument decides */
+static void capture_by(struct lemona_call *call, const struct lemona_arg *by,
+		       u16 arg, unsigned long addr)
+{
+	const struct lemona_commands *table = &lemona_commands[by->size];
+	const struct lemona_command *command;
+	struct lemona_arg encoded = { LEMONA_ARG_STRUCT };
+	u32 nr = call->args[by->k];
+
+	if (by->flags & LEMONA_ARG_DEREF &&
+	    get_user(nr, (u32 __user *)call->args[by->k]))
+		return;
+	nr = (nr & table->mask) >> table->shift;
+	command = find_command(table, nr);
+	if (command) {
+		capture_memory(call, call->compat ? &command->compat :
+						    &command->arg, arg, addr);
+		return;
+	}
+	if (!table->encoded || !_IOC_SIZE(nr))
+		return;
+	encoded.size = _IOC_SIZE(nr);
+	if (_IOC_DIR(nr) & _IOC_WRITE)
+		encoded.flags |= LEMONA_ARG_IN;
+	if (_IOC_DIR(nr) & _IOC_READ)
+		encoded.flags |= LEMONA_ARG_OUT;
+	capture_memory(call, &encoded, arg, addr);
+}
+
+static void capture_args(struct lemona_call *call);
+
+/* ia32's socketcall(): a vector of arguments, then what those lead to */
+static void capture_socketcall(struct lemona_call *call, unsigned long addr)
+{
+	const struct lemona_socketcall *inner;
+	struct lemona_call outer = *call;
+	u32 args[6] = {};
+	size_t i;
+
+	if (call->args[0] >= ARRAY_SIZE(lemona_socketcalls))
+		return;
+	inner = &lemona_socketcalls[call->args[0]];
+	if (call->when == LEMONA_WHEN_ENTRY)
+		lemona_put_bytes(call, LEMONA_TLV_STRUCT, 1, addr,
+				 inner->nargs * sizeof(u32), sizeof(args));
+	if (copy_from_user(args, (void __user *)addr,
+			   inner->nargs * sizeof(u32)))
+		return;
+	for (i = 0; i < ARRAY_SIZE(args); i++)
+		call->args[i] = args[i];
+	call->desc = &lemona_sys32[inner->nr];
+	call->base = LEMONA_SOCKETCALL_ARG;
+	capture_args(call);
+	memcpy(call->args, outer.args, sizeof(call->args));
+	call->desc = outer.desc;
+	call->base = outer.base;
+}
+
+static void capture_args(struct lemona_call *call)
+{
+	const struct lemona_sysdesc *desc = call->desc;
+	unsigned int i;
+
+	for (i = 0; i < desc->nargs; i++) {
+		const struct lemona_arg *a = &desc->arg[i];
+
+		if (!call->args[i] || a->kind == LEMONA_ARG_VALUE)
+			continue;
+		if (a->kind == LEMONA_ARG_BY)
+			capture_by(call, a, i, call->args[i]);
+		else if (a->kind == LEMONA_ARG_SOCKETCALL)
+			capture_socketcall(call, call->args[i]);
+		else
+			capture_memory(call, a, i, call->args[i]);
+	}
+}
+
+/** lemona_capture_entry - capture what a call is going to read */
+void lemona_capture_entry(struct lemona_call *call)
+{
+	call->when = LEMONA_WHEN_ENTRY;
+	capture_args(call);
+}
+
+/**
+ * lemona_capture_return - capture what a call wrote
+ * @call: the call
+ * @ret: its result
+ */
+void lemona_capture_return(struct lemona_call *call, long ret)
+{
+	call->ret = ret;
+	if (ret >= 0)
+		call->when = LEMONA_ARG_OUT |
+			     (ret > 0 ? LEMONA_ARG_POSITIVE : 0);
+	else if (ret == -EINTR || ret == -ERESTART_RESTARTBLOCK)
+		call->when = LEMONA_ARG_INTR;
+	else
+		return;
+	capture_args(call);
+}
+
