@@ -102,7 +102,8 @@ export function unvouched(
     if (has(WHAT.ENTRIES)) what.push('entries');
     if (has(WHAT.ATTR)) what.push('attributes');
     if (has(WHAT.TIMES)) what.push('times');
-    if (has(WHAT.XATTR)) what.push('xattrs');
+    // The mode stands in the ACL as well, and a change of owner takes capabilities away.
+    if (has(WHAT.XATTR) || has(WHAT.ATTR)) what.push('xattrs');
     if (has(WHAT.CONTENT)) what.push('content');
     if (reachesEnd && !has(WHAT.ATTR)) what.push('attributes');
     if (what.length > 0) result.push({ path: name.path, what, ranges: has(WHAT.CONTENT) ? inContent : [] });

@@ -158,7 +158,7 @@ describe('a host that takes the record slowly', () => {
     const script = `
 chmod +x /root/exerciser
 ( n=0; while [ ! -e /run/stop ]; do lemona-mark m$n || exit 99; n=$((n + 1)); sleep 1; done ) &
-/root/exerciser /root/play 3 400 ${seed}
+/root/exerciser /root/play 3 1500 ${seed}
 touch /run/stop
 wait`;
     const { manifest, output } = await bench().record('r', script, {

@@ -60,7 +60,7 @@ describe('what a rebuild across lost effects cannot vouch for', () => {
 
   it('is the rest of a file that may have been cut', () => {
     const about = [note({ what: WHAT.CONTENT | WHAT.ATTR, pos: 4096n, len: TO_THE_END })];
-    expect(named(about)[0]).to.equal('/a: attributes; bytes 4096 to the end');
+    expect(named(about)[0]).to.equal('/a: attributes; xattrs; bytes 4096 to the end');
     expect(hiddenBytes(unvouched(about, [doubt(12n, WHAT.CONTENT)], NAMES))[0]).to.deep.equal({
       path: '/a',
       first: 4096n,
@@ -71,7 +71,7 @@ describe('what a rebuild across lost effects cannot vouch for', () => {
   it('is all of the content where later effects moved bytes in doubt', () => {
     const about = [note({ what: WHAT.CONTENT, pos: 100n, len: 50n })];
     expect(named(about, [doubt(12n, WHAT.CONTENT | WHAT.ATTR | WHAT.WHOLE)])[0]).to.equal(
-      '/a: attributes; bytes 0 to the end',
+      '/a: attributes; xattrs; bytes 0 to the end',
     );
   });
 
