@@ -45,7 +45,11 @@ export interface LostNote {
 
 /** Reads the record at `off`; undefined if it is no LOST note, or too short for one. */
 export function readLost(buf: Buffer, off: number, size: number, kind: number): LostNote | undefined {
-  if (kind !== KIND.LOST || size < SIZE.lemona_lost) return undefined;
+  return kind === KIND.LOST && size >= SIZE.lemona_lost ? lostNoteAt(buf, off) : undefined;
+}
+
+/** The note of a LOST record that is long enough to be one. */
+export function lostNoteAt(buf: Buffer, off: number): LostNote {
   const L = AT.lemona_lost;
   return {
     seqFirst: buf.readBigUInt64LE(off + L.seq_first),

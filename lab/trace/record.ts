@@ -8,6 +8,7 @@ import { decodeEffect, type Effect, type MalformedEffect } from '../abi/effects.
 import { AT, FLAG, KIND, REC_SIZE_MASK, SIZE, TLV_NAMES, type TlvName } from '../abi/layout.js';
 import { REC_KIND_SHIFT } from '../abi/records.js';
 import { type Abi, abiOf } from '../abi/syscalls.js';
+import { type LostNote, lostNoteAt } from './lost.js';
 import type { SubbufHeader } from './subbuf.js';
 import { walkRecords } from './walk.js';
 
@@ -112,22 +113,7 @@ export type RecordBody =
       readonly records: number;
     }
   | { readonly kind: 'info'; readonly text: Buffer }
-  | {
-      readonly kind: 'lost';
-      readonly seqFirst: bigint;
-      readonly seqLast: bigint;
-      /** 0n: any inode of the file system. */
-      readonly ino: bigint;
-      readonly gen: number;
-      /** 0 with ino 0n: any file system. */
-      readonly dev: number;
-      /** Sum of LOST_*. */
-      readonly what: number;
-      readonly effects: number;
-      readonly pos: bigint;
-      /** 2^64-1: to the end of the file. */
-      readonly len: bigint;
-    }
+  | ({ readonly kind: 'lost' } & LostNote)
   | {
       readonly kind: 'uring';
       readonly phase: UringPhase;
@@ -332,21 +318,7 @@ const BODIES: readonly ({ readonly fixed: number; readonly read: BodyReader } | 
   };
   table[KIND.LOST] = {
     fixed: SIZE.lemona_lost,
-    read: (buf, off) => {
-      const L = AT.lemona_lost;
-      return {
-        kind: 'lost',
-        seqFirst: buf.readBigUInt64LE(off + L.seq_first),
-        seqLast: buf.readBigUInt64LE(off + L.seq_last),
-        ino: buf.readBigUInt64LE(off + L.ino),
-        gen: buf.readUInt32LE(off + L.gen),
-        dev: buf.readUInt32LE(off + L.dev),
-        what: buf.readUInt32LE(off + L.what),
-        effects: buf.readUInt32LE(off + L.effects),
-        pos: buf.readBigUInt64LE(off + L.pos),
-        len: buf.readBigUInt64LE(off + L.len),
-      };
-    },
+    read: (buf, off) => ({ kind: 'lost', ...lostNoteAt(buf, off) }),
   };
   table[KIND.URING] = {
     fixed: SIZE.lemona_uring,
