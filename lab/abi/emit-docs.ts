@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** Writes `docs/format.md` from the schema: pure, text out. */
-import { ABI_HASH, LAYOUTS } from './layout.js';
+import { ABI_HASH, LAYOUTS, type StructLayout } from './layout.js';
 import { table } from './markdown.js';
 import {
   FLAG_GROUPS,
@@ -17,8 +17,8 @@ import {
   VERSION,
 } from './records.js';
 
-function structSection(def: StructDef): string {
-  const rows: (string | number)[][] = (LAYOUTS.get(def.name)?.fields ?? []).map(({ field, offset, size }) => [
+export function structSection(def: StructDef, layouts: ReadonlyMap<string, StructLayout>): string {
+  const rows: (string | number)[][] = (layouts.get(def.name)?.fields ?? []).map(({ field, offset, size }) => [
     offset,
     size,
     `\`${field.name}\``,
@@ -109,13 +109,13 @@ export function emitFormatDoc(): string {
         )}`,
     ),
     '## Structures',
-    ...RECORD_STRUCTS.map(structSection),
+    ...RECORD_STRUCTS.map((def) => structSection(def, LAYOUTS)),
     '## ioctls of /dev/lemona',
     table(
       ['call', 'argument', 'meaning'],
       IOCTLS.map((io) => [`\`${io.dir}('L', ${io.nr})\` ${io.name}`, 'struct' in io ? `\`${io.struct}\`` : '', io.doc]),
     ),
-    ...IOCTL_STRUCTS.map(structSection),
+    ...IOCTL_STRUCTS.map((def) => structSection(def, LAYOUTS)),
     '## System calls',
     'What is captured of each call, and what it can do to a filesystem: [coverage.md](coverage.md).',
   ];

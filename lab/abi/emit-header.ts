@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 /** Writes `module/lemona_abi.h` from the schema: pure, text out. */
-import { ABI_HASH, LAYOUTS, REC_SIZE_MASK } from './layout.js';
+import { ABI_HASH, LAYOUTS, REC_SIZE_MASK, type StructLayout } from './layout.js';
 import {
   type FieldDef,
   FLAG_GROUPS,
   IOCTL_STRUCTS,
   IOCTLS,
+  type IoctlDef,
   KINDS,
   MAGIC,
   type NumberDef,
@@ -33,7 +34,7 @@ function cType(type: string): string {
   return C_TYPES[type] ?? type;
 }
 
-function comment(text: string): string {
+export function comment(text: string): string {
   return `/* ${text} */`;
 }
 
@@ -42,8 +43,9 @@ function emitField(field: FieldDef, offset: number): string {
   return `\t${cType(field.type)} ${field.name}${array}; ${comment(field.doc === undefined ? `${offset}` : `${offset}: ${field.doc}`)}`;
 }
 
-function emitStruct(def: StructDef): string {
-  const layout = LAYOUTS.get(def.name);
+/** A struct with assertions of its size and offsets. */
+export function emitStruct(def: StructDef, layouts: ReadonlyMap<string, StructLayout>): string {
+  const layout = layouts.get(def.name);
   if (!layout) throw new Error(`no layout for ${def.name}`);
   const lines = [comment(def.doc), `struct ${def.name} {`];
   for (const { field, offset } of layout.fields) lines.push(emitField(field, offset));
@@ -56,16 +58,16 @@ function emitStruct(def: StructDef): string {
   return lines.join('\n');
 }
 
-function emitEnum(tag: string, prefix: string, doc: string, table: readonly NumberDef[]): string {
+export function emitEnum(tag: string, prefix: string, doc: string, table: readonly NumberDef[]): string {
   const lines = table.map((d) => `\t${prefix}${d.name} = ${d.value}, ${comment(d.doc)}`);
   return [comment(doc), `enum ${tag} {`, ...lines, '};'].join('\n');
 }
 
-function macro(name: string, value: string, doc: string): string {
+export function macro(name: string, value: string, doc: string): string {
   return `#define ${name} ${value} ${comment(doc)}`;
 }
 
-function hex(value: number): string {
+export function hex(value: number): string {
   return `0x${value.toString(16)}`;
 }
 
@@ -94,6 +96,23 @@ function wrap(line: string): string {
       ? [`${indent}/* ${rows[0]} */`]
       : [`${indent}/*`, ...rows.map((r) => `${indent} * ${r}`), `${indent} */`];
   return [...block, ...(code === '' ? [] : [indent + code])].join('\n');
+}
+
+export function emitIoctls(table: readonly IoctlDef[]): string {
+  const lines = table.map((io) =>
+    macro(
+      `LEMONA_IOC_${io.name}`,
+      `${io.dir}('L', ${io.nr}${io.struct === undefined ? '' : `, struct ${io.struct}`})`,
+      io.doc,
+    ),
+  );
+  return [comment('ioctls of /dev/lemona'), ...lines].join('\n');
+}
+
+/** The parts of a header, the first of which are its licence and its head comment. */
+export function joinHeader(parts: readonly string[]): string {
+  const [licence = '', ...others] = parts;
+  return `${`${licence}\n${others.join('\n\n')}`.split('\n').map(wrap).join('\n')}\n`;
 }
 
 /** The whole header. Kernel style; the same text serves the driver and static user-space programs. */
@@ -138,20 +157,9 @@ export function emitAbiHeader(): string {
         ...group.flags.map((f) => macro(`LEMONA_${f.name}`, f.value > 9 ? hex(f.value) : `${f.value}`, f.doc)),
       ].join('\n'),
     ),
-    ...RECORD_STRUCTS.map(emitStruct),
-    ...IOCTL_STRUCTS.map(emitStruct),
-    [
-      comment('ioctls of /dev/lemona'),
-      ...IOCTLS.map((io) =>
-        macro(
-          `LEMONA_IOC_${io.name}`,
-          `${io.dir}('L', ${io.nr}${'struct' in io ? `, struct ${io.struct}` : ''})`,
-          io.doc,
-        ),
-      ),
-    ].join('\n'),
+    ...[...RECORD_STRUCTS, ...IOCTL_STRUCTS].map((def) => emitStruct(def, LAYOUTS)),
+    emitIoctls(IOCTLS),
     '#endif /* LEMONA_ABI_H */',
   ];
-  const text = parts.join('\n\n').replace('*/\n\n/*\n * Records', '*/\n/*\n * Records');
-  return `${text.split('\n').map(wrap).join('\n')}\n`;
+  return joinHeader(parts);
 }

@@ -9,6 +9,7 @@ import { emitCoverageDoc } from './emit-coverage.js';
 import { emitFormatDoc } from './emit-docs.js';
 import { emitAbiHeader } from './emit-header.js';
 import { emitSyscallHeader } from './emit-syscalls.js';
+import { emitWireDoc, emitWireHeader } from './emit-wire.js';
 import { joinWithFacts } from './syscalls.js';
 import { emitUringHeader } from './uring.js';
 
@@ -19,7 +20,9 @@ export const GENERATED: readonly { readonly path: string; readonly emit: () => s
   { path: 'module/lemona_abi.h', emit: emitAbiHeader },
   { path: 'module/lemona_syscalls.h', emit: emitSyscallHeader },
   { path: 'module/lemona_uring.h', emit: emitUringHeader },
+  { path: 'module/lemona_wire.h', emit: emitWireHeader },
   { path: 'docs/format.md', emit: emitFormatDoc },
+  { path: 'docs/wire.md', emit: emitWireDoc },
   { path: 'docs/coverage.md', emit: emitCoverageDoc },
 ];
 
