@@ -37,8 +37,16 @@ export const DEPS = [
     packages: [],
   },
   {
+    folder: 'lab/store',
+    folders: ['images', 'lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
+    packages: ['msgpackr', 'sqlite3'],
+  },
+  {
     folder: 'lab/parts',
-    folders: ['guest-kernel', 'images', 'replay', 'lab/run', 'lab/vm', 'lab/proc', 'lab/util'],
+    folders: [
+      ...['guest-kernel', 'images', 'replay', 'replay/verify', 'lab/store', 'lab/run', 'lab/trace', 'lab/vm'],
+      ...['lab/proc', 'lab/util'],
+    ],
     packages: [],
   },
   {
@@ -55,7 +63,7 @@ export const DEPS = [
     folder: 'lab/cli',
     folders: [
       ...['guest-kernel', 'images', 'replay', 'lab/bench', 'lab/demo', 'lab/parts', 'lab/run'],
-      ...['lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
+      ...['lab/store', 'lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
     ],
     packages: ['commander', 'cli-table3'],
   },
@@ -66,7 +74,20 @@ export const DEPS = [
   },
   {
     folder: 'test/harness',
-    folders: ['images', 'lab/cli', 'lab/parts', 'lab/proc', 'lab/run', 'lab/trace', 'lab/util', 'lab/vm', 'replay'],
+    folders: [
+      ...[
+        'images',
+        'replay',
+        'lab/cli',
+        'lab/parts',
+        'lab/proc',
+        'lab/run',
+        'lab/store',
+        'lab/trace',
+        'lab/util',
+        'lab/vm',
+      ],
+    ],
     packages: ['mocha'],
   },
   {
@@ -81,6 +102,7 @@ export const DEPS = [
         'lab/parts',
         'lab/run',
         'lab/link',
+        'lab/store',
         'lab/vm',
         'lab/trace',
         'lab/abi',
@@ -88,7 +110,7 @@ export const DEPS = [
         'lab/util',
       ],
     ],
-    packages: ['chai', 'fast-check'],
+    packages: ['chai', 'fast-check', 'msgpackr'],
   },
 ] as const satisfies readonly DepsRow[];
 

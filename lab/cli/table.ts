@@ -69,6 +69,13 @@ const RUNS: FlagSpec = {
 const JSON_FLAG: FlagSpec = { name: 'json', kind: 'bool', help: 'print one JSON object per line on stdout' };
 const AT: FlagSpec = { name: 'at', kind: 'string', value: 'INSTANT', help: 'the instant (default: end)' };
 
+const DB: FlagSpec = {
+  name: 'db',
+  kind: 'string',
+  value: 'FILE',
+  help: 'the database (default: index.db in the folder of the run)',
+};
+
 const GO_ON: FlagSpec = {
   name: 'go-on',
   kind: 'bool',
@@ -224,6 +231,30 @@ export const VERBS: readonly VerbSpec[] = [
     summary: 'count the records by kind and by system call: issued, recorded, lost',
     args: [RUN],
     flags: [JSON_FLAG, RUNS],
+  },
+  {
+    name: 'index',
+    module: 'index',
+    summary: 'load the sealed segments of a run into a database; what is loaded already is left alone',
+    args: [
+      { name: 'run', help: 'name of a run, or a folder (with a / in it) that holds segments/, boots/ or machines/' },
+    ],
+    flags: [DB, JSON_FLAG, RUNS],
+  },
+  {
+    name: 'query',
+    module: 'query',
+    summary: 'ask the database of a run; without a question, list the named ones',
+    args: [
+      { name: 'run', help: 'as for `index`' },
+      {
+        name: 'question',
+        help: 'a named query and its operands, or a SELECT in quotes',
+        optional: true,
+        variadic: true,
+      },
+    ],
+    flags: [DB, JSON_FLAG, RUNS],
   },
   {
     name: 'bench replay',

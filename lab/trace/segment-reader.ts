@@ -14,6 +14,7 @@ import {
   parseSegmentHeader,
   SEGMENT_FOOTER_BYTES,
   SEGMENT_HEADER_BYTES,
+  type SegmentHeader,
   segmentName,
   segmentNumber,
 } from './segment-format.js';
@@ -91,7 +92,36 @@ function problem(kind: SegmentProblemKind, segment: number, offset: number, deta
   return { type: 'problem', kind, segment, offset, detail };
 }
 
-async function* readSegment(
+/** What a segment begins with, and whether it ends with a seal; undefined: it has no header. */
+export async function peekSegment(
+  folder: string,
+  number: number,
+): Promise<{ readonly header: SegmentHeader; readonly isSealed: boolean } | undefined> {
+  const path = join(folder, segmentName(number));
+  try {
+    const file = await open(path, 'r');
+    try {
+      const header = parseSegmentHeader(await readAt(file, 0, SEGMENT_HEADER_BYTES, path));
+      if (typeof header === 'string') return undefined;
+      const { size } = await file.stat();
+      const footerAt = size - SEGMENT_FOOTER_BYTES;
+      const isSealed =
+        footerAt >= SEGMENT_HEADER_BYTES &&
+        parseSegmentFooter(await readAt(file, footerAt, SEGMENT_FOOTER_BYTES, path)) !== undefined;
+      return { header, isSealed };
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw ioError(`opening segment ${path}`, error);
+  }
+}
+
+/**
+ * One segment as `readSegments` reads it.
+ * @param isLast it may lack its seal
+ */
+export async function* readSegment(
   folder: string,
   number: number,
   isLast: boolean,

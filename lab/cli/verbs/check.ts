@@ -14,6 +14,7 @@ const STEPS: readonly (readonly [string, string, readonly string[]])[] = [
   ['folder table', process.execPath, [...TSX, 'lab/check-deps.ts']],
   ['generated ABI files', process.execPath, [...TSX, 'lab/abi/generate.ts', '--check']],
   ['generated command docs', process.execPath, [...TSX, 'lab/cli/docs.ts', '--check']],
+  ['generated schema docs', process.execPath, [...TSX, 'lab/store/docs.ts', '--check']],
 ];
 
 /** `check all`: all steps run, even if one fails. */

@@ -1,32 +1,14 @@
 // SPDX-License-Identifier: MIT
-import Table from 'cli-table3';
 import { goneSince } from '../../run/arrived.js';
 import { openRun, runDirOf } from '../../run/folder.js';
 import { witnessLines, witnessVerdict } from '../../run/witness.js';
 import type { Account } from '../../trace/account.js';
 import { type RunStats, statsOf } from '../../trace/stats.js';
 import type { Invocation } from '../invocation.js';
+import { plainTable } from '../plain-table.js';
 
-/** A table without lines, numbers to the right. */
 function table(head: readonly string[], rows: readonly (readonly (string | number | bigint)[])[]): string {
-  const none = '';
-  const drawn = new Table({
-    head: [...head],
-    colAligns: head.map((_name, index) => (index === 0 ? 'left' : 'right')),
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
-    chars: Object.fromEntries(
-      [
-        ...['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right'],
-        ...['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid', 'middle'],
-      ].map((name) => [name, none]),
-    ),
-  });
-  for (const row of rows) drawn.push(row.map(String));
-  return drawn
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
+  return plainTable(head, rows, 'right');
 }
 
 /** `issued = recorded + declared lost`, with what is missing if it does not come out. Pure. */

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+/** The inodes that records speak of, without decoding them: what has to be looked up before they are loaded. */
+import { AT, KIND, OP, SIZE } from '../abi/layout.js';
+import type { Place } from './loader.js';
+import { readSigned } from './numbers.js';
+
+const { ino: INO_AT, gen: GEN_AT } = AT.lemona_attr;
+const D = AT.lemona_dentry;
+const N = AT.lemona_rename;
+
+/** Where, after the object itself, an effect holds attributes of an inode that its rows need. */
+const OTHERS: readonly ({ readonly fixed: number; readonly at: readonly number[] } | undefined)[] = (() => {
+  const table: ({ readonly fixed: number; readonly at: readonly number[] } | undefined)[] = [];
+  for (const op of [OP.CREATE, OP.MKNOD, OP.MKDIR, OP.SYMLINK, OP.TMPFILE, OP.LINK, OP.UNLINK, OP.RMDIR])
+    table[op] = { fixed: SIZE.lemona_dentry, at: [D.dir] };
+  table[OP.RENAME] = { fixed: SIZE.lemona_rename, at: [N.old_dir, N.new_dir, N.target] };
+  return table;
+})();
+
+/** Where other kinds of records hold device, inode and generation. */
+const PLAIN = [
+  { kind: KIND.EFFECT, fixed: SIZE.lemona_effect, at: AT.lemona_effect },
+  { kind: KIND.FAULT, fixed: SIZE.lemona_fault, at: AT.lemona_fault },
+  { kind: KIND.EXEC, fixed: SIZE.lemona_exec, at: AT.lemona_exec },
+  { kind: KIND.LOST, fixed: SIZE.lemona_lost, at: AT.lemona_lost },
+] as const;
+const PLAIN_BY_KIND: readonly ((typeof PLAIN)[number] | undefined)[] = (() => {
+  const table: ((typeof PLAIN)[number] | undefined)[] = [];
+  for (const row of PLAIN) table[row.kind] = row;
+  return table;
+})();
+
+/** Device, inode, generation of each, one after the other; an inode may come more than once. */
+export function inodesOf(places: readonly Place[], from: number): (number | bigint)[] {
+  const keys: (number | bigint)[] = [];
+  for (let i = from; i < places.length; i++) {
+    const { cursor, off, size, kind } = places[i] as Place;
+    const plain = PLAIN_BY_KIND[kind];
+    if (plain === undefined || size < plain.fixed) continue;
+    const buf = cursor.bytes;
+    const dev = buf.readUInt32LE(off + plain.at.dev);
+    keys.push(dev, readSigned(buf, off + plain.at.ino), buf.readUInt32LE(off + plain.at.gen));
+    if (kind !== KIND.EFFECT) continue;
+    const others = OTHERS[buf.readUInt16LE(off + AT.lemona_rec.code)];
+    if (others === undefined || size < others.fixed) continue;
+    for (const at of others.at) keys.push(dev, readSigned(buf, off + at + INO_AT), buf.readUInt32LE(off + at + GEN_AT));
+  }
+  return keys;
+}

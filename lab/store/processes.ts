@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+/** Threads, processes, their programs and owners, as rows that change while the record goes on. */
+import type { RecordBody } from '../trace/record.js';
+import { displayBytes } from '../trace/text.js';
+import { BoundedMap } from '../util/bounded-map.js';
+import { narrow } from './numbers.js';
+import { Batch, type Store, type TextRef, type TextRow, type Value } from './store.js';
+import type { Texts } from './texts.js';
+
+/** Threads remembered: three times Linux's default pid_max. Only a record that is made up has more. */
+const KEPT = 100_000;
+
+type Time = number | bigint | null;
+
+export interface Process {
+  readonly id: number;
+  readonly pid: number;
+  parent: number | null;
+  born: Time;
+  ended: Time;
+  status: number | null;
+  isKernel: boolean;
+  name: string;
+  exe: TextRef | null;
+  args: TextRef | null;
+  uid: number | null;
+  euid: number | null;
+}
+
+interface Thread {
+  readonly id: number;
+  readonly tid: number;
+  readonly process: Process;
+  readonly born: Time;
+  ended: Time;
+}
+
+type Body<K extends RecordBody['kind']> = Extract<RecordBody, { kind: K }>;
+
+/** What changed of an owner. */
+export interface OwnerChange {
+  readonly process: Process;
+  readonly oldUid: number | null;
+  readonly oldEuid: number | null;
+}
+
+export class Processes {
+  readonly #trace: number;
+  readonly #threads = new BoundedMap<number, Thread>(KEPT);
+  #nextProcess: number;
+  #nextThread: number;
+  /** Rows that are not written yet, and those that are and have changed since. */
+  readonly #freshProcesses = new Set<Process>();
+  readonly #changedProcesses = new Set<Process>();
+  readonly #freshThreads = new Set<Thread>();
+  readonly #changedThreads = new Set<Thread>();
+
+  constructor(trace: number, nextProcess: number, nextThread: number) {
+    this.#trace = trace;
+    this.#nextProcess = nextProcess;
+    this.#nextThread = nextThread;
+  }
+
+  /** Reads what a former inserter wrote: the last thread of each number. */
+  async restore(store: Store, texts: Texts): Promise<void> {
+    const rows = await store.select(
+      `SELECT t.id AS thread, t.tid, CAST(t.born_ns AS text) AS thread_born, CAST(t.ended_ns AS text) AS thread_ended,
+ p.id, p.pid, p.parent, CAST(p.born_ns AS text) AS born_ns, CAST(p.ended_ns AS text) AS ended_ns, p.status, p.is_kernel,
+ p.name, p.uid, p.euid, x.text AS exe_text, a.text AS args_text
+ FROM threads t JOIN processes p ON p.id = t.process LEFT JOIN texts x ON x.id = p.exe LEFT JOIN texts a ON a.id = p.args
+ WHERE t.id IN (SELECT max(id) FROM threads WHERE trace = {int 1} GROUP BY tid) ORDER BY t.id`,
+      [this.#trace],
+    );
+    const time = (row: TextRow, column: string): Time =>
+      row[column] == null ? null : narrow(BigInt(row[column]) - store.timeBase);
+    const number = (row: TextRow, column: string): number | null => (row[column] == null ? null : Number(row[column]));
+    const processes = new Map<number, Process>();
+    for (const row of rows) {
+      const id = Number(row.id);
+      const process = processes.get(id) ?? {
+        id,
+        pid: Number(row.pid),
+        parent: number(row, 'parent'),
+        born: time(row, 'born_ns'),
+        ended: time(row, 'ended_ns'),
+        status: number(row, 'status'),
+        isKernel: row.is_kernel === '1',
+        name: row.name ?? '',
+        exe: row.exe_text == null ? null : texts.ofText(row.exe_text),
+        args: row.args_text == null ? null : texts.ofText(row.args_text),
+        uid: number(row, 'uid'),
+        euid: number(row, 'euid'),
+      };
+      processes.set(id, process);
+      const tid = Number(row.tid);
+      this.#threads.set(tid, {
+        id: Number(row.thread),
+        tid,
+        process,
+        born: time(row, 'thread_born'),
+        ended: time(row, 'thread_ended'),
+      });
+    }
+  }
+
+  /** The process of a thread; one that nobody heard of yet is its own. */
+  of(tid: number): Process {
+    return (this.#threads.get(tid) ?? this.#addThread(tid, this.#addProcess(tid, null), null)).process;
+  }
+
+  task(body: Body<'task'>, at: Time): Process {
+    const born = body.isFork ? at : null;
+    if (body.isThread) {
+      const process = this.of(body.tgid);
+      this.#addThread(body.taskTid, process, born);
+      return process;
+    }
+    // One that was there before may have been heard of already.
+    const known = body.isFork ? undefined : this.#threads.get(body.taskTid)?.process;
+    const process = known?.pid === body.tgid ? known : this.#addProcess(body.tgid, born);
+    const parent = body.parentTgid === 0 ? undefined : this.of(body.parentTgid);
+    process.parent = parent?.id ?? null;
+    process.isKernel = body.isKernelThread;
+    process.name = displayBytes(body.comm);
+    if (body.isFork) {
+      process.exe = parent?.exe ?? null;
+      process.args = parent?.args ?? null;
+    }
+    process.uid = body.uid;
+    process.euid = body.euid;
+    this.#changed(process);
+    if (process !== known) this.#addThread(body.taskTid, process, born);
+    return process;
+  }
+
+  exec(body: Body<'exec'>, exe: TextRef, args: TextRef | null): OwnerChange | undefined {
+    const process = this.of(body.tgid);
+    process.name = displayBytes(body.comm);
+    process.exe = exe;
+    process.args = args;
+    this.#changed(process);
+    return this.#owner(process, body.uid, body.euid);
+  }
+
+  cred(body: Body<'cred'>, tid: number): OwnerChange | undefined {
+    return this.#owner(this.of(tid), body.uid, body.euid);
+  }
+
+  exit(body: Body<'task_exit'>, tid: number, at: Time): void {
+    const process = this.of(tid);
+    const thread = this.#threads.get(tid);
+    if (thread !== undefined) {
+      thread.ended = at;
+      if (!this.#freshThreads.has(thread)) this.#changedThreads.add(thread);
+    }
+    if (tid !== process.pid) return;
+    process.ended = at;
+    process.status = body.status;
+    this.#changed(process);
+  }
+
+  #owner(process: Process, uid: number, euid: number): OwnerChange | undefined {
+    const { uid: oldUid, euid: oldEuid } = process;
+    if (oldUid === uid && oldEuid === euid) return undefined;
+    process.uid = uid;
+    process.euid = euid;
+    this.#changed(process);
+    return { process, oldUid, oldEuid };
+  }
+
+  #changed(process: Process): void {
+    if (!this.#freshProcesses.has(process)) this.#changedProcesses.add(process);
+  }
+
+  #addProcess(pid: number, born: Time): Process {
+    const process: Process = {
+      ...{ id: this.#nextProcess++, pid, parent: null, born, ended: null, status: null, isKernel: false, name: '' },
+      ...{ exe: null, args: null, uid: null, euid: null },
+    };
+    this.#freshProcesses.add(process);
+    return process;
+  }
+
+  #addThread(tid: number, process: Process, born: Time): Thread {
+    const thread: Thread = { id: this.#nextThread++, tid, process, born, ended: null };
+    this.#freshThreads.add(thread);
+    this.#threads.set(tid, thread);
+    return thread;
+  }
+
+  /** Texts must be flushed first. */
+  async flush(store: Store): Promise<void> {
+    const processes = new Batch('processes');
+    for (const p of this.#freshProcesses) processes.values.push(p.id, this.#trace, p.pid, ...changeable(p));
+    const changed = new Batch('processes', ['id', ...processes.columns.slice(3)]);
+    for (const p of this.#changedProcesses) changed.values.push(p.id, ...changeable(p));
+    const threads = new Batch('threads');
+    for (const t of this.#freshThreads) threads.values.push(t.id, this.#trace, t.process.id, t.tid, t.born, t.ended);
+    const ended = new Batch('threads', ['id', 'ended_ns']);
+    for (const t of this.#changedThreads) ended.values.push(t.id, t.ended);
+    for (const set of [this.#freshProcesses, this.#changedProcesses, this.#freshThreads, this.#changedThreads])
+      set.clear();
+    await store.insert(processes);
+    await store.update(changed);
+    await store.insert(threads);
+    await store.update(ended);
+  }
+}
+
+/** What of a row can change, in the order of the table. */
+function changeable(p: Process): Value[] {
+  return [p.parent, p.born, p.ended, p.status, p.isKernel ? 1 : 0, p.name, p.exe, p.args, p.uid, p.euid];
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+import { copyFile, mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { expect } from 'chai';
+import { FLAG } from '../../lab/abi/layout.js';
+import { segmentName } from '../../lab/trace/segment-format.js';
+import { ask, dump, loadFolder, useStore } from '../harness/store.js';
+import { writeSegments } from '../support/run-builder.js';
+import * as b from '../support/trace-builder.js';
+import { synthesize } from '../support/trace-synth.js';
+
+const DEV = 0xfe00;
+const OPENAT = 257;
+const EXECVE = 59;
+const CONNECT = 42;
+const ACCEPT = 43;
+const FIRST_NS = 1_700_000_000_000_000_000n;
+
+describe('the database of a run', () => {
+  const folder = useStore();
+
+  /** Loads records of one CPU, one microsecond apart; the path of the database. */
+  async function load(records: readonly Buffer[]): Promise<string> {
+    const timed = records.map((record, i) => {
+      const copy = Buffer.from(record);
+      copy.writeUInt32LE(1000 * (i + 1), 12);
+      return copy;
+    });
+    await writeSegments(folder(), [b.subbuf(timed)]);
+    const db = path.join(folder(), 'index.db');
+    await loadFolder(folder(), db);
+    return db;
+  }
+
+  const mounted = b.mount('MOUNT', { seq: 1n, ino: 2n, gen: 0, dev: DEV }, 'ext4', '/');
+  const dir = (ino: bigint) => b.attr({ ino, mode: 0o40755 });
+  const mkdir = (seq: bigint, ino: bigint, name: string, parent = b.dirAttr()) =>
+    b.dentry('MKDIR', { seq, ino, name, dir: parent, child: dir(ino) });
+
+  it('has one row for a call, with what it returned', async () => {
+    const db = await load([
+      b.entry(OPENAT, [-100, 0x7ffd_1234_5678n, 0o1101, 0o644], [b.tlv('PATH', '/etc/passwd', { arg: 1 })]),
+      b.exit(OPENAT, -13),
+      b.entry(0, [2n ** 64n - 1n, 2n ** 63n]),
+    ]);
+    expect(
+      await ask(db, 'SELECT time, duration_ns, what, text, result, a0, a1, a2, a3, a4 FROM event_list ORDER BY id'),
+    ).to.deep.equal([
+      `2023-11-14T22:13:20.000001000Z 1000 openat /etc/passwd -13 -100 ${0x7ffd_1234_5678} 577 420 -`,
+      '2023-11-14T22:13:20.000003000Z - read - - -1 -9223372036854775808 - - -',
+    ]);
+    expect(await ask(db, 'SELECT event, tid FROM open_calls')).to.deep.equal(['2 100']);
+  });
+
+  it('has times exact to the nanosecond', async () => {
+    const db = await load([b.entry(0), b.nop(1n)]);
+    expect(await ask(db, 'SELECT time_ns FROM events')).to.deep.equal([String(FIRST_NS + 1000n)]);
+    expect(await ask(db, 'SELECT time_ns FROM effects')).to.deep.equal([String(FIRST_NS + 2000n)]);
+  });
+
+  it('knows the paths of files over time, below a renamed directory too', async () => {
+    const db = await load([
+      mounted,
+      mkdir(2n, 20n, 'a'),
+      mkdir(3n, 21n, 'b', dir(20n)),
+      b.dentry('CREATE', { seq: 4n, ino: 22n, name: 'f', dir: dir(21n) }),
+      b.rename({ seq: 5n, ino: 20n, oldName: 'a', newName: 'z', source: dir(20n) }),
+      b.write({ seq: 6n, ino: 22n }, 0n, 'late'),
+      b.dentry('LINK', { seq: 7n, ino: 22n, name: 'g' }),
+      b.dentry('UNLINK', { seq: 8n, ino: 22n, name: 'f', dir: dir(21n) }),
+      b.dentry('UNLINK', { seq: 9n, ino: 22n, name: 'g', child: b.attr({ ino: 22n, nlink: 0 }) }),
+      b.gone({ seq: 10n, ino: 22n }),
+    ]);
+    expect(await ask(db, 'SELECT path, from_seq, until_seq FROM path_list ORDER BY from_seq, path')).to.deep.equal([
+      '/ 1 -',
+      '/a 2 5',
+      '/a/b 3 5',
+      '/a/b/f 4 5',
+      '/z 5 -',
+      '/z/b 5 -',
+      '/z/b/f 5 8',
+      '/g 7 9',
+    ]);
+    expect(await ask(db, 'SELECT seq, what, path, other FROM effect_list WHERE seq > 4 ORDER BY seq')).to.deep.equal([
+      '5 RENAME /z /a',
+      '6 WRITE /z/b/f -',
+      '7 LINK /g -',
+      '8 UNLINK /z/b/f -',
+      '9 UNLINK /g -',
+      '10 GONE /g -',
+    ]);
+  });
+
+  it('follows two directories that change places', async () => {
+    const db = await load([
+      mounted,
+      mkdir(2n, 20n, 'a'),
+      mkdir(3n, 21n, 'b'),
+      b.dentry('CREATE', { seq: 4n, ino: 22n, name: 'x', dir: dir(20n) }),
+      b.dentry('CREATE', { seq: 5n, ino: 23n, name: 'y', dir: dir(21n) }),
+      b.rename({ seq: 6n, ino: 20n, oldName: 'a', newName: 'b', renameFlags: 2, source: dir(20n), target: dir(21n) }),
+      b.write({ seq: 7n, ino: 22n }, 0n, '1'),
+      b.write({ seq: 8n, ino: 23n }, 0n, '2'),
+    ]);
+    expect(await ask(db, 'SELECT seq, path FROM effect_list WHERE seq > 6 ORDER BY seq')).to.deep.equal([
+      '7 /b/x',
+      '8 /a/y',
+    ]);
+  });
+
+  it('takes names that the image knew, and those of its users', async () => {
+    await writeSegments(folder(), [
+      b.subbuf([
+        mounted,
+        b.write({ seq: 2n, ino: 31n, gen: 7 }, 0n, 'x'),
+        b.dentry('CREATE', { seq: 3n, ino: 32n, name: 'new', dir: dir(30n) }),
+        b.setattr({ seq: 4n, ino: 32n }, FLAG.VALID_UID, b.attr({ ino: 32n, uid: 1000 })),
+      ]),
+    ]);
+    const db = path.join(folder(), 'index.db');
+    const names = [
+      { path: '/', ino: 2, gen: 0 },
+      { path: '/etc', ino: 30, gen: 1 },
+      { path: '/etc/passwd', ino: 31, gen: 7 },
+    ];
+    const base = {
+      uuid: Buffer.alloc(16, 0xab),
+      names: async function* () {
+        yield* names;
+      },
+      passwd: async () => [{ name: 'alice', uid: 1000, isTail: false }],
+    };
+    await loadFolder(folder(), db, { base });
+    expect(await ask(db, 'SELECT seq, path FROM effect_list WHERE seq IN (2, 3) ORDER BY seq')).to.deep.equal([
+      '2 /etc/passwd',
+      '3 /etc/new',
+    ]);
+    expect(await ask(db, 'SELECT uid, name, source FROM users ORDER BY uid')).to.deep.equal([
+      '0 - -',
+      '1000 alice image',
+    ]);
+  });
+
+  it('learns names of users from what is written to /etc/passwd', async () => {
+    const db = await load([
+      mounted,
+      mkdir(2n, 20n, 'etc'),
+      b.dentry('CREATE', { seq: 3n, ino: 21n, name: 'passwd+', dir: dir(20n) }),
+      b.write({ seq: 4n, ino: 21n }, 0n, 'root:x:0:0:root:/root:/bin/sh\nmallory:x:0:0::/:/bin/sh\n'),
+    ]);
+    expect(await ask(db, 'SELECT uid, name, source FROM users')).to.deep.equal(['0 mallory record']);
+  });
+
+  it('has the tree of processes, their programs, and who became whom', async () => {
+    const db = await load([
+      b.task({ tid: 1, tgid: 1, parent_tgid: 0, comm: 'init' }, { code: 1, tid: 1 }),
+      b.task({ tid: 50, tgid: 50, parent_tgid: 1, comm: 'init', uid: 1000, euid: 1000 }, { tid: 1 }),
+      b.entry(
+        EXECVE,
+        [1, 2, 3],
+        [
+          b.tlv('PATH', '/bin/su', { arg: 0 }),
+          b.tlv('STRV', 'su\0-\0', { arg: 1 }),
+          b.tlv('STRV', 'A=1\0', { arg: 2 }),
+        ],
+        { tid: 50 },
+      ),
+      b.exec('/bin/su', { tgid: 50, uid: 1000, euid: 0, comm: 'su' }, { tid: 50 }),
+      b.exit(0xffff, 0, [], { tid: 50 }),
+      b.cred({ uid: 0, euid: 0 }, { tid: 50 }),
+      b.task({ tid: 51, tgid: 50, parent_tgid: 1, comm: 'su', task_flags: FLAG.TASK_F_THREAD }, { tid: 50 }),
+      b.task({ tid: 52, tgid: 52, parent_tgid: 50, comm: 'su' }, { tid: 51 }),
+      b.taskExit(0x100, { tid: 52 }),
+    ]);
+    expect(
+      await ask(db, 'SELECT pid, parent_pid, comm, exe, args, uid, euid, status FROM process_list ORDER BY id'),
+    ).to.deep.equal(['1 - init - - 0 0 -', '50 1 su /bin/su su - 0 0 -', '52 50 su /bin/su su - 0 0 256']);
+    expect(await ask(db, 'SELECT tid, process FROM threads ORDER BY id')).to.deep.equal([
+      '1 1',
+      '50 2',
+      '51 2',
+      '52 3',
+    ]);
+    expect(await ask(db, 'SELECT old_uid, old_euid, uid, euid FROM identities ORDER BY id')).to.deep.equal([
+      '1000 1000 1000 0',
+      '1000 0 0 0',
+    ]);
+    expect(await ask(db, 'SELECT program, arguments, uid, euid FROM program_list')).to.deep.equal([
+      '/bin/su su - 1000 0',
+    ]);
+  });
+
+  it('has the addresses of sockets, told at the entry or at the exit', async () => {
+    const address = Buffer.from([2, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    const db = await load([
+      b.entry(CONNECT, [3, 1, 16], [b.tlv('SOCKADDR', address, { arg: 1 })]),
+      b.exit(CONNECT, -111),
+      b.entry(ACCEPT, [4, 1, 2]),
+      b.exit(ACCEPT, 5, [b.tlv('SOCKADDR', address, { arg: 1 })]),
+    ]);
+    expect(await ask(db, 'SELECT what, address, result FROM connection_list ORDER BY id')).to.deep.equal([
+      'connect 127.0.0.1:8080 -111',
+      'accept 127.0.0.1:8080 5',
+    ]);
+  });
+
+  it('declares losses, with the paths that they were about', async () => {
+    const db = await load([
+      mounted,
+      b.dentry('CREATE', { seq: 2n, ino: 12n, name: 'f' }),
+      b.loss(FLAG.LOSS_LOSSY, { seq_first: 3n, seq_last: 4n, effects: 2, records: 9 }),
+      b.lost({ seq_first: 3n, seq_last: 4n, what: FLAG.LOST_CONTENT, effects: 2, len: 2n ** 64n - 1n }),
+    ]);
+    expect(
+      await ask(
+        db,
+        'SELECT class, reason, records, effects, seq_first, seq_last, what, len, path FROM loss_list ORDER BY id',
+      ),
+    ).to.deep.equal(['LOSS 3 9 2 3 4 - - -', 'LOST - - 2 3 4 1 -1 /f']);
+  });
+
+  it('finds words of paths and arguments', async () => {
+    const db = await load([
+      b.entry(OPENAT, [0], [b.tlv('PATH', '/home/alice/.ssh/id_rsa', { arg: 1 })]),
+      b.entry(OPENAT, [0], [b.tlv('PATH', '/home/alice/notes', { arg: 1 })], { tid: 101 }),
+    ]);
+    const found = "SELECT t.text FROM search s JOIN texts t ON t.id = s.rowid WHERE search MATCH 'ssh id_rsa'";
+    expect(await ask(db, found)).to.deep.equal(['/home/alice/.ssh/id_rsa']);
+  });
+
+  it('says what of a segment is damaged, and has the rest', async () => {
+    const good = b.subbuf([b.entry(0)]);
+    const bad = b.subbuf([b.entry(1)], { number: 1n });
+    bad.writeUInt32LE(2, 64);
+    b.reseal(bad);
+    const foreign = b.subbuf([b.entry(2)], { number: 2n, bootId: 5n });
+    await writeSegments(folder(), [good, bad, foreign, b.subbuf([b.entry(3)], { number: 3n })]);
+    const db = path.join(folder(), 'index.db');
+    await loadFolder(folder(), db);
+    expect(await ask(db, 'SELECT what FROM event_list ORDER BY id')).to.deep.equal(['read', 'close']);
+    expect(
+      (await ask(db, 'SELECT kind, detail FROM problems ORDER BY id')).map((line) => line.slice(0, 40)),
+    ).to.deep.equal([
+      'malformed holds 1 records with 0 effects'.slice(0, 40),
+      'malformed it is of boot 0000000000000005',
+    ]);
+  });
+});
+
+describe('the inserter', () => {
+  const folder = useStore();
+  const RECORDS = 6000;
+  const SEGMENT_BYTES = 70_000;
+
+  it('loses and doubles no row, wherever it is interrupted', async function () {
+    this.timeout(120_000);
+    await writeSegments(folder(), [...synthesize({ records: RECORDS })], SEGMENT_BYTES);
+    const whole = path.join(folder(), 'whole.db');
+    const { segments } = await loadFolder(folder(), whole);
+    expect(segments).to.be.greaterThan(5);
+    // A folder to which the segments come one by one, each loaded by an inserter that knows nothing of the last one.
+    const pieces = path.join(folder(), 'pieces');
+    const db = path.join(folder(), 'pieces.db');
+    await mkdir(path.join(pieces, 'segments'), { recursive: true });
+    for (let number = 0; number < segments; number++) {
+      const name = path.join('segments', segmentName(number));
+      await copyFile(path.join(folder(), name), path.join(pieces, name));
+      expect((await loadFolder(pieces, db, { isEnd: false })).segments).to.equal(1);
+    }
+    await loadFolder(folder(), db);
+    expect(await dump(db)).to.deep.equal(await dump(whole));
+    const [counts = ''] = await ask(
+      db,
+      'SELECT (SELECT sum(records) FROM segments), (SELECT count(*) FROM events) + (SELECT count(*) FROM events WHERE duration_ns IS NOT NULL) + (SELECT count(*) FROM effects)',
+    );
+    const [records, rows] = counts.split(' ');
+    expect(rows).to.equal(records);
+    expect(Number(records)).to.be.at.least(RECORDS);
+  });
+
+  it('refuses a database that holds another boot under the name', async () => {
+    const db = path.join(folder(), 'index.db');
+    await writeSegments(path.join(folder(), '1'), [b.subbuf([b.entry(0)])]);
+    await writeSegments(path.join(folder(), '2'), [b.subbuf([b.entry(0)], { bootId: 5n })]);
+    await loadFolder(path.join(folder(), '1'), db);
+    const error = await loadFolder(path.join(folder(), '2'), db).catch((e: unknown) => e);
+    expect(String(error)).to.match(/is boot 1122334455667788 there, and boot 0000000000000005/);
+  });
+
+  it('finds the boots of the machines of a server', async () => {
+    const db = path.join(folder(), 'index.db');
+    await writeSegments(path.join(folder(), 'machines/web/boots/aa'), [b.subbuf([b.entry(0)])]);
+    await writeSegments(path.join(folder(), 'machines/web/boots/bb'), [b.subbuf([b.entry(1)], { bootId: 5n })]);
+    await writeSegments(path.join(folder(), 'machines/db/boots/cc'), [b.subbuf([b.entry(2)], { bootId: 6n })]);
+    await loadFolder(folder(), db);
+    expect(
+      await ask(db, 'SELECT t.name, e.what FROM event_list e JOIN traces t ON t.id = e.trace ORDER BY t.name'),
+    ).to.deep.equal(['db/cc open', 'web/aa read', 'web/bb write']);
+  });
+});
