@@ -3,10 +3,11 @@
  * Builds the guest kernel into the cache.
  *
  *   kernel/src-<source>/src      one source tree for all flavours, patched in place
- *   kernel/src-<source>/build    one build tree for all flavours but debug:
- *                                make's own dependencies share the objects
+ *   kernel/src-<source>/build    one build tree for all flavours, and build-debug
+ *                                for the debug ones: make's own dependencies
+ *                                share the objects
  *   kernel/<digest>/<flavour>/   results: bzImage, vmlinux, System.map, config,
- *                                lemona.ko (m), text.json (n, vanilla), build.json
+ *                                lemona.ko (m, debug-m), text.json (n, vanilla), build.json
  *
  * The digest covers the source, the patches, the driver, the configuration
  * and the compiler. A result that exists is finished: it is renamed into place.
@@ -24,7 +25,7 @@ import { make } from './make.js';
 import { applySeries, type Patch, readDriver, readSeries, settle, syncDriver } from './series.js';
 import { findSource, type KernelSource, SOURCE_PACKAGE, unpackSource } from './source.js';
 
-export const FLAVOURS = ['vanilla', 'n', 'm', 'y', 'debug'] as const;
+export const FLAVOURS = ['vanilla', 'n', 'm', 'y', 'debug', 'debug-m'] as const;
 export type Flavour = (typeof FLAVOURS)[number];
 
 /** Raised when the same inputs would give other results. */
@@ -36,8 +37,11 @@ const FRAGMENTS: Record<Flavour, readonly string[]> = {
   n: ['base', 'n'],
   m: ['base', 'm'],
   y: ['base', 'y'],
-  debug: ['base', 'debug'],
+  debug: ['base', 'y', 'debug'],
+  'debug-m': ['base', 'm', 'debug'],
 };
+
+const hasModule = (flavour: Flavour) => FRAGMENTS[flavour].includes('m');
 
 export type BuildContext = Pick<LabContext, 'log' | 'progress' | 'signal' | 'cacheDir'>;
 
@@ -48,7 +52,7 @@ export interface KernelBuild {
   readonly bzImage: string;
   readonly vmlinux: string;
   readonly systemMap: string;
-  /** lemona.ko, only of flavour m. */
+  /** lemona.ko, only of flavours m and debug-m. */
   readonly module: string | null;
   /** Digests of all machine code, only of vanilla and n: see check-text.ts. */
   readonly text: string | null;
@@ -133,7 +137,7 @@ async function readResult(folder: string, digest: string): Promise<KernelBuild |
     bzImage: path.join(folder, 'bzImage'),
     vmlinux: path.join(folder, 'vmlinux'),
     systemMap: path.join(folder, 'System.map'),
-    module: flavour === 'm' ? path.join(folder, 'lemona.ko') : null,
+    module: hasModule(flavour) ? path.join(folder, 'lemona.ko') : null,
     text: flavour === 'n' || flavour === 'vanilla' ? path.join(folder, 'text.json') : null,
     sourceVersion: record.source.version,
   };
@@ -189,7 +193,7 @@ async function buildLocked(inputs: Inputs, digest: string, root: string, ctx: Bu
 
   const started = Date.now();
   const source = path.join(root, 'src');
-  const build = path.join(root, flavour === 'debug' ? 'build-debug' : 'build');
+  const build = path.join(root, FRAGMENTS[flavour].includes('debug') ? 'build-debug' : 'build');
   await mkdir(build, { recursive: true });
   const sourceName = `${SOURCE_PACKAGE} ${inputs.source.version}`;
   const patched = await applySeries({ root, patches: inputs.patches, sourceName });
@@ -207,7 +211,7 @@ async function buildLocked(inputs: Inputs, digest: string, root: string, ctx: Bu
     const compiled = await make({
       source,
       build,
-      targets: flavour === 'm' ? ['bzImage', 'modules'] : ['bzImage'],
+      targets: hasModule(flavour) ? ['bzImage', 'modules'] : ['bzImage'],
       signal: ctx.signal,
       step,
       // A tree that is complete but for what changed has no known number of steps.
@@ -226,7 +230,7 @@ async function buildLocked(inputs: Inputs, digest: string, root: string, ctx: Bu
       ['System.map', 'System.map'],
       ['.config', 'config'],
     ];
-    if (flavour === 'm') copies.push(['drivers/lemona/lemona.ko', 'lemona.ko']);
+    if (hasModule(flavour)) copies.push(['drivers/lemona/lemona.ko', 'lemona.ko']);
     for (const [from, to] of copies) await copyFile(path.join(build, from), path.join(partial, to));
     if (flavour === 'n' || flavour === 'vanilla') {
       const text = await textOfTree(build, objects);

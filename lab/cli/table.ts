@@ -55,7 +55,7 @@ export const INSTANTS = [
   ['+12.5s', 'seconds since the start of the record'],
 ] as const;
 
-export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug'] as const;
+export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug', 'debug-m'] as const;
 export const IMAGES = ['tiny', 'debian', 'suite'] as const;
 export const TEST_GROUPS = ['unit', 'golden', 'boot', 'fuzz', 'long'] as const;
 
@@ -142,7 +142,11 @@ export const VERBS: readonly VerbSpec[] = [
       { name: 'qemu-arg', kind: 'list', value: 'ARG', help: 'an option passed straight to QEMU' },
       { name: 'kernel-arg', kind: 'list', value: 'ARG', help: 'a word added to the kernel command line' },
       { name: 'timeout', kind: 'seconds', value: 'S', help: 'end the command after so many seconds, with status 124' },
-      { name: 'debug', kind: 'bool', help: 'boot the debug flavour: lockdep, KASAN, kmemleak' },
+      {
+        name: 'debug',
+        kind: 'bool',
+        help: 'boot a debug flavour (KASAN, lockdep, kmemleak); 1 if it reports anything',
+      },
       {
         name: 'witness',
         kind: 'bool',

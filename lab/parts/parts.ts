@@ -17,7 +17,8 @@ export async function recordParts(
   debug: boolean,
   ctx: LabContext,
 ): Promise<Pick<RecordOptions, 'kernel' | 'image' | 'initramfs'>> {
-  const kernel = await buildKernel(debug ? 'debug' : config.flavour, ctx);
+  const debugFlavour = config.flavour === 'm' ? 'debug-m' : 'debug';
+  const kernel = await buildKernel(debug ? debugFlavour : config.flavour, ctx);
   const image = await buildImage(imageKind, ctx);
   const initramfs = await buildInitramfs({ role: 'record', module: kernel.module }, ctx);
   return { kernel, image, initramfs };

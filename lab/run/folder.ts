@@ -22,6 +22,7 @@ export interface RunFolder {
   readonly dir: string;
   readonly name: string;
   readonly manifestFile: string;
+  readonly consoleLog: string;
   readonly segmentsDir: string;
   readonly diskFile: string;
   readonly checkpointsDir: string;
@@ -40,6 +41,7 @@ export function runFolderAt(dir: string): RunFolder {
     dir: absolute,
     name: path.basename(absolute),
     manifestFile: path.join(absolute, 'run.json'),
+    consoleLog: path.join(absolute, 'console.log'),
     segmentsDir: path.join(absolute, 'segments'),
     diskFile: path.join(absolute, 'disk', 'disk.qcow2'),
     checkpointsDir: path.join(absolute, 'checkpoints'),

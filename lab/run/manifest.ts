@@ -43,7 +43,7 @@ export const runManifestSchema = z.object({
    */
   state: z.enum(['recording', 'complete', 'torn', 'failed']),
   config: z.string(),
-  flavour: z.enum(['n', 'm', 'y', 'debug', 'vanilla']),
+  flavour: z.enum(['n', 'm', 'y', 'debug', 'debug-m', 'vanilla']),
   kernel: z.object({ digest: z.string(), release: z.string(), bzImage: z.string() }),
   image: z.object({ kind: z.string(), digest: z.string(), raw: z.string() }),
   initramfs: z.object({ sha256 }),
@@ -73,6 +73,8 @@ export const runManifestSchema = z.object({
   }),
   /** Counts of the witness, of a complete run that had one. */
   witness: witnessSchema.optional(),
+  /** Of a debug flavour: what the kernel's checkers found; none is what should be. */
+  kernelReports: z.array(z.object({ kind: z.string(), text: z.string() })).optional(),
   /** What the guest or the receiver complained of, and why a run is torn or failed. */
   problems: z.array(z.string()),
 });

@@ -10,7 +10,8 @@
  */
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { Readable, Writable } from 'node:stream';
+import { PassThrough, type Readable, type Writable } from 'node:stream';
+import { text as collectText } from 'node:stream/consumers';
 import { serveMarks } from '../link/mark.js';
 import { type TracePace, TraceReceiver, type TraceTotals } from '../link/receiver.js';
 import { SegmentWriter } from '../trace/segment-writer.js';
@@ -19,9 +20,11 @@ import { withDeadline } from '../util/deadline.js';
 import { ioError, LabError, messageOf, throwIfAborted } from '../util/errors.js';
 import { type AcceleratorChoice, chooseAccelerator } from '../vm/accel.js';
 import { CtlClient } from '../vm/ctl.js';
+import type { KernelReport } from '../vm/kernel-reports.js';
 import { Machine, type MachineSpec } from '../vm/machine.js';
 import type { Accelerator } from '../vm/qemu-args.js';
 import { bootsAgain, failedBootProblem } from './boot-again.js';
+import { ASK_CHECKERS, answersOf, CHECKERS_KERNEL_ARGS, reportsOnConsole } from './checkers.js';
 import { findConfig, type RunConfig } from './configs.js';
 import { type CopyIn, checkCopyIn, copyIn } from './copy-in.js';
 import { sha256File, sha256FileCached } from './digest.js';
@@ -33,7 +36,7 @@ import { readWitnessFile, type WitnessParts } from './witness.js';
 
 /** What `buildKernel` returns, as far as a run needs it. */
 export interface KernelArtifact {
-  readonly flavour: 'n' | 'm' | 'y' | 'debug' | 'vanilla';
+  readonly flavour: RunManifest['flavour'];
   readonly digest: string;
   readonly release: string;
   readonly bzImage: string;
@@ -133,7 +136,7 @@ export async function recordRun(options: RecordOptions, ctx: LabContext): Promis
 function checkKernel(config: RunConfig & { readonly name: string }, kernel: KernelArtifact): void {
   const fits: Record<RunConfig['flavour'], readonly KernelArtifact['flavour'][]> = {
     n: ['n', 'vanilla'],
-    m: ['m'],
+    m: ['m', 'debug-m'],
     y: ['y', 'debug'],
   };
   if (!fits[config.flavour].includes(kernel.flavour)) {
@@ -180,6 +183,7 @@ class Recording {
   #manifest: RunManifest;
   #saving: Promise<void> = Promise.resolve();
   #marks: MarkTaker | undefined;
+  #answers: readonly KernelReport[] = [];
 
   constructor(
     options: RecordOptions,
@@ -208,7 +212,7 @@ class Recording {
       initramfs: { sha256: '0'.repeat(64) },
       smp: options.smp ?? DEFAULT_SMP,
       memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB,
-      kernelArgs: [...(options.kernelArgs ?? [])],
+      kernelArgs: [...(this.#hasCheckers ? CHECKERS_KERNEL_ARGS : []), ...(options.kernelArgs ?? [])],
       qemuArgs: [...(options.qemuArgs ?? [])],
       accelerator: null,
       acceleratorWhy: 'not chosen yet',
@@ -249,6 +253,7 @@ class Recording {
         );
       }
       await this.#command(guest);
+      if (this.#hasCheckers) await this.#step("asking for the kernel's own reports", this.#askCheckers(guest));
       await this.#step('shutting the guest down', this.#shutDown(guest));
       const totals = await this.#finish(guest);
       await this.#seal(totals);
@@ -460,6 +465,25 @@ class Recording {
     }
   }
 
+  get #hasCheckers(): boolean {
+    return this.#options.kernel.flavour.startsWith('debug');
+  }
+
+  async #askCheckers(guest: Guest): Promise<void> {
+    const stdout = new PassThrough();
+    const text = collectText(stdout);
+    const { status } = guest.ctl.run(ASK_CHECKERS, { stdout, stderr: stdout });
+    const code = await this.#guardOf(guest, Number.POSITIVE_INFINITY)(status, "the kernel's own reports");
+    stdout.end();
+    this.#answers = answersOf(await text, code);
+  }
+
+  /** Of a debug flavour: what its checkers found, up to its end. */
+  async #kernelReports(): Promise<Pick<RunManifest, 'kernelReports'>> {
+    if (!this.#hasCheckers) return {};
+    return { kernelReports: [...(await reportsOnConsole(this.#folder.consoleLog)), ...this.#answers] };
+  }
+
   /** Waits for the guest's Z; as long as trace still flows, it is draining and not stuck. */
   async #shutDown(guest: Guest): Promise<void> {
     const { machine, ctl, receiver } = guest;
@@ -510,6 +534,7 @@ class Recording {
     const whole = totals.tornBytes === 0;
     await this.#save({
       ...(this.#options.witness === undefined ? {} : { witness: await readWitnessFile(this.#folder.witnessFile) }),
+      ...(await this.#kernelReports()),
       state: whole ? 'complete' : 'torn',
       trace: traceOf(totals),
       // Not interruptible: the run is complete, and an interrupt must not make it less.
@@ -538,6 +563,7 @@ class Recording {
     try {
       await rm(this.#reserve, { force: true });
       await this.#save({
+        ...(await this.#kernelReports()),
         state: started ? 'torn' : 'failed',
         seconds: { ...this.#manifest.seconds, total: this.#totalSeconds() },
       });

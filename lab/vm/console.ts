@@ -8,21 +8,10 @@ import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import type { Terminal } from '@xterm/headless';
 import { OutputTail } from '../proc/tail.js';
+import { ESCAPES, isLastWords, REPORT_LINES } from './kernel-reports.js';
 
 // A CommonJS module without a default export: what `import` makes of it differs between loaders.
 const xterm = createRequire(import.meta.url)('@xterm/headless') as typeof import('@xterm/headless');
-
-/** What a kernel that can't go on prints. The order is that of severity. */
-const LAST_WORDS = [
-  /Kernel panic - not syncing/,
-  /\bOops: /,
-  /\bBUG: /,
-  /\bKASAN: /,
-  /WARNING: possible circular locking/,
-];
-
-/** Lines of a report kept after its first line. */
-const REPORT_LINES = 40;
 
 /** Columns a kernel line may take before the emulator wraps it. */
 const COLUMNS = 160;
@@ -33,8 +22,6 @@ const LINE_LIMIT = 4096;
 
 /** Bytes of answers that wait for the guest. */
 const ANSWERS_LIMIT = 4096;
-
-const ESCAPES = /\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]|\r/g;
 
 export class GuestConsole {
   readonly #terminal: Terminal;
@@ -126,7 +113,7 @@ export class GuestConsole {
       const line = part.replaceAll(ESCAPES, '').trimEnd();
       if (this.#report.length > 0) {
         if (this.#report.length < REPORT_LINES) this.#report.push(line);
-      } else if (LAST_WORDS.some((words) => words.test(line))) {
+      } else if (isLastWords(line)) {
         this.#report.push(line);
         this.#events.emit('crash', line);
       }

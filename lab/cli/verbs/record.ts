@@ -31,7 +31,7 @@ export async function run(invocation: Invocation): Promise<number> {
       config: config.name,
       command: [program, ...args],
       copyIn,
-      kernelArgs: [...(invocation.bool('debug') ? ['panic_on_warn=1'] : []), ...invocation.list('kernel-arg')],
+      kernelArgs: invocation.list('kernel-arg'),
       qemuArgs: invocation.list('qemu-arg'),
       force: invocation.bool('force'),
       ...(invocation.bool('witness') ? { witness: await witnessParts(parts.kernel, ctx) } : {}),
@@ -52,8 +52,9 @@ export async function run(invocation: Invocation): Promise<number> {
     `run '${name}': ${manifest.state}, ${manifest.marks.length} marks, ${manifest.trace.bytes} bytes of record, ` +
       `command ended with ${result.exitStatus}${result.timedOut ? ' (timeout)' : ''}: ${runDir}`,
   );
-  if (verdict === null) return result.exitStatus;
-  const holds = verdict.faults.length === 0;
-  for (const line of witnessLines(verdict)) (holds ? ctx.log.info : ctx.log.error)(line);
-  return holds ? result.exitStatus : 1;
+  const reports = manifest.kernelReports ?? [];
+  for (const { kind, text } of reports) ctx.log.error(`the kernel's checkers: ${kind}\n${text}`);
+  const holds = verdict === null || verdict.faults.length === 0;
+  for (const line of verdict === null ? [] : witnessLines(verdict)) (holds ? ctx.log.info : ctx.log.error)(line);
+  return holds && reports.length === 0 ? result.exitStatus : 1;
 }
