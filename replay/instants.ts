@@ -11,7 +11,8 @@
  *   +12.5s      the last effect not later than that long after the first one, by the guest's monotonic clock
  */
 import { AT, KIND } from '../lab/abi/layout.js';
-import { type RunIndex, type SubbufEntry, segmentsFolder } from '../lab/trace/run-index.js';
+import type { SubbufEntry } from '../lab/trace/entry-list.js';
+import { type RunIndex, segmentsFolder } from '../lab/trace/run-index.js';
 import { SegmentAccess } from '../lab/trace/segment-reader.js';
 import { checkHeader } from '../lab/trace/subbuf.js';
 import { walkRecords } from '../lab/trace/walk.js';
@@ -49,20 +50,6 @@ export function parseInstant(text: string): Instant {
     if (!Number.isNaN(ms)) return { kind: 'wall', ns: BigInt(ms) * 1_000_000n + fraction(part) };
   }
   throw new LabError('LAB_USAGE', `'${text}' is no instant`, { next: `wanted ${FORMS}` });
-}
-
-/** Smallest and largest number of a record, and how many effects it holds; all 0n where there are none. */
-export function seqSpan(index: RunIndex): { readonly first: bigint; readonly last: bigint; readonly count: bigint } {
-  let first = 0n;
-  let last = 0n;
-  let count = 0n;
-  for (const entry of index.entries) {
-    if (entry.effects === 0) continue;
-    if (count === 0n || entry.seqFirst < first) first = entry.seqFirst;
-    if (entry.seqLast > last) last = entry.seqLast;
-    count += BigInt(entry.effects);
-  }
-  return { first, last, count };
 }
 
 /** What a run knows about its instants. */
@@ -105,30 +92,52 @@ export function resolveWithoutClock(instant: Instant, facts: InstantFacts): bigi
   }
 }
 
-/** Visits the effects of sub-buffers, each with its times; stops when `visit` says so. */
+/** Visits the effects of a sub-buffer, each with its times. */
 async function scan(
-  runDir: string,
-  entries: readonly SubbufEntry[],
+  access: SegmentAccess,
+  entry: SubbufEntry,
   visit: (seq: bigint, monoNs: bigint, realNs: bigint) => void,
-  enough: (next: SubbufEntry) => boolean,
-  signal?: AbortSignal,
 ): Promise<void> {
-  const access = new SegmentAccess(segmentsFolder(runDir));
-  try {
-    for (const entry of entries) {
+  const bytes = await access.read(entry);
+  const check = checkHeader(bytes);
+  if (!check.ok) return;
+  walkRecords(bytes, check.header, (buf, off, _size, kind) => {
+    if (kind !== KIND.EFFECT) return;
+    const dt = BigInt(buf.readUInt32LE(off + AT.lemona_rec.dt));
+    visit(buf.readBigUInt64LE(off + AT.lemona_effect.seq), entry.monoNs + dt, entry.realNs + dt);
+  });
+}
+
+/** The sub-buffer with the run's first effect. */
+async function firstEntry(index: RunIndex): Promise<SubbufEntry | undefined> {
+  let first: SubbufEntry | undefined;
+  for (const list of index.streams.values()) {
+    const entry = await list.effectsFrom(0n).next();
+    if (entry !== undefined && (first === undefined || entry.seqFirst < first.seqFirst)) first = entry;
+  }
+  return first;
+}
+
+/** The highest number among effects whose time `isInTime`; 0n: there is none. */
+async function lastInTime(
+  access: SegmentAccess,
+  index: RunIndex,
+  isInTime: (monoNs: bigint, realNs: bigint) => boolean,
+  signal: AbortSignal | undefined,
+): Promise<bigint> {
+  let best = 0n;
+  for (const list of index.streams.values()) {
+    // Latest numbers first: the first sub-buffers that begin early enough nearly always end the search.
+    const entries = list.effectsBackwards();
+    for (let entry = await entries.next(); entry !== undefined && entry.seqLast > best; entry = await entries.next()) {
       signal?.throwIfAborted();
-      if (enough(entry)) return;
-      const check = checkHeader(await access.read(entry));
-      if (!check.ok) continue;
-      walkRecords(await access.read(entry), check.header, (buf, off, _size, kind) => {
-        if (kind !== KIND.EFFECT) return;
-        const dt = BigInt(buf.readUInt32LE(off + AT.lemona_rec.dt));
-        visit(buf.readBigUInt64LE(off + AT.lemona_effect.seq), entry.monoNs + dt, entry.realNs + dt);
+      if (!isInTime(entry.monoNs, entry.realNs)) continue;
+      await scan(access, entry, (seq, monoNs, realNs) => {
+        if (seq > best && isInTime(monoNs, realNs)) best = seq;
       });
     }
-  } finally {
-    await access.close();
   }
+  return best;
 }
 
 /**
@@ -144,44 +153,27 @@ export async function resolveInstant(
   signal?: AbortSignal,
 ): Promise<bigint> {
   const instant = parseInstant(text);
-  const withEffects = index.entries.filter((entry) => entry.effects > 0);
-  const direct = resolveWithoutClock(instant, { ...facts, lastSeq: seqSpan(index).last });
+  const direct = resolveWithoutClock(instant, { ...facts, lastSeq: index.totals.seqLast });
   if (direct !== undefined) return direct;
   if (instant.kind !== 'wall' && instant.kind !== 'offset')
     throw new LabError('LAB_BUG', `instant '${text}' was not resolved`);
 
-  let origin = 0n;
-  if (instant.kind === 'offset') {
-    const first = withEffects.reduce(
-      (best, entry) => (entry.seqFirst < best.seqFirst ? entry : best),
-      withEffects[0] ?? noEffects(facts.runName),
-    );
-    await scan(
-      runDir,
-      [first],
-      (seq, monoNs) => {
+  const access = new SegmentAccess(segmentsFolder(runDir));
+  let best: bigint;
+  try {
+    let origin = 0n;
+    if (instant.kind === 'offset') {
+      const first = (await firstEntry(index)) ?? noEffects(facts.runName);
+      await scan(access, first, (seq, monoNs) => {
         if (seq === first.seqFirst) origin = monoNs;
-      },
-      () => false,
-      signal,
-    );
+      });
+    }
+    const wanted = origin + instant.ns;
+    const isInTime = (monoNs: bigint, realNs: bigint) => (instant.kind === 'wall' ? realNs : monoNs) <= wanted;
+    best = await lastInTime(access, index, isInTime, signal);
+  } finally {
+    await access.close();
   }
-  const wanted = origin + instant.ns;
-  const time = (monoNs: bigint, realNs: bigint) => (instant.kind === 'wall' ? realNs : monoNs);
-  // Latest numbers first: the first sub-buffers that hold anything early enough nearly always end the search.
-  const candidates = withEffects
-    .filter((entry) => time(entry.monoNs, entry.realNs) <= wanted)
-    .sort((a, b) => (a.seqLast < b.seqLast ? 1 : a.seqLast > b.seqLast ? -1 : 0));
-  let best = 0n;
-  await scan(
-    runDir,
-    candidates,
-    (seq, monoNs, realNs) => {
-      if (time(monoNs, realNs) <= wanted && seq > best) best = seq;
-    },
-    (next) => next.seqLast <= best,
-    signal,
-  );
   if (best === 0n || best < facts.checkpointSeq) {
     throw new LabError('LAB_INSTANT_UNKNOWN', `'${text}' is before the first effect of run '${facts.runName}'`, {
       next: 'ask for start, or a later time; ./lemona events shows the times',

@@ -93,10 +93,11 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
   const startedMs = performance.now();
   const source = await openSource(options.runDir, ctx.signal);
   const { run, index, checkpointSeq } = source;
-  const seq = await seqOf(source, options.at, ctx.signal);
   const output = path.resolve(options.output);
   const scope = new Scope();
+  scope.defer('the index', () => index.close());
   try {
+    const seq = await seqOf(source, options.at, ctx.signal);
     const folder = await workFolder(output);
     scope.defer(`working folder ${folder}`, () => rm(folder, { recursive: true, force: true }));
     const disk = { path: path.join(folder, 'disk'), format: options.format };
@@ -146,7 +147,7 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
     const problems = source.problems.map(
       (problem) => `segment ${problem.segment} at ${problem.offset}: ${problem.kind}: ${problem.detail}`,
     );
-    const gone = goneSince(run.manifest.trace, { subbufs: index.entries.length, bytes: index.bytes });
+    const gone = goneSince(run.manifest.trace, index.totals);
     if (gone !== undefined) problems.push(gone);
     return {
       output,

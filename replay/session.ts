@@ -17,7 +17,6 @@ import { LabError } from '../lab/util/errors.js';
 import { runJob } from '../lab/vm/jobs.js';
 import { QEMU_PROGRAM } from '../lab/vm/qemu-args.js';
 import { AgentLink, DISK_NODE, type ReplayVm } from './agent-link.js';
-import { seqSpan } from './instants.js';
 import {
   deleteKeyframes,
   type Keyframe,
@@ -75,7 +74,7 @@ async function identityOf(source: RebuildSource, vm: ReplayVm, spacing: Spacing,
   const parts = {
     qemu: (await runTool([QEMU_PROGRAM, '--version'], { signal })).split('\n')[0],
     vm: { ...vm, memoryMiB: MEMORY_MIB },
-    run: { created: run.manifest.created, image: run.manifest.image.digest, bytes: index.bytes },
+    run: { created: run.manifest.created, image: run.manifest.image.digest, bytes: index.totals.bytes },
     checkpointSeq: checkpointSeq.toString(),
     spacing,
   };
@@ -131,8 +130,17 @@ export class ReplaySession {
   /** Starts at the checkpoint. Close it with `close`. */
   static async open(options: SessionOptions, ctx: LabContext): Promise<ReplaySession> {
     const source = await openSource(options.runDir, ctx.signal);
-    const { first, last } = seqSpan(source.index);
-    const spacing = options.spacing ?? spacingFor(last - first + 1n, source.index.bytes);
+    try {
+      return await ReplaySession.#start(source, options, ctx);
+    } catch (error) {
+      await source.index.close();
+      throw error;
+    }
+  }
+
+  static async #start(source: RebuildSource, options: SessionOptions, ctx: LabContext): Promise<ReplaySession> {
+    const { seqFirst, seqLast, bytes } = source.index.totals;
+    const spacing = options.spacing ?? spacingFor(seqLast - seqFirst + 1n, bytes);
     const identity = await identityOf(source, options.vm, spacing, ctx.signal);
     const place = keyframeFolder(source.run.dir);
     let keyframes = await readKeyframes(place, identity);
@@ -149,7 +157,7 @@ export class ReplaySession {
       try {
         const link = await launch(options.vm, place, ctx);
         const session = new ReplaySession({ ...begin, link, keyframes, position: start.seq }, ctx);
-        return await session.#orClose(async () => {
+        return await session.#orCloseVm(async () => {
           await session.#load(start);
           return session;
         });
@@ -164,7 +172,7 @@ export class ReplaySession {
     await restoreCheckpoint(source.run, place.disk, 'qcow2', ctx);
     const link = await launch(options.vm, place, ctx);
     const session = new ReplaySession({ ...begin, link, keyframes: [], position: source.checkpointSeq }, ctx);
-    return session.#orClose(async () => {
+    return session.#orCloseVm(async () => {
       await link.boot();
       await link.begin({ dev, goOn: true, strict: false, midway: true });
       await session.#saveHere();
@@ -172,11 +180,11 @@ export class ReplaySession {
     });
   }
 
-  async #orClose<T>(work: () => Promise<T>): Promise<T> {
+  async #orCloseVm<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      await this.close();
+      await this.#closeVm();
       throw error;
     }
   }
@@ -340,7 +348,7 @@ export class ReplaySession {
 
   /** `count` effects later, or earlier if it is negative; stays within the record. */
   async step(count: number): Promise<Reached> {
-    const { last } = seqSpan(this.source.index);
+    const { seqLast: last } = this.source.index.totals;
     const wanted = this.#position + BigInt(count);
     const seq = wanted < this.source.checkpointSeq ? this.source.checkpointSeq : wanted > last ? last : wanted;
     return this.goto(seq);
@@ -360,6 +368,11 @@ export class ReplaySession {
 
   /** Ends the VM; the keyframes stay. */
   async close(): Promise<void> {
+    await this.#closeVm();
+    await this.source.index.close();
+  }
+
+  async #closeVm(): Promise<void> {
     for (const error of await this.#link.close()) this.#ctx.log.warn(error.message);
   }
 }

@@ -5,9 +5,10 @@ import { type OpenRun, openRun } from '../lab/run/folder.js';
 import { indexRun, type RunIndex } from '../lab/trace/run-index.js';
 import type { SegmentProblem } from '../lab/trace/segment-reader.js';
 import { ioError, LabError } from '../lab/util/errors.js';
-import { resolveInstant, seqSpan } from './instants.js';
+import { resolveInstant } from './instants.js';
 import { findRootDev, type PlanGap, planEffects } from './plan.js';
 
+/** Close its index. */
 export interface RebuildSource {
   readonly run: OpenRun;
   readonly index: RunIndex;
@@ -52,9 +53,10 @@ export async function openSource(runDir: string, signal: AbortSignal): Promise<R
       next: 'only a run that came to the point of recording can be rebuilt',
     });
   }
-  const index = await indexRun(run.dir, signal);
+  const index = await indexRun(run.dir, { signal });
   const [problem] = index.problems;
-  if (index.entries.length === 0 && problem !== undefined) {
+  if (index.totals.subbufs === 0 && problem !== undefined) {
+    await index.close();
     throw new LabError(
       'LAB_RUN_CORRUPT',
       `run '${run.name}' has no record that can be read: segment ${problem.segment} at ${problem.offset}: ${problem.kind}: ${problem.detail}`,
@@ -81,7 +83,7 @@ export async function rootDevOf(source: RebuildSource, signal: AbortSignal): Pro
  * declared. Counting answers nearly always; only a run with holes is read for it.
  */
 export async function gapsOf(source: RebuildSource, signal: AbortSignal): Promise<PlanGap[]> {
-  const { first, last, count } = seqSpan(source.index);
+  const { seqFirst: first, seqLast: last, effects: count } = source.index.totals;
   const to = source.index.losses.reduce((most, loss) => (loss.seqLast > most ? loss.seqLast : most), last);
   if (first <= source.checkpointSeq + 1n && count === to - first + 1n) return [];
   const gaps: PlanGap[] = [];

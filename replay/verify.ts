@@ -164,15 +164,16 @@ export async function verifyRun(options: VerifyRunOptions, ctx: LabContext): Pro
   const startedMs = performance.now();
   const source = await openSource(options.runDir, ctx.signal);
   const { run, index, checkpointSeq } = source;
-  const marks = marksToVerify(options, run);
-  const last = marks.at(-1);
-  if (last === undefined) {
-    throw new LabError('LAB_NO_TRUTH', `run '${run.name}' has no marks: nothing tells what its disk really held`, {
-      next: 'lemona-mark LABEL inside the guest takes one',
-    });
-  }
   const scope = new Scope();
+  scope.defer('the index', () => index.close());
   try {
+    const marks = marksToVerify(options, run);
+    const last = marks.at(-1);
+    if (last === undefined) {
+      throw new LabError('LAB_NO_TRUTH', `run '${run.name}' has no marks: nothing tells what its disk really held`, {
+        next: 'lemona-mark LABEL inside the guest takes one',
+      });
+    }
     const folder = await mkdtemp(path.join(run.dir, '.verify-')).catch((error: unknown) => {
       throw ioError(`making a working folder in ${run.dir}`, error);
     });

@@ -192,9 +192,13 @@ export async function runDemo(options: DemoOptions, ctx: LabContext): Promise<De
     const vm = await replayVm(runDir, ctx);
 
     const story = await withStep(ctx.progress, 'reading the record', async () => {
-      const index = await indexRun(runDir, ctx.signal);
       const base = await BasePaths.read(runDir, manifest.image.raw, ctx.signal);
-      return analyse(runDir, index, base, ctx.signal);
+      const index = await indexRun(runDir, { signal: ctx.signal });
+      try {
+        return await analyse(runDir, index, base, ctx.signal);
+      } finally {
+        await index.close();
+      }
     });
     const { destruction } = story;
     if (destruction?.mark === undefined) {

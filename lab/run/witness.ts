@@ -19,7 +19,7 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import type { Account } from '../trace/account.js';
 import { accountRun } from '../trace/account.js';
-import { type ByEntry, countCalls, type RecordedCalls } from '../trace/call-account.js';
+import { type ByEntry, CallCounter, type RecordedCalls } from '../trace/call-account.js';
 import { indexRun } from '../trace/run-index.js';
 import { ioError, LabError } from '../util/errors.js';
 
@@ -186,9 +186,16 @@ export async function witnessVerdict(
   counts: WitnessCounts,
   signal?: AbortSignal,
 ): Promise<WitnessVerdict> {
-  const index = await indexRun(runDir, signal);
-  const account = await accountRun(runDir, index, signal);
-  return judgeWitness(counts, await countCalls(runDir, index, signal), account);
+  const counter = new CallCounter();
+  const index = await indexRun(runDir, {
+    visit: (bytes, header) => counter.observe(bytes, header),
+    ...(signal ? { signal } : {}),
+  });
+  try {
+    return judgeWitness(counts, counter.calls, await accountRun(runDir, index, signal));
+  } finally {
+    await index.close();
+  }
 }
 
 /** The equation, the sums of each entry, and what is wrong, as lines. Pure. */

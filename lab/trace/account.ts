@@ -6,13 +6,9 @@
  *   3. the sub-buffers of a stream are numbered 0, 1, 2, …
  */
 import { mergeEffects } from './merge.js';
-import type { RunIndex, SubbufEntry } from './run-index.js';
+import type { RunIndex } from './run-index.js';
+import type { SeqRange, StreamTotals } from './totals.js';
 import type { DeclaredLoss } from './walk.js';
-
-export interface SeqRange {
-  readonly first: bigint;
-  readonly last: bigint;
-}
 
 export interface StreamAccount {
   readonly cpu: number;
@@ -22,7 +18,7 @@ export interface StreamAccount {
   readonly dropped: bigint;
   /** Records that should be here and are not: issued − dropped − recorded. */
   readonly missing: bigint;
-  /** Numbers of sub-buffers that are not here. */
+  /** Numbers of sub-buffers that are not here, or not in their place; of very many, the first. */
   readonly numberGaps: readonly SeqRange[];
 }
 
@@ -55,20 +51,9 @@ export interface Account {
 const DUPLICATES_LISTED = 1000;
 const GAPS_LISTED = 10_000;
 
-function streamAccount(cpu: number, entries: readonly SubbufEntry[]): StreamAccount {
-  const sorted = [...entries].sort((a, b) => (a.number < b.number ? -1 : a.number > b.number ? 1 : 0));
-  const numberGaps: SeqRange[] = [];
-  let wanted = 0n;
-  let recorded = 0n;
-  for (const entry of sorted) {
-    if (entry.number > wanted) numberGaps.push({ first: wanted, last: entry.number - 1n });
-    wanted = entry.number + 1n;
-    recorded += BigInt(entry.records);
-  }
-  const last = sorted.at(-1);
-  const issued = last?.issued ?? 0n;
-  const dropped = last?.dropped ?? 0n;
-  return { cpu, subbufs: sorted.length, issued, recorded, dropped, missing: issued - dropped - recorded, numberGaps };
+function streamAccount({ cpu, subbufs, issued, dropped, recorded: count, numberGaps }: StreamTotals): StreamAccount {
+  const recorded = BigInt(count);
+  return { cpu, subbufs, issued, recorded, dropped, missing: issued - dropped - recorded, numberGaps };
 }
 
 /** Merges ranges that touch or overlap. */
@@ -129,13 +114,8 @@ export function splitGap(gap: SeqRange, declared: readonly SeqRange[]): (SeqRang
 
 /** Does the sums; reads the whole run once more to find gaps and duplicates exactly. */
 export async function accountRun(runDir: string, index: RunIndex, signal?: AbortSignal): Promise<Account> {
-  const byCpu = new Map<number, SubbufEntry[]>();
-  for (const entry of index.entries) {
-    const list = byCpu.get(entry.cpu);
-    if (list) list.push(entry);
-    else byCpu.set(entry.cpu, [entry]);
-  }
-  const streams = [...byCpu].sort(([a], [b]) => a - b).map(([cpu, entries]) => streamAccount(cpu, entries));
+  const { totals } = index;
+  const streams = totals.streams.map(streamAccount);
   const declared = declaredRanges(index.losses);
   const gaps: (SeqRange & { isDeclared: boolean })[] = [];
   let hasUndeclared = false;
@@ -166,7 +146,7 @@ export async function accountRun(runDir: string, index: RunIndex, signal?: Abort
   const sum = (of: (s: StreamAccount) => bigint): bigint => streams.reduce((total, s) => total + of(s), 0n);
   const missing = sum((s) => s.missing);
   const dropped = sum((s) => s.dropped);
-  const boots = new Set(index.entries.map((e) => e.bootId)).size;
+  const { boots, disordered } = totals;
   const isSound =
     missing === 0n && duplicates.length === 0 && boots <= 1 && streams.every((s) => s.numberGaps.length === 0);
   return {
@@ -180,7 +160,7 @@ export async function accountRun(runDir: string, index: RunIndex, signal?: Abort
     seqLast,
     gaps,
     duplicates,
-    disordered: index.entries.filter((e) => !e.isAscending).length,
+    disordered,
     boots,
     isComplete: isSound && dropped === 0n && gaps.length === 0,
     isHonest: isSound && !hasUndeclared,

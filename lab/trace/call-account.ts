@@ -4,9 +4,7 @@
  * account that it takes at the end, as lines of an INFO record.
  */
 import { AT, FLAG, KIND, SIZE } from '../abi/layout.js';
-import type { RunIndex } from './run-index.js';
-import { segmentsFolder } from './run-index.js';
-import { readSegments } from './segment-reader.js';
+import type { SubbufHeader } from './subbuf.js';
 import { walkRecords } from './walk.js';
 
 /** Counts by entry; x32 calls come through the 64-bit one. */
@@ -52,25 +50,26 @@ export function parseCallAccount(text: string): CallAccount | undefined {
   };
 }
 
-/** Reads a run once more; only sub-buffers that the index found good count. */
-export async function countCalls(runDir: string, index: RunIndex, signal?: AbortSignal): Promise<RecordedCalls> {
-  const good = new Set(index.entries.map((e) => `${e.segment}:${e.offset}`));
-  let entry64 = 0n;
-  let ia32 = 0n;
-  let account: CallAccount | undefined;
-  for await (const item of readSegments(segmentsFolder(runDir))) {
-    signal?.throwIfAborted();
-    if (item.type !== 'subbuf' || !good.has(`${item.segment}:${item.offset}`)) continue;
-    walkRecords(item.bytes, item.header, (buf, off, size, kind) => {
+/** Counts the calls of the sub-buffers that it is shown. */
+export class CallCounter {
+  #entry64 = 0n;
+  #ia32 = 0n;
+  #account: CallAccount | undefined;
+
+  observe(bytes: Buffer, header: SubbufHeader): void {
+    walkRecords(bytes, header, (buf, off, size, kind) => {
       if (kind === KIND.ENTRY) {
         const abi = buf.readUInt16LE(off + AT.lemona_rec.flags) & FLAG.F_ABI_MASK;
-        if (abi === FLAG.F_ABI_IA32) ia32++;
-        else entry64++;
+        if (abi === FLAG.F_ABI_IA32) this.#ia32++;
+        else this.#entry64++;
       } else if (kind === KIND.INFO) {
         const found = parseCallAccount(buf.toString('latin1', off + SIZE.lemona_info, off + size).replace(/\0+$/, ''));
-        if (found !== undefined && found.number > (account?.number ?? 0n)) account = found;
+        if (found !== undefined && found.number > (this.#account?.number ?? 0n)) this.#account = found;
       }
     });
   }
-  return { recorded: { entry64, ia32 }, account };
+
+  get calls(): RecordedCalls {
+    return { recorded: { entry64: this.#entry64, ia32: this.#ia32 }, account: this.#account };
+  }
 }

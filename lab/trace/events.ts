@@ -11,7 +11,7 @@ import { toJsonValue } from './json.js';
 import { InodeNames } from './names.js';
 import type { RecordKind, TraceRecord } from './record.js';
 import { describeRecord, kindWord, renderRecord } from './render.js';
-import { indexRun, type RunIndex } from './run-index.js';
+import { indexRun } from './run-index.js';
 import { type Task, TaskTracker } from './tasks.js';
 import { displayBytes, isoFromNs } from './text.js';
 import { type RecordWish, timeline } from './timeline.js';
@@ -130,35 +130,37 @@ function wishOf(f: EventFilters): RecordWish {
 export async function* eventsOf(
   runDir: string,
   filters: EventFilters = {},
-  options: { readonly index?: RunIndex; readonly signal?: AbortSignal } = {},
+  signal?: AbortSignal,
 ): AsyncGenerator<TraceEvent, void, void> {
-  const index = options.index ?? (await indexRun(runDir, options.signal));
+  if (filters.limit !== undefined && filters.limit <= 0) return;
+  const options = signal ? { signal } : {};
+  const index = await indexRun(runDir, options);
   const tasks = new TaskTracker();
   const names = new InodeNames();
   let shown = 0;
-  if (filters.limit !== undefined && filters.limit <= 0) return;
-  for await (const record of timeline(runDir, index, {
-    wish: wishOf(filters),
-    ...(options.signal ? { signal: options.signal } : {}),
-  })) {
-    tasks.observe(record);
-    if (record.kind === 'effect' && record.effect.op !== 'MALFORMED') names.observe(record.effect);
-    const task = tasks.get(record.tid);
-    if (!passes(record, task, names, filters)) continue;
-    const path =
-      record.kind === 'effect' && record.effect.ino !== 0n
-        ? names.path(record.effect.dev, record.effect.ino, record.effect.gen)
-        : undefined;
-    yield {
-      record,
-      task,
-      ancestors: () => (task ? tasks.ancestors(task.tgid) : []),
-      path,
-      get line() {
-        return renderRecord(record, tasks, names);
-      },
-    };
-    if (++shown === filters.limit) return;
+  try {
+    for await (const record of timeline(runDir, index, { wish: wishOf(filters), ...options })) {
+      tasks.observe(record);
+      if (record.kind === 'effect' && record.effect.op !== 'MALFORMED') names.observe(record.effect);
+      const task = tasks.get(record.tid);
+      if (!passes(record, task, names, filters)) continue;
+      const path =
+        record.kind === 'effect' && record.effect.ino !== 0n
+          ? names.path(record.effect.dev, record.effect.ino, record.effect.gen)
+          : undefined;
+      yield {
+        record,
+        task,
+        ancestors: () => (task ? tasks.ancestors(task.tgid) : []),
+        path,
+        get line() {
+          return renderRecord(record, tasks, names);
+        },
+      };
+      if (++shown === filters.limit) return;
+    }
+  } finally {
+    await index.close();
   }
 }
 

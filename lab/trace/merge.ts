@@ -7,9 +7,10 @@
  * A number that nobody has is handed out as a gap, never skipped in silence.
  */
 import { AT, KIND, REC_SIZE_MASK } from '../abi/layout.js';
-import { type RunIndex, type SubbufEntry, segmentsFolder } from './run-index.js';
+import type { EntryCursor, SubbufEntry } from './entry-list.js';
+import { type RunIndex, segmentsFolder } from './run-index.js';
 import { SegmentAccess } from './segment-reader.js';
-import { checkHeader } from './subbuf.js';
+import { checkHeader, type SubbufHeader } from './subbuf.js';
 import { walkRecords } from './walk.js';
 
 /** One raw effect record, header included. */
@@ -46,8 +47,15 @@ export interface MergeOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A stream's sub-buffer that will be opened next. */
+interface Waiting {
+  readonly entries: EntryCursor;
+  entry: SubbufEntry;
+}
+
+/** A sub-buffer that is open. */
 interface Cursor {
-  readonly entry: SubbufEntry;
+  readonly header: SubbufHeader;
   readonly bytes: Buffer;
   /** Offset of each effect, ascending by number. */
   readonly offsets: readonly number[];
@@ -60,22 +68,40 @@ function seqAt(bytes: Buffer, off: number): bigint {
   return bytes.readBigUInt64LE(off + AT.lemona_effect.seq);
 }
 
-async function openCursor(access: SegmentAccess, entry: SubbufEntry): Promise<Cursor> {
+async function openCursor(access: SegmentAccess, entry: SubbufEntry): Promise<Cursor | undefined> {
   const bytes = await access.read(entry);
   const offsets: number[] = [];
   const check = checkHeader(bytes);
-  if (check.ok) {
-    walkRecords(bytes, check.header, (_buf, off, _size, kind) => {
-      if (kind === KIND.EFFECT) offsets.push(off);
-    });
-  }
+  if (!check.ok) return undefined;
+  walkRecords(bytes, check.header, (_buf, off, _size, kind) => {
+    if (kind === KIND.EFFECT) offsets.push(off);
+  });
   if (!entry.isAscending) {
     offsets.sort((a, b) => {
       const [first, second] = [seqAt(bytes, a), seqAt(bytes, b)];
       return first < second ? -1 : first > second ? 1 : 0;
     });
   }
-  return { entry, bytes, offsets, at: 0, seq: seqAt(bytes, offsets[0] ?? 0) };
+  return { header: check.header, bytes, offsets, at: 0, seq: seqAt(bytes, offsets[0] ?? 0) };
+}
+
+/** Each stream's first sub-buffer that holds number `from` or a later one. */
+async function waitingFrom(index: RunIndex, from: bigint): Promise<Waiting[]> {
+  const waiting: Waiting[] = [];
+  for (const list of index.streams.values()) {
+    const entries = list.effectsFrom(from);
+    let entry = await entries.next();
+    while (entry !== undefined && entry.seqLast < from) entry = await entries.next();
+    if (entry !== undefined) waiting.push({ entries, entry });
+  }
+  return waiting;
+}
+
+/** The one that begins first. */
+function firstOf(waiting: readonly Waiting[]): Waiting | undefined {
+  let first: Waiting | undefined;
+  for (const one of waiting) if (first === undefined || one.entry.seqFirst < first.entry.seqFirst) first = one;
+  return first;
 }
 
 /**
@@ -90,37 +116,40 @@ export async function* mergeEffects(
   options: MergeOptions = {},
 ): AsyncGenerator<MergedEffect | MergeGap | MergeDuplicate, void, void> {
   const from = options.from ?? 1n;
-  const waiting = index.entries
-    .filter((e) => e.effects > 0 && e.seqLast >= from)
-    .sort((a, b) => (a.seqFirst < b.seqFirst ? -1 : a.seqFirst > b.seqFirst ? 1 : 0));
+  let waiting = await waitingFrom(index, from);
+  let upcoming = firstOf(waiting);
   const access = new SegmentAccess(segmentsFolder(runDir));
   let open: Cursor[] = [];
-  let nextWaiting = 0;
   let wanted = from;
   try {
     while (options.to === undefined || wanted <= options.to) {
       options.signal?.throwIfAborted();
-      for (let entry = waiting[nextWaiting]; entry && entry.seqFirst <= wanted; entry = waiting[++nextWaiting])
-        open.push(await openCursor(access, entry));
+      while (upcoming !== undefined && upcoming.entry.seqFirst <= wanted) {
+        const opened = upcoming;
+        const cursor = await openCursor(access, opened.entry);
+        if (cursor !== undefined) open.push(cursor);
+        const next = await opened.entries.next();
+        if (next === undefined) waiting = waiting.filter((one) => one !== opened);
+        else opened.entry = next;
+        upcoming = firstOf(waiting);
+      }
       const best = lowest(open);
       if (best === undefined) {
-        open = [];
-        const entry = waiting[nextWaiting];
-        if (entry === undefined) break;
-        const last = options.to !== undefined && entry.seqFirst > options.to ? options.to : entry.seqFirst - 1n;
+        if (upcoming === undefined) break;
+        const { seqFirst } = upcoming.entry;
+        const last = options.to !== undefined && seqFirst > options.to ? options.to : seqFirst - 1n;
         yield { type: 'gap', first: wanted, last };
         wanted = last + 1n;
         continue;
       }
-      const { seq, bytes, entry } = best;
+      const { seq, bytes, header } = best;
       if (seq < wanted) {
         open = advance(open, best);
         if (seq >= from) yield { type: 'duplicate', seq };
         continue;
       }
       if (seq > wanted) {
-        const upcoming = waiting[nextWaiting];
-        let next = upcoming && upcoming.seqFirst < seq ? upcoming.seqFirst : seq;
+        let next = upcoming !== undefined && upcoming.entry.seqFirst < seq ? upcoming.entry.seqFirst : seq;
         if (options.to !== undefined && next > options.to) next = options.to + 1n;
         yield { type: 'gap', first: wanted, last: next - 1n };
         wanted = next;
@@ -132,9 +161,9 @@ export async function* mergeEffects(
         type: 'effect',
         seq,
         buf: bytes.subarray(off, off + (bytes.readUInt32LE(off + AT.lemona_rec.size_kind) & REC_SIZE_MASK)),
-        cpu: entry.cpu,
-        monoNs: entry.monoNs + dt,
-        realNs: entry.realNs + dt,
+        cpu: header.cpu,
+        monoNs: header.monoNs + dt,
+        realNs: header.realNs + dt,
       };
       open = advance(open, best);
       wanted = seq + 1n;

@@ -1,47 +1,39 @@
 // SPDX-License-Identifier: MIT
 /**
- * The index pass: one look at all bytes of a run, after which every sub-buffer is known by place, time and
- * sequence numbers. About 300 bytes of memory per sub-buffer, so 100 GB of trace index in well under 200 MB.
+ * The index pass: one look at all bytes of a run, after which every sub-buffer is known by place, time and sequence
+ * numbers, and the sums over them are done. What stays in memory does not grow with the run but for 40 bytes for each
+ * 1024 sub-buffers: entries are kept by `entry-list.ts`, losses and problems are capped.
  *
  * Nothing here trusts the guest: its kernel may be an intruder's, and write what it likes with good checksums. What
  * breaks the order that lets the merges hold one sub-buffer per stream in memory is a problem, and is left out.
  */
 import { join } from 'node:path';
+import { BlockStore, EntryList } from './entry-list.js';
 import type { LostNote } from './lost.js';
 import { readSegments, type SegmentProblem } from './segment-reader.js';
 import type { SubbufHeader } from './subbuf.js';
+import { RunTotals } from './totals.js';
 import { type DeclaredLoss, surveySubbuf } from './walk.js';
 
-export interface SubbufEntry {
-  readonly segment: number;
-  readonly offset: number;
-  readonly length: number;
-  readonly cpu: number;
-  readonly bootId: bigint;
-  readonly number: bigint;
-  readonly monoNs: bigint;
-  readonly realNs: bigint;
-  /** 0n: holds no effect. */
-  readonly seqFirst: bigint;
-  readonly seqLast: bigint;
-  readonly records: number;
-  readonly effects: number;
-  readonly issued: bigint;
-  readonly dropped: bigint;
-  /** False if effects inside do not ascend: legal to read, but not what the writer promises. */
-  readonly isAscending: boolean;
-}
-
+/** Close it: the index of a long run holds a file open. */
 export interface RunIndex {
-  /** In file order. */
-  readonly entries: readonly SubbufEntry[];
+  /** Each CPU's good sub-buffers; ascending by CPU. */
+  readonly streams: ReadonlyMap<number, EntryList>;
+  readonly totals: RunTotals;
   /** Those that name effects, in file order. */
   readonly losses: readonly DeclaredLoss[];
   /** What the lost effects would have changed. */
   readonly lost: readonly LostNote[];
   readonly problems: readonly SegmentProblem[];
-  /** Bytes of good sub-buffers. */
-  readonly bytes: number;
+  close(): Promise<void>;
+}
+
+export interface IndexOptions {
+  readonly signal?: AbortSignal;
+  /** Sees each good sub-buffer; the bytes are a view that it may not keep. */
+  readonly visit?: (bytes: Buffer, header: SubbufHeader) => void;
+  /** Blocks of entries kept in memory, instead of the usual number. */
+  readonly blocksInMemory?: number;
 }
 
 /** CPUs a guest may have, with room to spare; each one may cost the merges a sub-buffer in memory. */
@@ -59,53 +51,51 @@ export function segmentsFolder(runDir: string): string {
 }
 
 /** Reads and checks everything once. */
-export async function indexRun(runDir: string, signal?: AbortSignal): Promise<RunIndex> {
-  const entries: SubbufEntry[] = [];
+export async function indexRun(runDir: string, options: IndexOptions = {}): Promise<RunIndex> {
+  const store = new BlockStore(runDir, options.blocksInMemory);
+  try {
+    return { ...(await readIndex(runDir, store, options)), close: () => store.close() };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+async function readIndex(runDir: string, store: BlockStore, options: IndexOptions): Promise<Omit<RunIndex, 'close'>> {
+  const streams = new Map<number, EntryList>();
+  const totals = new RunTotals();
   const losses: DeclaredLoss[] = [];
   const lost: LostNote[] = [];
   const problems: SegmentProblem[] = [];
-  let bytes = 0;
-  /** Largest number of each stream so far. */
-  const reached = new Map<number, bigint>();
   for await (const item of readSegments(segmentsFolder(runDir))) {
-    signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
     if (item.type === 'problem') {
       if (problems.length < PROBLEMS_LISTED) problems.push(item);
       continue;
     }
     const { segment, offset, header } = item;
     const survey = surveySubbuf(item.bytes, header);
-    const detail = survey.problem ?? streamProblem(header, reached.get(header.cpu) ?? 0n);
+    const stream = streams.get(header.cpu) ?? new EntryList(store);
+    const detail = survey.problem ?? streamProblem(header, stream.reached);
     if (detail !== undefined) {
       if (problems.length < PROBLEMS_LISTED)
         problems.push({ type: 'problem', kind: 'malformed', segment, offset, detail });
       continue;
     }
-    if (header.effects > 0) reached.set(header.cpu, header.seqLast);
-    bytes += header.length;
+    if (!streams.has(header.cpu)) streams.set(header.cpu, stream);
     for (const loss of survey.losses) {
       if (loss.seqFirst > 0n && losses.length < LOSSES_KEPT) losses.push(loss);
     }
     for (const note of survey.lost) if (lost.length < NOTES_KEPT) lost.push(note);
-    entries.push({
-      segment,
-      offset,
-      length: header.length,
-      cpu: header.cpu,
-      bootId: header.bootId,
-      number: header.number,
-      monoNs: header.monoNs,
-      realNs: header.realNs,
-      seqFirst: survey.seqFirst,
-      seqLast: survey.seqLast,
-      records: header.records,
-      effects: header.effects,
-      issued: header.issued,
-      dropped: header.dropped,
-      isAscending: survey.isAscending,
-    });
+    totals.add(header, survey);
+    options.visit?.(item.bytes, header);
+    const { length, monoNs, realNs, effects } = header;
+    const { seqFirst, seqLast, isAscending } = survey;
+    const full = stream.append({ segment, offset, length, monoNs, realNs, seqFirst, seqLast, effects, isAscending });
+    if (full !== undefined) await full;
   }
-  return { entries, losses, lost, problems, bytes };
+  const ascending = new Map([...streams].sort(([a], [b]) => a - b));
+  return { streams: ascending, totals, losses, lost, problems };
 }
 
 /** Why a sub-buffer can't follow in its stream, whose largest number so far is `reached`; undefined if it can. */

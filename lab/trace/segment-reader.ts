@@ -215,48 +215,79 @@ async function readAt(file: FileHandle, position: number, length: number, path: 
   return buf.subarray(0, filled);
 }
 
-/** Open segment files for reading sub-buffers at random, as the merges do. Close it when done. */
+/** A place in a segment's file. */
+interface SegmentPlace {
+  readonly segment: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * Open segment files for reading sub-buffers at random, as the merges do. Small ones are read with what stands around
+ * them: the next ones wanted are near. Close it when done.
+ */
 export class SegmentAccess {
   readonly #folder: string;
   /** A merge moves forward through the segments, so a few handles suffice. */
   readonly #files = new Map<number, FileHandle>();
+  /** The last ones read; streams are not all at the same place. */
+  readonly #windows: { readonly segment: number; readonly offset: number; readonly bytes: Buffer }[] = [];
   static readonly #MAX_OPEN = 16;
+  static readonly #MAX_WINDOWS = 16;
+  /** A sub-buffer that is held keeps its window alive: one for each CPU. */
+  static readonly #WINDOW_BYTES = 64 * 1024;
+  /** Longer ones are read alone. */
+  static readonly #SMALL_BYTES = 16 * 1024;
 
   constructor(folder: string) {
     this.#folder = folder;
   }
 
-  /** The bytes of a sub-buffer, in fresh memory. */
-  async read(place: { readonly segment: number; readonly offset: number; readonly length: number }): Promise<Buffer> {
-    const path = join(this.#folder, segmentName(place.segment));
-    let file = this.#files.get(place.segment);
-    if (file === undefined) {
-      if (this.#files.size >= SegmentAccess.#MAX_OPEN) {
-        const [oldest] = this.#files;
-        if (oldest) {
-          this.#files.delete(oldest[0]);
-          await oldest[1].close();
-        }
-      }
-      try {
-        file = await open(path, 'r');
-      } catch (error) {
-        throw ioError(`opening segment ${path}`, error);
-      }
-      this.#files.set(place.segment, file);
-    }
-    const bytes = await readAt(file, place.offset, place.length, path);
-    if (bytes.length !== place.length)
+  /** The bytes of a sub-buffer, in memory that is not written to again. */
+  async read(place: SegmentPlace): Promise<Buffer> {
+    const { segment, offset, length } = place;
+    const window = this.#windows.find(
+      (one) => one.segment === segment && one.offset <= offset && offset + length <= one.offset + one.bytes.length,
+    );
+    if (window !== undefined) return window.bytes.subarray(offset - window.offset, offset - window.offset + length);
+    const path = join(this.#folder, segmentName(segment));
+    const isSmall = length <= SegmentAccess.#SMALL_BYTES;
+    const file = await this.#open(segment, path);
+    const bytes = await readAt(file, offset, isSmall ? SegmentAccess.#WINDOW_BYTES : length, path);
+    if (bytes.length < length)
       throw new LabError(
         'LAB_SEGMENT_CORRUPT',
-        `${path}: ${bytes.length} bytes at offset ${place.offset}, ${place.length} were there a moment ago`,
+        `${path}: ${bytes.length} bytes at offset ${offset}, ${length} were there a moment ago`,
         { next: 'do not change a run while it is being read' },
       );
-    return bytes;
+    if (!isSmall) return bytes;
+    if (this.#windows.length === SegmentAccess.#MAX_WINDOWS) this.#windows.shift();
+    this.#windows.push({ segment, offset, bytes });
+    return bytes.subarray(0, length);
+  }
+
+  async #open(segment: number, path: string): Promise<FileHandle> {
+    const known = this.#files.get(segment);
+    if (known !== undefined) return known;
+    if (this.#files.size >= SegmentAccess.#MAX_OPEN) {
+      const [oldest] = this.#files;
+      if (oldest) {
+        this.#files.delete(oldest[0]);
+        await oldest[1].close();
+      }
+    }
+    try {
+      const file = await open(path, 'r');
+      this.#files.set(segment, file);
+      return file;
+    } catch (error) {
+      throw ioError(`opening segment ${path}`, error);
+    }
   }
 
   async close(): Promise<void> {
     for (const file of this.#files.values()) await file.close();
     this.#files.clear();
+    this.#windows.length = 0;
   }
 }

@@ -4,8 +4,9 @@ import { AT, FLAG, KIND, KIND_NAMES, OP_NAMES } from '../abi/layout.js';
 import { type EffectParts, parseEffect } from '../abi/syscall-row.js';
 import { abiOf, syscallName, syscallRow } from '../abi/syscalls.js';
 import { type Account, accountRun } from './account.js';
-import { indexRun, segmentsFolder } from './run-index.js';
-import { readSegments, type SegmentProblem } from './segment-reader.js';
+import { indexRun } from './run-index.js';
+import type { SegmentProblem } from './segment-reader.js';
+import type { SubbufHeader } from './subbuf.js';
 import { walkRecords } from './walk.js';
 
 export interface CountRow {
@@ -51,53 +52,64 @@ class Counter {
   }
 }
 
-/** Reads a run and counts everything in it. */
-export async function statsOf(runDir: string, signal?: AbortSignal): Promise<RunStats> {
-  const index = await indexRun(runDir, signal);
-  const account = await accountRun(runDir, index, signal);
-  const good = new Set(index.entries.map((e) => `${e.segment}:${e.offset}`));
-  const kinds = new Counter();
-  const ops = new Counter();
-  const calls = new Map<number, { entries: number; exits: number; denied: number }>();
-  for await (const item of readSegments(segmentsFolder(runDir))) {
-    signal?.throwIfAborted();
-    if (item.type !== 'subbuf' || !good.has(`${item.segment}:${item.offset}`)) continue;
-    walkRecords(item.bytes, item.header, (buf, off, size, kind) => {
-      kinds.add(kind, size);
+/** Counts records by what they are. */
+class RecordCounter {
+  readonly #kinds = new Counter();
+  readonly #ops = new Counter();
+  readonly #calls = new Map<number, { entries: number; exits: number; denied: number }>();
+
+  observe(bytes: Buffer, header: SubbufHeader): void {
+    walkRecords(bytes, header, (buf, off, size, kind) => {
+      this.#kinds.add(kind, size);
       const code = buf.readUInt16LE(off + AT.lemona_rec.code);
-      if (kind === KIND.EFFECT) ops.add(code, size);
-      else if (kind === KIND.ENTRY || kind === KIND.EXIT) {
-        const flags = buf.readUInt16LE(off + AT.lemona_rec.flags);
-        const key = (flags & FLAG.F_ABI_MASK) * 65536 + code;
-        let row = calls.get(key);
-        if (!row) {
-          row = { entries: 0, exits: 0, denied: 0 };
-          calls.set(key, row);
-        }
-        if (kind === KIND.EXIT) row.exits++;
-        else {
-          row.entries++;
-          if (flags & FLAG.F_DENIED) row.denied++;
-        }
-      }
+      if (kind === KIND.EFFECT) this.#ops.add(code, size);
+      else if (kind === KIND.ENTRY || kind === KIND.EXIT)
+        this.#addCall(code, buf.readUInt16LE(off + AT.lemona_rec.flags), kind === KIND.EXIT);
     });
   }
-  const real = index.entries.map((e) => e.realNs);
-  return {
-    account,
-    kinds: kinds.rows((k) => KIND_NAMES[k] ?? `kind ${k}`),
-    ops: ops.rows((o) => OP_NAMES[o] ?? `opcode ${o}`),
-    syscalls: [...calls]
-      .map(([key, row]) => {
-        const abi = abiOf(key >>> 16);
-        const nr = key & 0xffff;
-        return { name: syscallName(nr, abi), abi, ...row, fs: parseEffect(syscallRow(nr, abi)?.effect ?? 'none').kind };
-      })
-      .sort((a, b) => b.entries - a.entries || (a.name < b.name ? -1 : 1)),
-    bytes: index.bytes,
-    subbufs: index.entries.length,
-    firstRealNs: real.reduce<bigint | undefined>((min, ns) => (min === undefined || ns < min ? ns : min), undefined),
-    lastRealNs: real.reduce<bigint | undefined>((max, ns) => (max === undefined || ns > max ? ns : max), undefined),
-    problems: index.problems,
-  };
+
+  #addCall(nr: number, flags: number, isExit: boolean): void {
+    const key = (flags & FLAG.F_ABI_MASK) * 65536 + nr;
+    let row = this.#calls.get(key);
+    if (!row) {
+      row = { entries: 0, exits: 0, denied: 0 };
+      this.#calls.set(key, row);
+    }
+    if (isExit) row.exits++;
+    else {
+      row.entries++;
+      if (flags & FLAG.F_DENIED) row.denied++;
+    }
+  }
+
+  get counts(): Pick<RunStats, 'kinds' | 'ops' | 'syscalls'> {
+    return {
+      kinds: this.#kinds.rows((k) => KIND_NAMES[k] ?? `kind ${k}`),
+      ops: this.#ops.rows((o) => OP_NAMES[o] ?? `opcode ${o}`),
+      syscalls: [...this.#calls]
+        .map(([key, row]) => {
+          const abi = abiOf(key >>> 16);
+          const nr = key & 0xffff;
+          const fs = parseEffect(syscallRow(nr, abi)?.effect ?? 'none').kind;
+          return { name: syscallName(nr, abi), abi, ...row, fs };
+        })
+        .sort((a, b) => b.entries - a.entries || (a.name < b.name ? -1 : 1)),
+    };
+  }
+}
+
+/** Reads a run and counts everything in it. */
+export async function statsOf(runDir: string, signal?: AbortSignal): Promise<RunStats> {
+  const counter = new RecordCounter();
+  const index = await indexRun(runDir, {
+    visit: (bytes, header) => counter.observe(bytes, header),
+    ...(signal ? { signal } : {}),
+  });
+  try {
+    const { bytes, subbufs, firstRealNs, lastRealNs } = index.totals;
+    const account = await accountRun(runDir, index, signal);
+    return { account, ...counter.counts, bytes, subbufs, firstRealNs, lastRealNs, problems: index.problems };
+  } finally {
+    await index.close();
+  }
 }

@@ -7,30 +7,23 @@
  */
 import { AT, KIND } from '../abi/layout.js';
 import { REC_KIND_SHIFT } from '../abi/records.js';
+import type { EntryCursor, SubbufEntry } from './entry-list.js';
 import { decodeRecord, recordOffsets, type TraceRecord } from './record.js';
-import { type RunIndex, type SubbufEntry, segmentsFolder } from './run-index.js';
+import { type RunIndex, segmentsFolder } from './run-index.js';
 import { SegmentAccess } from './segment-reader.js';
-import { checkHeader } from './subbuf.js';
+import { checkHeader, type SubbufHeader } from './subbuf.js';
 
 /** One CPU's sub-buffers in file order. */
 interface Stream {
-  readonly entries: readonly SubbufEntry[];
-  next: number;
+  readonly entries: EntryCursor;
+  /** The one to be opened next; undefined: there are no more. */
+  next: SubbufEntry | undefined;
 }
 
-function streamsOf(index: RunIndex): Stream[] {
-  const streams = new Map<number, SubbufEntry[]>();
-  for (const entry of index.entries) {
-    const list = streams.get(entry.cpu);
-    if (list) list.push(entry);
-    else streams.set(entry.cpu, [entry]);
-  }
-  return [...streams.values()].map((entries) => ({ entries, next: 0 }));
-}
-
+/** A sub-buffer that is open. */
 interface Cursor {
   readonly stream: Stream;
-  readonly entry: SubbufEntry;
+  readonly header: SubbufHeader;
   readonly bytes: Buffer;
   readonly offsets: readonly number[];
   at: number;
@@ -39,11 +32,20 @@ interface Cursor {
   seq: bigint;
 }
 
+async function streamsOf(index: RunIndex): Promise<Set<Stream>> {
+  const streams = new Set<Stream>();
+  for (const list of index.streams.values()) {
+    const entries = list.all();
+    streams.add({ entries, next: await entries.next() });
+  }
+  return streams;
+}
+
 /** Loads time and number of the record the cursor stands at. @returns false at the end */
 function load(cursor: Cursor): boolean {
   const off = cursor.offsets[cursor.at];
   if (off === undefined) return false;
-  cursor.time = cursor.entry.monoNs + BigInt(cursor.bytes.readUInt32LE(off + AT.lemona_rec.dt));
+  cursor.time = cursor.header.monoNs + BigInt(cursor.bytes.readUInt32LE(off + AT.lemona_rec.dt));
   const isEffect = cursor.bytes.readUInt32LE(off) >>> REC_KIND_SHIFT === KIND.EFFECT;
   cursor.seq = isEffect ? cursor.bytes.readBigUInt64LE(off + AT.lemona_effect.seq) : 0n;
   return true;
@@ -52,7 +54,7 @@ function load(cursor: Cursor): boolean {
 function isBefore(a: Cursor, b: Cursor): boolean {
   if (a.time !== b.time) return a.time < b.time;
   if (a.seq !== 0n && b.seq !== 0n) return a.seq < b.seq;
-  return a.entry.cpu < b.entry.cpu;
+  return a.header.cpu < b.header.cpu;
 }
 
 /** The stream whose next sub-buffer has the lowest base time; one that has no more is let go. */
@@ -60,7 +62,7 @@ function earliest(waiting: Set<Stream>): Stream | undefined {
   let best: Stream | undefined;
   let bestNs = 0n;
   for (const stream of waiting) {
-    const entry = stream.entries[stream.next];
+    const entry = stream.next;
     if (entry === undefined) waiting.delete(stream);
     else if (best === undefined || entry.monoNs < bestNs) {
       best = stream;
@@ -87,7 +89,7 @@ export async function* timeline(
 ): AsyncGenerator<TraceRecord, void, void> {
   const { wish, signal } = options;
   /** Streams without an open sub-buffer. */
-  const waiting = new Set(streamsOf(index));
+  const waiting = await streamsOf(index);
   const access = new SegmentAccess(segmentsFolder(runDir));
   let open: Cursor[] = [];
   try {
@@ -96,13 +98,15 @@ export async function* timeline(
       let first: Cursor | undefined;
       for (const cursor of open) if (first === undefined || isBefore(cursor, first)) first = cursor;
       const stream = earliest(waiting);
-      const entry = stream?.entries[stream.next];
+      const entry = stream?.next;
       if (stream && entry && (first === undefined || entry.monoNs <= first.time)) {
-        stream.next++;
         const bytes = await access.read(entry);
+        stream.next = await stream.entries.next();
         const check = checkHeader(bytes);
-        const offsets = check.ok ? recordOffsets(bytes, check.header, wish) : [];
-        const cursor: Cursor = { stream, entry, bytes, offsets, at: 0, time: 0n, seq: 0n };
+        if (!check.ok) continue;
+        const { header } = check;
+        const offsets = recordOffsets(bytes, header, wish);
+        const cursor: Cursor = { stream, header, bytes, offsets, at: 0, time: 0n, seq: 0n };
         if (load(cursor)) {
           open.push(cursor);
           waiting.delete(stream);
@@ -111,7 +115,7 @@ export async function* timeline(
       }
       if (first === undefined) return;
       const off = first.offsets[first.at];
-      if (off !== undefined) yield decodeRecord(first.bytes, off, first.entry);
+      if (off !== undefined) yield decodeRecord(first.bytes, off, first.header);
       first.at++;
       const done = first;
       if (!load(done)) {

@@ -65,6 +65,7 @@ async function recordGroup(group: WayGroup, bench: Bench): Promise<Recorded> {
   const { signal } = bench.ctx;
   const source = await openSource(runDir, signal);
   const seen = await readActors(runDir, source.index, group.ways, await rootDevOf(source, signal));
+  await source.index.close();
   return { manifest, output, isComplete, verdict: await bench.verify('r'), seen };
 }
 

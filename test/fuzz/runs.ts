@@ -14,9 +14,9 @@ import { BasePaths } from '../../lab/demo/base-paths.js';
 import { accountRun } from '../../lab/trace/account.js';
 import { eventsOf } from '../../lab/trace/events.js';
 import { mergeEffects } from '../../lab/trace/merge.js';
-import { indexRun, type RunIndex, segmentsFolder } from '../../lab/trace/run-index.js';
-import { readSegments } from '../../lab/trace/segment-reader.js';
+import { indexRun, type RunIndex } from '../../lab/trace/run-index.js';
 import { statsOf } from '../../lab/trace/stats.js';
+import type { SubbufHeader } from '../../lab/trace/subbuf.js';
 import { walkRecords } from '../../lab/trace/walk.js';
 import { LabError } from '../../lab/util/errors.js';
 import { resolveInstant } from '../../replay/instants.js';
@@ -61,17 +61,18 @@ function demand(condition: boolean, message: string): void {
   if (!condition) throw new Error(message);
 }
 
-/** Every effect's bytes in the good frames of a run, as text, with how often. */
-async function storedEffects(runDir: string, index: RunIndex): Promise<Set<string>> {
-  const good = new Set(index.entries.map((entry) => `${entry.segment}:${entry.offset}`));
+/** The index of a run, and every effect's bytes in its good frames, as text. */
+async function readRun(runDir: string): Promise<{ index: RunIndex; stored: Set<string>; records: number }> {
   const stored = new Set<string>();
-  for await (const item of readSegments(segmentsFolder(runDir))) {
-    if (item.type !== 'subbuf' || !good.has(`${item.segment}:${item.offset}`)) continue;
-    walkRecords(item.bytes, item.header, (buf, off, size, kind) => {
+  let records = 0;
+  const visit = (bytes: Buffer, header: SubbufHeader) => {
+    records += header.records;
+    walkRecords(bytes, header, (buf, off, size, kind) => {
       if (kind === KIND.EFFECT) stored.add(buf.toString('latin1', off, off + size));
     });
-  }
-  return stored;
+  };
+  const index = await indexRun(runDir, { visit });
+  return { index, stored, records };
 }
 
 async function checkMerge(runDir: string, index: RunIndex, stored: ReadonlySet<string>): Promise<void> {
@@ -131,25 +132,23 @@ export interface RunCounts {
 
 /** Reads a run in every way there is. @throws at the first broken oracle */
 export async function checkRun(random: Random, runDir: string, signal: AbortSignal): Promise<RunCounts> {
-  const index = await indexRun(runDir);
-  const stored = await storedEffects(runDir, index);
+  const { index, stored, records } = await readRun(runDir);
   await checkMerge(runDir, index, stored);
   await checkPlan(random, runDir, index, stored);
   await checkInstants(runDir, index);
   const account = await accountRun(runDir, index);
   demand(
-    account.effects + BigInt(account.duplicates.length) <=
-      index.entries.reduce((sum, e) => sum + BigInt(e.effects), 0n),
+    account.effects + BigInt(account.duplicates.length) <= index.totals.effects,
     'account: more effects than stored',
   );
   await statsOf(runDir);
   let events = 0;
-  const records = index.entries.reduce((sum, entry) => sum + entry.records, 0);
-  for await (const event of eventsOf(runDir, {}, { index })) {
+  for await (const event of eventsOf(runDir)) {
     events++;
     demand(event.line.length > 0, 'an event without a line');
   }
   demand(events === records, `events: ${events} of ${records} records`);
   await analyse(runDir, index, new BasePaths(new Map()), signal);
-  return { subbufs: index.entries.length, problems: index.problems.length, events };
+  await index.close();
+  return { subbufs: index.totals.subbufs, problems: index.problems.length, events };
 }

@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import { entryPointsOf } from '../../lab/parts/witness.js';
 import { judgeWitness, parseWitnessFile, type WitnessCounts, witnessLines } from '../../lab/run/witness.js';
-import { countCalls, parseCallAccount, type RecordedCalls } from '../../lab/trace/call-account.js';
+import { CallCounter, parseCallAccount, type RecordedCalls } from '../../lab/trace/call-account.js';
 import { indexRun } from '../../lab/trace/run-index.js';
 import { LabError } from '../../lab/util/errors.js';
 import { withRun } from '../support/run-builder.js';
@@ -92,7 +92,9 @@ describe('the calls of a record', () => {
       b.subbuf([b.info(text(1)), b.entry(20, [], [], { flags: 1 | 8 })], { cpu: 2 }),
     ];
     await withRun(subbufs, async (runDir) => {
-      expect(await countCalls(runDir, await indexRun(runDir))).to.deep.equal({
+      const counter = new CallCounter();
+      await indexRun(runDir, { visit: (bytes, header) => counter.observe(bytes, header) });
+      expect(counter.calls).to.deep.equal({
         recorded: { entry64: 2n, ia32: 2n },
         account: { number: 2n, exempt: { entry64: 20n, ia32: 1n }, lost: { entry64: 2n, ia32: 3n } },
       });

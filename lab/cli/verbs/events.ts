@@ -68,7 +68,7 @@ export async function run(invocation: Invocation): Promise<number> {
     ...(limit === undefined ? {} : { limit }),
   };
   const { out } = invocation;
-  for await (const event of eventsOf(runDir, filters, { signal: ctx.signal })) {
+  for await (const event of eventsOf(runDir, filters, ctx.signal)) {
     if (out.gone) break;
     if (invocation.json) await out.json(eventToJson(event));
     else await out.line(event.line);
