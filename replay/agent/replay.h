@@ -190,7 +190,11 @@ void writes_flush(void);
 
 /* apply.c */
 void apply_effect(const struct lemona_effect *e, uint32_t size);
+
+/* names.c: does the name lead to the inode? */
 bool object_has_name(struct object *o, int dirfd, const char *name);
+
+/* attributes.c */
 void object_take_attr(struct object *o, const struct lemona_attr *a);
 
 /* doubt.c */
@@ -237,6 +241,8 @@ void mismatch(struct object *o, const char *what, const char *wanted,
 	      const char *seen, int error);
 void mismatch_number(struct object *o, const char *what, uint64_t wanted,
 		     uint64_t seen);
+/* What should have succeeded did not: errno says why. */
+void failed(struct object *o, const char *what);
 
 /* main.c */
 void leave(int status) __attribute__((noreturn));

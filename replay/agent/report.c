@@ -216,3 +216,10 @@ void mismatch_number(struct object *o, const char *what, uint64_t wanted,
 	snprintf(b, sizeof(b), "%" PRIu64, seen);
 	mismatch(o, what, a, b, 0);
 }
+
+void failed(struct object *o, const char *what)
+{
+	int error = errno;
+
+	mismatch(o, what, "success", strerror(error), error);
+}
