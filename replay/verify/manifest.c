@@ -43,41 +43,17 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-#include <ext2fs/ext2fs.h>
-#include <openssl/evp.h>
 
+#include "manifest.h"
 #include "mask.h"
 
-#define CHUNK (1u << 20)
-#define SPARSE_BYTES (1ull << 30)
 #define LAYOUT_FLAGS (EXT2_INDEX_FL | EXT4_HUGE_FILE_FL | EXT4_EXTENTS_FL | \
 		      0x00400000 /* EOFBLOCKS */ | EXT4_INLINE_DATA_FL | EXT4_EA_INODE_FL)
-
-enum { EXIT_CORRUPT = 1, EXIT_USAGE = 2, EXIT_RECOVERY = 3, EXIT_ENVIRONMENT = 4 };
-
-struct text {
-	char *at;
-	size_t len, room;
-};
-
-struct name {
-	char *bytes;
-	unsigned int len;
-	ext2_ino_t ino;
-};
-
-struct names {
-	struct name *at;
-	size_t count, room;
-};
 
 /* First path of an inode with several links. */
 struct first {
@@ -86,345 +62,18 @@ struct first {
 	char path[];
 };
 
+ext2_filsys fs;
+int raw;
+struct text path, line;
+
 static bool names_only;
-
-static ext2_filsys fs;
-static int raw;
-static struct text path, line;
 static struct first *firsts[65536];
-static unsigned char chunk[CHUNK], zeros[CHUNK];
-static unsigned long long name_count, byte_count;
-static EVP_MD_CTX *md;
+static unsigned long long name_count;
 
-static void __attribute__((noreturn, format(printf, 2, 3)))
-die(int status, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fputs("lemona-manifest: ", stderr);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
-	va_end(args);
-	exit(status);
-}
-
-static void __attribute__((noreturn)) corrupt(const char *doing, errcode_t error)
+void corrupt(const char *doing, errcode_t error)
 {
 	die(EXIT_CORRUPT, "%.1000s: %s: %s", path.len ? path.at : "/", doing, error_message(error));
 }
-
-static void room_for(struct text *t, size_t more)
-{
-	if (t->len + more + 1 <= t->room)
-		return;
-	t->room = (t->len + more + 1) * 2;
-	t->at = realloc(t->at, t->room);
-	if (!t->at)
-		die(EXIT_ENVIRONMENT, "out of memory");
-}
-
-static void __attribute__((format(printf, 2, 3)))
-put(struct text *t, const char *format, ...)
-{
-	va_list args;
-	int n;
-
-	room_for(t, 256);
-	va_start(args, format);
-	n = vsnprintf(t->at + t->len, 256, format, args);
-	va_end(args);
-	t->len += n;
-}
-
-static void put_escaped(struct text *t, const char *bytes, size_t len)
-{
-	static const char hex[] = "0123456789abcdef";
-	size_t i;
-
-	room_for(t, len * 3);
-	for (i = 0; i < len; i++) {
-		unsigned char c = bytes[i];
-
-		if (c < 0x21 || c > 0x7e || c == '%' || c == ',' || c == '=') {
-			t->at[t->len++] = '%';
-			t->at[t->len++] = hex[c >> 4];
-			t->at[t->len++] = hex[c & 15];
-		} else {
-			t->at[t->len++] = c;
-		}
-	}
-	t->at[t->len] = 0;
-}
-
-static void put_hex(struct text *t, const unsigned char *bytes, size_t len)
-{
-	static const char hex[] = "0123456789abcdef";
-	size_t i;
-
-	room_for(t, len * 2);
-	for (i = 0; i < len; i++) {
-		t->at[t->len++] = hex[bytes[i] >> 4];
-		t->at[t->len++] = hex[bytes[i] & 15];
-	}
-	t->at[t->len] = 0;
-}
-
-/* --- content --- */
-
-/* Of the file that is being hashed. */
-static bool sparse;
-static uint64_t position;
-
-static void hash(const void *data, size_t len)
-{
-	if (EVP_DigestUpdate(md, data, len) != 1)
-		die(EXIT_ENVIRONMENT, "SHA-256 failed");
-	byte_count += len;
-}
-
-static void hash_zeros(uint64_t len)
-{
-	position += len;
-	while (len && !sparse) {
-		size_t n = len < CHUNK ? len : CHUNK;
-
-		hash(zeros, n);
-		len -= n;
-	}
-}
-
-/* The file's next bytes; all but the last ones are whole blocks. Hidden ones become zeros. */
-static void hash_content(unsigned char *data, size_t len)
-{
-	size_t done, n, i;
-
-	if (!sparse) {
-		hash(data, len);
-		return;
-	}
-	mask_hide(data, len, position);
-	for (done = 0; done < len; done += n) {
-		unsigned char offset[8];
-
-		n = len - done < fs->blocksize ? len - done : fs->blocksize;
-		if (memcmp(data + done, zeros, n)) {
-			for (i = 0; i < sizeof(offset); i++)
-				offset[i] = position >> (8 * i);
-			hash(offset, sizeof(offset));
-			hash(data + done, n);
-			/* Where the size is hidden as well, so is where the last block ends. */
-			if (mask_hides())
-				hash(zeros, fs->blocksize - n);
-		}
-		position += n;
-	}
-}
-
-static void choose_mask(void)
-{
-	static struct text shown;
-
-	shown.len = 0;
-	put_escaped(&shown, path.at, path.len);
-	mask_choose(shown.at);
-}
-
-static void hash_disk(uint64_t at, uint64_t len)
-{
-	while (len) {
-		size_t want = len < CHUNK ? len : CHUNK;
-		ssize_t n = pread(raw, chunk, want, at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			die(EXIT_CORRUPT, "%s: reading %zu bytes at %llu of the image: %s", path.at,
-			    want, (unsigned long long)at, n ? strerror(errno) : "past its end");
-		/* Whole blocks, but at the end. */
-		if ((size_t)n < want && n >= fs->blocksize)
-			n -= n % fs->blocksize;
-		hash_content(chunk, n);
-		at += n;
-		len -= n;
-	}
-}
-
-/* Extents that were allocated but never written read as zeros. */
-static void hash_extents(ext2_ino_t ino, struct ext2_inode *inode, uint64_t size)
-{
-	ext2_extent_handle_t handle;
-	struct ext2fs_extent extent;
-	uint64_t done = 0;
-	int op = EXT2_EXTENT_ROOT;
-	errcode_t error = ext2fs_extent_open2(fs, ino, inode, &handle);
-
-	if (error)
-		corrupt("opening its extents", error);
-	for (;; op = EXT2_EXTENT_NEXT) {
-		uint64_t start, end;
-
-		error = ext2fs_extent_get(handle, op, &extent);
-		if (error == EXT2_ET_EXTENT_NO_NEXT)
-			break;
-		if (error) {
-			/* the root of an empty tree has nothing to get */
-			if (op == EXT2_EXTENT_ROOT && error == EXT2_ET_NO_CURRENT_NODE)
-				break;
-			corrupt("reading its extents", error);
-		}
-		if (!(extent.e_flags & EXT2_EXTENT_FLAGS_LEAF))
-			continue;
-		start = extent.e_lblk * (uint64_t)fs->blocksize;
-		end = start + extent.e_len * (uint64_t)fs->blocksize;
-		if (start >= size)
-			break;
-		if (end > size)
-			end = size;
-		if (start < done)
-			die(EXIT_CORRUPT, "%s: extents overlap", path.at);
-		hash_zeros(start - done);
-		if (extent.e_flags & EXT2_EXTENT_FLAGS_UNINIT)
-			hash_zeros(end - start);
-		else
-			hash_disk(extent.e_pblk * (uint64_t)fs->blocksize, end - start);
-		done = end;
-	}
-	ext2fs_extent_free(handle);
-	hash_zeros(size - done);
-}
-
-/* Block maps and inline data. */
-static void hash_slowly(ext2_ino_t ino, struct ext2_inode *inode, uint64_t size)
-{
-	ext2_file_t file;
-	errcode_t error = ext2fs_file_open2(fs, ino, inode, 0, &file);
-
-	while (!error && size) {
-		unsigned int got = 0;
-
-		error = ext2fs_file_read(file, chunk, size < CHUNK ? size : CHUNK, &got);
-		if (!error && !got)
-			die(EXIT_CORRUPT, "%s: content ends %llu bytes early", path.at,
-			    (unsigned long long)size);
-		hash_content(chunk, got);
-		size -= got;
-	}
-	if (error)
-		corrupt("reading it", error);
-	ext2fs_file_close(file);
-}
-
-static void put_content(ext2_ino_t ino, struct ext2_inode *inode)
-{
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	uint64_t size = EXT2_I_SIZE(inode);
-	unsigned int len;
-
-	if (EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
-		die(EXIT_ENVIRONMENT, "SHA-256 is not available");
-	choose_mask();
-	sparse = mask_hides() || size > SPARSE_BYTES;
-	position = 0;
-	if (inode->i_flags & EXT4_EXTENTS_FL)
-		hash_extents(ino, inode, size);
-	else
-		hash_slowly(ino, inode, size);
-	if (EVP_DigestFinal_ex(md, digest, &len) != 1)
-		die(EXIT_ENVIRONMENT, "SHA-256 failed");
-	if (sparse)
-		put(&line, "blocks:");
-	put_hex(&line, digest, len);
-}
-
-static void put_target(ext2_ino_t ino, struct ext2_inode *inode)
-{
-	uint64_t size = EXT2_I_SIZE(inode);
-	ext2_file_t file;
-	unsigned int got = 0;
-	errcode_t error;
-
-	if (ext2fs_is_fast_symlink(inode)) {
-		if (size >= sizeof(inode->i_block))
-			die(EXIT_CORRUPT, "%s: target of %llu bytes in the inode", path.at,
-			    (unsigned long long)size);
-		put_escaped(&line, (char *)inode->i_block, size);
-		return;
-	}
-	if (size > fs->blocksize)
-		die(EXIT_CORRUPT, "%s: target of %llu bytes", path.at, (unsigned long long)size);
-	error = ext2fs_file_open2(fs, ino, inode, 0, &file);
-	if (!error)
-		error = ext2fs_file_read(file, chunk, size, &got);
-	if (error)
-		corrupt("reading its target", error);
-	ext2fs_file_close(file);
-	put_escaped(&line, (char *)chunk, got);
-}
-
-/* --- extended attributes --- */
-
-struct xattrs {
-	char **at;
-	size_t count, room;
-};
-
-static int collect_xattr(char *name, char *value, size_t len, void *data)
-{
-	struct xattrs *all = data;
-	struct text one = { 0 };
-
-	if (strcmp(name, "system.data") == 0)
-		return 0; /* inline content, hashed as such */
-	put_escaped(&one, name, strlen(name));
-	put(&one, "=");
-	put_hex(&one, (unsigned char *)value, len);
-	if (all->count == all->room) {
-		all->room = all->room ? all->room * 2 : 16;
-		all->at = realloc(all->at, all->room * sizeof(*all->at));
-		if (!all->at)
-			die(EXIT_ENVIRONMENT, "out of memory");
-	}
-	all->at[all->count++] = one.at;
-	return 0;
-}
-
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static void put_xattrs(ext2_ino_t ino)
-{
-	struct ext2_xattr_handle *handle;
-	struct xattrs all = { 0 };
-	size_t i;
-	errcode_t error = ext2fs_xattrs_open(fs, ino, &handle);
-
-	if (!error)
-		error = ext2fs_xattrs_read(handle);
-	if (!error)
-		error = ext2fs_xattrs_iterate(handle, collect_xattr, &all);
-	if (error)
-		corrupt("reading its extended attributes", error);
-	ext2fs_xattrs_close(&handle);
-	qsort(all.at, all.count, sizeof(*all.at), by_text);
-	for (i = 0; i < all.count; i++) {
-		size_t len = strlen(all.at[i]);
-
-		if (i)
-			put(&line, ",");
-		room_for(&line, len);
-		memcpy(line.at + line.len, all.at[i], len + 1);
-		line.len += len;
-		free(all.at[i]);
-	}
-	free(all.at);
-	if (!all.count)
-		put(&line, "-");
-}
-
-/* --- inodes --- */
 
 static char type_of(unsigned int mode)
 {
@@ -487,8 +136,7 @@ static void put_first_path(ext2_ino_t ino)
 	 128u + (large)->i_extra_isize >= \
 	 offsetof(struct ext2_inode_large, field) + sizeof((large)->field))
 
-/* Prints one name; returns whether it is a directory. */
-static bool print_name(ext2_ino_t ino)
+bool print_name(ext2_ino_t ino)
 {
 	struct ext2_inode_large large = { 0 };
 	struct ext2_inode *inode = (struct ext2_inode *)&large;
@@ -556,98 +204,6 @@ static bool print_name(ext2_ino_t ino)
 	return dir;
 }
 
-static int collect_name(ext2_ino_t dir, int entry, struct ext2_dir_entry *d, int offset,
-			int blocksize, char *buf, void *data)
-{
-	struct names *all = data;
-	unsigned int len = ext2fs_dirent_name_len(d);
-	struct name *n;
-
-	(void)dir, (void)entry, (void)offset, (void)blocksize, (void)buf;
-	if ((len == 1 && d->name[0] == '.') || (len == 2 && !memcmp(d->name, "..", 2)))
-		return 0;
-	if (all->count == all->room) {
-		all->room = all->room ? all->room * 2 : 64;
-		all->at = realloc(all->at, all->room * sizeof(*all->at));
-	}
-	if (!all->at)
-		die(EXIT_ENVIRONMENT, "out of memory");
-	n = &all->at[all->count++];
-	n->bytes = malloc(len + 1);
-	if (!n->bytes)
-		die(EXIT_ENVIRONMENT, "out of memory");
-	memcpy(n->bytes, d->name, len);
-	n->bytes[len] = 0;
-	n->len = len;
-	n->ino = d->inode;
-	return 0;
-}
-
-static int by_bytes(const void *a, const void *b)
-{
-	const struct name *x = a, *y = b;
-	int order = memcmp(x->bytes, y->bytes, x->len < y->len ? x->len : y->len);
-
-	return order ? order : (int)x->len - (int)y->len;
-}
-
-/* One directory on the way down; its path is the first bytes of @path. */
-struct level {
-	struct names names;
-	size_t next, path_len;
-};
-
-static struct level *levels;
-static size_t depth, depth_room;
-
-static void enter(ext2_ino_t dir)
-{
-	struct level *level;
-	errcode_t error;
-
-	/* More levels than inodes: a directory that holds itself. */
-	if (depth >= fs->super->s_inodes_count)
-		die(EXIT_CORRUPT, "%.200s: %zu directories deep", path.at, depth);
-	if (depth == depth_room) {
-		depth_room = depth_room ? depth_room * 2 : 64;
-		levels = realloc(levels, depth_room * sizeof(*levels));
-		if (!levels)
-			die(EXIT_ENVIRONMENT, "out of memory");
-	}
-	level = &levels[depth++];
-	*level = (struct level){ .path_len = path.len };
-	error = ext2fs_dir_iterate2(fs, dir, 0, NULL, collect_name, &level->names);
-	if (error)
-		corrupt("reading the directory", error);
-	qsort(level->names.at, level->names.count, sizeof(*level->names.at), by_bytes);
-}
-
-/* No recursion: a tree may be deeper than the stack. */
-static void walk(void)
-{
-	enter(EXT2_ROOT_INO);
-	while (depth) {
-		struct level *level = &levels[depth - 1];
-		struct name *n;
-
-		path.len = level->path_len;
-		path.at[path.len] = 0;
-		if (level->next == level->names.count) {
-			free(level->names.at);
-			depth--;
-			continue;
-		}
-		n = &level->names.at[level->next++];
-		room_for(&path, n->len + 1);
-		path.at[path.len++] = '/';
-		memcpy(path.at + path.len, n->bytes, n->len + 1);
-		path.len += n->len;
-		free(n->bytes);
-		if (print_name(n->ino))
-			enter(n->ino);
-	}
-}
-
 int main(int argc, char **argv)
 {
 	static char out[1 << 16];
@@ -674,15 +230,12 @@ int main(int argc, char **argv)
 		die(EXIT_RECOVERY, "%s needs journal recovery: it was not frozen or unmounted cleanly",
 		    image);
 	setvbuf(stdout, out, _IOFBF, sizeof(out));
-	md = EVP_MD_CTX_new();
 	room_for(&path, 1);
 	path.at[0] = 0;
-	if (!md)
-		die(EXIT_ENVIRONMENT, "out of memory");
 	puts(names_only ? "lemona-names 1" : "lemona-manifest 1");
 	print_name(EXT2_ROOT_INO);
 	walk();
-	printf("end %llu %llu\n", name_count, byte_count);
+	printf("end %llu %llu\n", name_count, content_bytes);
 	if (fflush(stdout))
 		die(EXIT_ENVIRONMENT, "writing: %s", strerror(errno));
 	ext2fs_free(fs);

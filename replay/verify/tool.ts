@@ -9,8 +9,10 @@ import { runTool } from '../../lab/proc/tool.js';
 import { withStep } from '../../lab/util/progress.js';
 
 const FOLDER = path.dirname(fileURLToPath(import.meta.url));
-const SOURCES = ['manifest.c', 'mask.c'].map((name) => path.join(FOLDER, name));
-const HEADERS = [path.join(FOLDER, 'mask.h')];
+const SOURCES = ['manifest.c', 'content.c', 'mask.c', 'text.c', 'walk.c', 'xattrs.c'].map((name) =>
+  path.join(FOLDER, name),
+);
+const HEADERS = ['manifest.h', 'mask.h', 'text.h'].map((name) => path.join(FOLDER, name));
 const FLAGS = ['-O2', '-std=gnu17', '-Wall', '-Wextra', '-Werror'] as const;
 const LIBRARIES = ['-lext2fs', '-lcom_err', '-lcrypto'] as const;
 const NEXT = 'install the packages gcc, libc6-dev, libext2fs-dev and libssl-dev';
