@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Effects on an inode's attributes and size, and what is remembered of them. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 /* Flags that FS_IOC_SETFLAGS may change on ext4 and that do no harm at once. */
 #define FLAGS_NOW (FS_SECRM_FL | FS_UNRM_FL | FS_COMPR_FL | FS_SYNC_FL | FS_NODUMP_FL | \
 		   FS_NOATIME_FL | FS_JOURNAL_DATA_FL | FS_NOTAIL_FL | FS_DIRSYNC_FL | \
-		   FS_TOPDIR_FL | FS_PROJINHERIT_FL | FS_CASEFOLD_FL)
+		   FS_TOPDIR_FL | FS_EOFBLOCKS_FL | FS_DAX_FL | FS_PROJINHERIT_FL | FS_CASEFOLD_FL)
 #define FLAGS_LATER (FS_IMMUTABLE_FL | FS_APPEND_FL)
 /* How ext4 lays an inode out, which a rebuilt disk may do in another way. */
 #define FLAGS_LAYOUT (FS_INDEX_FL | FS_EXTENT_FL | FS_HUGE_FILE_FL | FS_INLINE_DATA_FL)
@@ -82,6 +83,18 @@ static int truncate_keeping_caps(struct object *o, int fd, off_t size)
 	return r < 0 ? r : caps_give_back(fd, &caps);
 }
 
+/* DAX and JOURNAL_DATA exclude one another, even as the flags before and after one call. */
+static int set_flags(int fd, int flags)
+{
+	int neither = flags & ~(FS_DAX_FL | FS_JOURNAL_DATA_FL);
+
+	if (ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0)
+		return 0;
+	if (errno != EOPNOTSUPP || ioctl(fd, FS_IOC_SETFLAGS, &neither) < 0)
+		return -1;
+	return ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+
 void apply_fsflags(struct object *o, const struct lemona_attr *a)
 {
 	struct fsxattr fsx;
@@ -104,7 +117,7 @@ void apply_fsflags(struct object *o, const struct lemona_attr *a)
 		failed(o, "read flags");
 	} else {
 		wanted = (flags & ~FLAGS_NOW) | (a->flags & FLAGS_NOW);
-		if (wanted != flags && ioctl(fd, FS_IOC_SETFLAGS, &wanted) < 0)
+		if (wanted != flags && set_flags(fd, wanted) < 0)
 			failed(o, "set flags");
 		if (rp.strict && ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 &&
 		    ((flags ^ a->flags) & ~(FLAGS_LATER | FLAGS_LAYOUT)))

@@ -32,7 +32,7 @@ export const LEFT_OUT = [
   'inode numbers and generations',
   'directory sizes',
   'block layout: addresses, holes and preallocated blocks (both read as zeros)',
-  'the flags INDEX, EXTENTS, HUGE_FILE, EOFBLOCKS, INLINE_DATA and EA_INODE',
+  'the flags INDEX, EXTENTS, HUGE_FILE, INLINE_DATA and EA_INODE',
 ] as const;
 
 export interface ManifestName {

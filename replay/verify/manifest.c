@@ -37,8 +37,8 @@
  *
  * Left out, as layout and not content: inode numbers and generations,
  * directory sizes, block addresses, holes and preallocated blocks (both read
- * as zeros), and the flags INDEX, EXTENTS, HUGE_FILE, EOFBLOCKS, INLINE_DATA
- * and EA_INODE.
+ * as zeros), and the flags INDEX, EXTENTS, HUGE_FILE, INLINE_DATA and
+ * EA_INODE.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -53,7 +53,7 @@
 #include "mask.h"
 
 #define LAYOUT_FLAGS (EXT2_INDEX_FL | EXT4_HUGE_FILE_FL | EXT4_EXTENTS_FL | \
-		      0x00400000 /* EOFBLOCKS */ | EXT4_INLINE_DATA_FL | EXT4_EA_INODE_FL)
+		      EXT4_INLINE_DATA_FL | EXT4_EA_INODE_FL)
 
 /* First path of an inode with several links. */
 struct first {

@@ -127,13 +127,14 @@ static void do_chattr(void)
 {
 	static const int some[] = {
 		FS_SECRM_FL, FS_UNRM_FL, FS_COMPR_FL, FS_NODUMP_FL, FS_NOATIME_FL, FS_SYNC_FL,
-		FS_JOURNAL_DATA_FL, FS_NOTAIL_FL, FS_IMMUTABLE_FL, FS_APPEND_FL,
+		FS_JOURNAL_DATA_FL, FS_NOTAIL_FL, FS_IMMUTABLE_FL, FS_APPEND_FL, FS_DAX_FL,
+		FS_EOFBLOCKS_FL,
 	};
 	int flags, fd = open_some(O_RDONLY);
 
 	if (fd >= 0 && !ioctl(fd, FS_IOC_GETFLAGS, &flags)) {
 		flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL | FS_SYNC_FL | FS_JOURNAL_DATA_FL);
-		flags ^= some[below(below(3) ? 6 : 10)];
+		flags ^= some[below(below(3) ? 6 : 12)];
 		try(ioctl(fd, FS_IOC_SETFLAGS, &flags));
 	}
 	close(fd);
@@ -143,14 +144,14 @@ static void do_chattr_dir(void)
 {
 	static const int some[] = {
 		FS_SECRM_FL, FS_NODUMP_FL, FS_NOATIME_FL, FS_DIRSYNC_FL, FS_TOPDIR_FL, FS_NOTAIL_FL,
-		FS_JOURNAL_DATA_FL,
+		FS_JOURNAL_DATA_FL, FS_DAX_FL,
 	};
 	char a[NAME_ROOM];
 	int flags, fd = open(dir_name(a), O_RDONLY);
 
 	if (fd >= 0 && !ioctl(fd, FS_IOC_GETFLAGS, &flags)) {
 		flags &= ~(FS_JOURNAL_DATA_FL | FS_DIRSYNC_FL);
-		flags ^= some[below(7)];
+		flags ^= some[below(8)];
 		try(ioctl(fd, FS_IOC_SETFLAGS, &flags));
 	}
 	close(fd);
