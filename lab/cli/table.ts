@@ -243,7 +243,12 @@ export const VERBS: readonly VerbSpec[] = [
     args: [
       { name: 'run', help: 'name of a run, or a folder (with a / in it) that holds segments/, boots/ or machines/' },
     ],
-    flags: [DB, JSON_FLAG, RUNS],
+    flags: [
+      DB,
+      { name: 'follow', kind: 'bool', help: 'go on with segments that come: until the run ends, or Ctrl-C' },
+      JSON_FLAG,
+      RUNS,
+    ],
   },
   {
     name: 'query',

@@ -3,10 +3,11 @@
 import { AT, FLAG, SIZE } from '../abi/layout.js';
 import type { TraceRecord } from '../trace/record.js';
 import { type Address, wordsOf } from './captures.js';
-import type { Place } from './loader.js';
 import { narrow, readSigned, signed } from './numbers.js';
 import type { Process } from './processes.js';
-import { Batch, type Store, type TextRef, type Value } from './store.js';
+import { placesOf, Rows } from './rows.js';
+import type { Spot } from './spot.js';
+import { Batch, type Store, type TextRef } from './store.js';
 import type { Texts } from './texts.js';
 
 const REC_BYTES: number = SIZE.lemona_rec;
@@ -14,13 +15,14 @@ const EXIT_BYTES: number = SIZE.lemona_exit;
 const ARGS_MAX = 6;
 /** Calls under way that are remembered: one for each thread. */
 const KEPT = 100_000;
-/** Where these stand in a row of `events`. */
-const [DURATION, RESULT, TEXT] = [2, 7, 8] as const;
+const [ID, TIME, DURATION, KIND_OF, PROCESS, TID, CPU, RESULT, TEXT, FIRST_ARG] = placesOf('events', [
+  ...(['id', 'time_ns', 'duration_ns', 'kind', 'process', 'tid', 'cpu', 'result', 'text', 'a0'] as const),
+]);
 
 interface OpenCall {
   readonly event: number;
-  /** Where its row begins in the batch that is collected, if it is in that one. */
-  readonly at: number;
+  /** Its row in the batch that is collected, if it is in that one. */
+  readonly row: number;
   readonly batch: number;
   readonly monoAt: number;
   readonly args: TextRef | null;
@@ -30,7 +32,7 @@ interface OpenCall {
 export class Calls {
   readonly #trace: number;
   readonly #texts: Texts;
-  readonly #events = new Batch('events');
+  readonly #events = new Rows('events');
   readonly #late = new Batch('events', ['id', 'duration_ns', 'result']);
   readonly #lateTexts = new Batch('events', ['id', 'text']);
   readonly #sockets = new Batch('sockets');
@@ -57,7 +59,7 @@ export class Calls {
     for (const { event, tid, entered, args, words } of rows) {
       this.#open.set(Number(tid), {
         event: Number(event),
-        at: 0,
+        row: 0,
         batch: -1,
         monoAt: Number(BigInt(entered ?? 0) - monoBase),
         args: args == null ? null : this.#texts.ofText(args),
@@ -76,80 +78,83 @@ export class Calls {
     await store.insert(open);
   }
 
+  /** A row with what every event has. */
+  #row(spot: Spot, what: number, process: Process): number {
+    const rows = this.#events;
+    const row = rows.add();
+    rows.set(row, ID, this.#nextEvent++);
+    spot.putTime(rows, row, TIME);
+    rows.set(row, KIND_OF, what);
+    rows.set(row, PROCESS, process.id);
+    rows.set(row, TID, spot.tid);
+    rows.set(row, CPU, spot.cursor.cpu);
+    return row;
+  }
+
   /** Any event; its number. */
   event(
-    { cursor, realAt }: Place,
+    spot: Spot,
     what: number,
     process: Process,
-    tid: number,
-    result: Value,
+    result: number | null,
     text: TextRef | null,
-    args: readonly Value[],
+    args: readonly (number | bigint)[],
   ): number {
-    const id = this.#nextEvent++;
-    const { values } = this.#events;
-    values.push(id, realAt, null, what, process.id, tid, cursor.cpu, result, text);
-    for (let i = 0; i < ARGS_MAX; i++) values.push(args[i] ?? null);
-    return id;
+    const row = this.#row(spot, what, process);
+    this.#events.setAny(row, RESULT, result);
+    this.#events.setText(row, TEXT, text);
+    for (const [i, arg] of args.entries()) this.#events.setAny(row, FIRST_ARG + i, arg);
+    return this.#nextEvent - 1;
   }
 
-  entered(place: Place, what: number, process: Process, tid: number, flags: number): void {
-    const { cursor, off, realAt, monoAt } = place;
-    const buf = cursor.bytes;
-    const end = off + place.size;
+  entered(spot: Spot, what: number, process: Process): void {
+    const { buf, off, end, tid, flags } = spot;
+    const rows = this.#events;
+    const row = this.#row(spot, what, process);
+    const event = this.#nextEvent - 1;
     let count = (flags & FLAG.F_NARGS_MASK) >> FLAG.F_NARGS_SHIFT;
     if (count > ARGS_MAX || off + REC_BYTES + 8 * count > end) count = 0;
+    for (let i = 0; i < count; i++) rows.copy(row, FIRST_ARG + i, buf, off + REC_BYTES + 8 * i);
     const words = wordsOf(buf, off + REC_BYTES + 8 * count, end, this.#texts);
-    const id = this.#nextEvent++;
-    const { values } = this.#events;
-    const at = values.length;
-    values.push(id, realAt, null, what, process.id, tid, cursor.cpu, null, words.text);
-    for (let i = 0; i < ARGS_MAX; i++) values.push(i < count ? readSigned(buf, off + REC_BYTES + 8 * i) : null);
-    this.#addresses(words.addresses, id, realAt, process);
+    rows.setText(row, TEXT, words.text);
+    this.#addresses(words.addresses, event, spot, process);
     if (this.#open.size >= KEPT) for (const oldest of [...this.#open.keys()].slice(0, 1)) this.#open.delete(oldest);
-    this.#open.set(tid, { event: id, at, batch: this.#batch, monoAt, args: words.args, hasText: words.text !== null });
+    const { monoAt } = spot;
+    this.#open.set(tid, { event, row, batch: this.#batch, monoAt, args: words.args, hasText: words.text !== null });
   }
 
-  returned(place: Place, what: number, process: Process, tid: number): void {
-    const { cursor, off, size, realAt, monoAt } = place;
-    const buf = cursor.bytes;
-    const result = size >= EXIT_BYTES ? readSigned(buf, off + AT.lemona_exit.ret) : null;
-    const words = wordsOf(buf, off + EXIT_BYTES, off + size, this.#texts);
+  returned(spot: Spot, what: number, process: Process): void {
+    const { buf, off, end, tid } = spot;
+    const hasResult = spot.size >= EXIT_BYTES;
+    const words = wordsOf(buf, off + EXIT_BYTES, end, this.#texts);
     const call = this.#open.get(tid);
+    const rows = this.#events;
     if (call === undefined) {
-      const id = this.event(place, what, process, tid, result, words.text, []);
-      this.#addresses(words.addresses, id, realAt, process);
+      const event = this.event(spot, what, process, null, words.text, []);
+      if (hasResult) rows.copy(rows.count - 1, RESULT, buf, off + AT.lemona_exit.ret);
+      this.#addresses(words.addresses, event, spot, process);
       return;
     }
     this.#open.delete(tid);
-    const duration = monoAt - call.monoAt;
+    const duration = spot.monoAt - call.monoAt;
     const isNews = words.text !== null && !call.hasText;
     if (call.batch === this.#batch) {
-      const { values } = this.#events;
-      values[call.at + DURATION] = duration;
-      values[call.at + RESULT] = result;
-      if (isNews) values[call.at + TEXT] = words.text;
+      rows.set(call.row, DURATION, duration);
+      if (hasResult) rows.copy(call.row, RESULT, buf, off + AT.lemona_exit.ret);
+      if (isNews) rows.setText(call.row, TEXT, words.text);
     } else {
-      this.#late.values.push(call.event, duration, result);
+      this.#late.values.push(call.event, duration, hasResult ? readSigned(buf, off + AT.lemona_exit.ret) : null);
       if (isNews) this.#lateTexts.values.push(call.event, words.text);
     }
-    this.#addresses(words.addresses, call.event, realAt, process);
+    this.#addresses(words.addresses, call.event, spot, process);
   }
 
   /** A request of io_uring. */
-  request(
-    place: Place,
-    what: number,
-    process: Process,
-    tid: number,
-    body: Extract<TraceRecord, { kind: 'uring' }>,
-  ): void {
-    const { cursor, off, size, realAt } = place;
-    const words = wordsOf(cursor.bytes, off + SIZE.lemona_uring, off + size, this.#texts);
+  request(spot: Spot, what: number, process: Process, body: Extract<TraceRecord, { kind: 'uring' }>): void {
+    const words = wordsOf(spot.buf, spot.off + SIZE.lemona_uring, spot.end, this.#texts);
     const result = body.phase === 'complete' ? body.result : null;
     const args = [body.flags, signed(body.ring), signed(body.userData), signed(body.request)];
-    const id = this.event(place, what, process, tid, result, words.text, args);
-    this.#addresses(words.addresses, id, realAt, process);
+    this.#addresses(words.addresses, this.event(spot, what, process, result, words.text, args), spot, process);
   }
 
   /** Arguments of the program that a thread is about to execute. */
@@ -162,14 +167,14 @@ export class Calls {
     this.#open.delete(tid);
   }
 
-  #addresses(addresses: readonly Address[], event: number, at: number | bigint, process: Process): void {
+  #addresses(addresses: readonly Address[], event: number, spot: Spot, process: Process): void {
     for (const { family, address } of addresses)
-      this.#sockets.values.push(this.#nextSocket++, event, at, process.id, family, address);
+      this.#sockets.values.push(this.#nextSocket++, event, spot.realAt, process.id, family, address);
   }
 
   async flush(store: Store): Promise<void> {
     this.#batch++;
-    await store.insert(this.#events);
+    await store.insertRows(this.#events);
     await store.update(this.#late);
     await store.update(this.#lateTexts);
     await store.insert(this.#sockets);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 /** Effects as rows, and what they say of names. */
-import type { Attr, Effect, MalformedEffect } from '../abi/effects.js';
+import { type Attr, decodeEffect, type Effect } from '../abi/effects.js';
+import { AT, OP, SIZE } from '../abi/layout.js';
 import { xattrName } from '../trace/render.js';
 import { displayBytes } from '../trace/text.js';
 import type { File, Files } from './files.js';
-import type { Place } from './loader.js';
-import { signed } from './numbers.js';
+import { readSigned, signed } from './numbers.js';
 import type { Process } from './processes.js';
-import { Batch, type Store, type TextRef, type Value } from './store.js';
+import { placesOf, Rows } from './rows.js';
+import type { Spot } from './spot.js';
+import type { Store } from './store.js';
 import type { Texts } from './texts.js';
 import { isPasswd, passwdLines, type Users } from './users.js';
 
@@ -28,22 +30,34 @@ export interface Barrier {
   mounted: { readonly dev: number; readonly uuid: Buffer } | undefined;
 }
 
-/** The columns that depend on the operation. */
-interface Columns {
-  path: TextRef | null;
-  other: TextRef | null;
-  pos: Value;
-  len: Value;
-  attr: Attr | undefined;
-  nlink: number | undefined;
-}
+const [ID, TRACE, SEQ, TIME, KIND_OF, PROCESS, TID, CPU, FILE, PATH, OTHER, POS, LEN, MODE, UID, GID, BYTES, NLINK] =
+  placesOf('effects', [
+    ...(['id', 'trace', 'seq', 'time_ns', 'kind', 'process', 'tid', 'cpu', 'file', 'path', 'other'] as const),
+    ...(['pos', 'len', 'mode', 'uid', 'gid', 'size', 'nlink'] as const),
+  ]);
+
+const E = AT.lemona_effect;
+const A = AT.lemona_attr;
+const W = AT.lemona_write;
+
+/** Where a record holds the attributes of its inode, by operation; -1: it holds none. */
+const ATTR_AT: readonly number[] = (() => {
+  const table: number[] = Array.from({ length: 64 }, () => -1);
+  for (const op of [OP.CREATE, OP.MKNOD, OP.MKDIR, OP.SYMLINK, OP.TMPFILE, OP.LINK, OP.UNLINK, OP.RMDIR])
+    table[op] = AT.lemona_dentry.child;
+  table[OP.SETATTR] = AT.lemona_setattr.attr;
+  table[OP.RENAME] = AT.lemona_rename.source;
+  table[OP.FALLOCATE] = AT.lemona_fallocate.attr;
+  table[OP.XATTR] = AT.lemona_xattr.attr;
+  return table;
+})();
 
 export class EffectRows {
   readonly #trace: number;
   readonly #texts: Texts;
   readonly #files: Files;
   readonly #users: Users;
-  readonly #rows = new Batch('effects');
+  readonly #rows = new Rows('effects');
   #nextEffect: number;
   #barrier: Barrier = { moved: undefined, mounted: undefined };
 
@@ -65,63 +79,87 @@ export class EffectRows {
     return barrier;
   }
 
-  add(place: Place, effect: Effect | MalformedEffect, what: number, process: Process, tid: number): void {
-    const file = effect.ino === 0n ? undefined : this.#files.get(effect.dev, signed(effect.ino), effect.gen);
-    const seq = signed(effect.seq);
-    const columns: Columns = { path: null, other: null, pos: null, len: null, attr: undefined, nlink: undefined };
-    if (file !== undefined) {
-      columns.path = this.#files.refOf(file);
-      if (effect.op !== 'MALFORMED') this.#ofFile(effect, file, seq, columns);
+  add(spot: Spot, what: number, process: Process): void {
+    const { buf, off, code } = spot;
+    const rows = this.#rows;
+    const row = rows.add();
+    rows.set(row, ID, this.#nextEffect++);
+    rows.set(row, TRACE, this.#trace);
+    rows.copy(row, SEQ, buf, off + E.seq);
+    spot.putTime(rows, row, TIME);
+    rows.set(row, KIND_OF, what);
+    rows.set(row, PROCESS, process.id);
+    rows.set(row, TID, spot.tid);
+    rows.set(row, CPU, spot.cursor.cpu);
+    const ino = readSigned(buf, off + E.ino);
+    const file =
+      ino === 0 ? undefined : this.#files.get(buf.readUInt32LE(off + E.dev), ino, buf.readUInt32LE(off + E.gen));
+    if (file !== undefined) rows.set(row, FILE, file.id);
+    const isKnown = this.#isPlain(spot, file, row) || this.#decoded(spot, file, row);
+    if (!rows.has(row, PATH)) rows.setText(row, PATH, file === undefined ? null : this.#files.refOf(file));
+    const attrAt = isKnown ? (ATTR_AT[code] ?? -1) : -1;
+    if (attrAt >= 0) this.#attr(buf, off + attrAt, row);
+  }
+
+  /** Most effects are a write or a sample of the times, and need no decoding. */
+  #isPlain({ buf, off, size, code }: Spot, file: File | undefined, row: number): boolean {
+    if (code === OP.SETATTR) return size >= SIZE.lemona_setattr;
+    if ((code !== OP.WRITE && code !== OP.PAGE) || size < SIZE.lemona_write) return false;
+    const length = buf.readUInt32LE(off + W.len);
+    if (SIZE.lemona_write + length > size) return false;
+    this.#rows.copy(row, POS, buf, off + W.pos);
+    this.#rows.set(row, LEN, length);
+    const path = file === undefined ? undefined : this.#files.pathOf(file);
+    if (path?.startsWith('/etc/') && isPasswd(path)) {
+      const from = off + SIZE.lemona_write;
+      const text = buf.toString('latin1', from, from + length);
+      this.#users.named(passwdLines(text, readSigned(buf, off + W.pos)), 'record');
     }
-    if (effect.op !== 'MALFORMED') this.#ofNone(effect, columns);
-    const { path, other, pos, len, attr } = columns;
-    if (attr !== undefined) this.#users.seen(attr.uid);
-    this.#rows.values.push(
-      ...[this.#nextEffect++, this.#trace, seq, place.realAt, what, process.id, tid, place.cursor.cpu],
-      ...[file?.id ?? null, path, other, pos, len],
-      ...(attr === undefined ? [null, null, null, null] : [attr.mode, attr.uid, attr.gid, signed(attr.size)]),
-      columns.nlink ?? attr?.nlink ?? null,
-    );
+    return true;
+  }
+
+  /** @returns false for a malformed one */
+  #decoded({ buf, off, size }: Spot, file: File | undefined, row: number): boolean {
+    const effect = decodeEffect(buf, off, size);
+    if (effect.op === 'MALFORMED') return false;
+    if (file !== undefined) this.#ofFile(effect, file, row);
+    this.#ofNone(effect, row);
+    return true;
+  }
+
+  #attr(buf: Buffer, off: number, row: number): void {
+    const rows = this.#rows;
+    const uid = buf.readUInt32LE(off + A.uid);
+    this.#users.seen(uid);
+    rows.set(row, MODE, buf.readUInt32LE(off + A.mode));
+    rows.set(row, UID, uid);
+    rows.set(row, GID, buf.readUInt32LE(off + A.gid));
+    rows.copy(row, BYTES, buf, off + A.size);
+    if (!rows.has(row, NLINK)) rows.set(row, NLINK, buf.readUInt32LE(off + A.nlink));
   }
 
   /** Effects on an inode. */
-  #ofFile(effect: Effect, file: File, seq: number | bigint, columns: Columns): void {
+  #ofFile(effect: Effect, file: File, row: number): void {
     const files = this.#files;
+    const rows = this.#rows;
+    const seq = signed(effect.seq);
     const dirOf = (attr: Attr): File => files.get(effect.dev, signed(attr.ino), attr.gen);
     switch (effect.op) {
-      case 'WRITE':
-      case 'PAGE': {
-        columns.pos = signed(effect.pos);
-        columns.len = effect.len;
-        const path = files.pathOf(file);
-        if (path !== undefined && isPasswd(path))
-          this.#users.named(passwdLines(effect.data.toString('latin1'), columns.pos), 'record');
-        break;
-      }
-      case 'SETATTR':
-        columns.attr = effect.attr;
-        break;
       case 'FALLOCATE':
-        columns.pos = signed(effect.offset);
-        columns.len = signed(effect.len);
-        columns.attr = effect.attr;
+        rows.setAny(row, POS, signed(effect.offset));
+        rows.setAny(row, LEN, signed(effect.len));
         break;
       case 'XATTR':
-        columns.other = this.#texts.ofText(xattrName(effect.nameIndex, effect.name));
-        columns.attr = effect.attr;
+        rows.setText(row, OTHER, this.#texts.ofText(xattrName(effect.nameIndex, effect.name)));
         break;
       case 'UNLINK':
       case 'RMDIR': {
         const dir = dirOf(effect.dir);
         const path = files.join(dir, displayBytes(effect.name));
         files.take(file, dir.id, path, seq);
-        columns.path = this.#texts.ofText(path);
-        columns.attr = effect.child;
+        rows.setText(row, PATH, this.#texts.ofText(path));
         break;
       }
-      case 'TMPFILE':
-        columns.attr = effect.child;
-        break;
       case 'CREATE':
       case 'MKNOD':
       case 'MKDIR':
@@ -130,20 +168,20 @@ export class EffectRows {
         const dir = dirOf(effect.dir);
         const path = files.join(dir, displayBytes(effect.name));
         files.give(file, dir.id, path, seq);
-        columns.path = this.#texts.ofText(path);
-        if (effect.extra.length > 0) columns.other = this.#texts.ofText(displayBytes(effect.extra));
-        columns.attr = effect.child;
+        rows.setText(row, PATH, this.#texts.ofText(path));
+        if (effect.extra.length > 0) rows.setText(row, OTHER, this.#texts.ofText(displayBytes(effect.extra)));
         break;
       }
       case 'RENAME':
-        this.#rename(effect, file, seq, columns);
+        this.#rename(effect, file, row);
         break;
       default:
     }
   }
 
-  #rename(effect: Extract<Effect, { op: 'RENAME' }>, file: File, seq: number | bigint, columns: Columns): void {
+  #rename(effect: Extract<Effect, { op: 'RENAME' }>, file: File, row: number): void {
     const files = this.#files;
+    const seq = signed(effect.seq);
     const fileOf = (attr: Attr): File => files.get(effect.dev, signed(attr.ino), attr.gen);
     const [oldDir, newDir] = [fileOf(effect.oldDir), fileOf(effect.newDir)];
     const from = files.join(oldDir, displayBytes(effect.oldName));
@@ -160,24 +198,25 @@ export class EffectRows {
         files.give(target, oldDir.id, from, seq);
         move(target, effect.target, to, from);
       }
-      columns.nlink = effect.target.nlink;
+      this.#rows.set(row, NLINK, effect.target.nlink);
     }
     files.give(file, newDir.id, to, seq);
     move(file, effect.source, from, to);
     if (moved.length > 0) this.#barrier.moved = { directories: moved, seq };
-    columns.path = this.#texts.ofText(to);
-    columns.other = this.#texts.ofText(from);
-    columns.attr = effect.source;
+    this.#rows.setText(row, PATH, this.#texts.ofText(to));
+    this.#rows.setText(row, OTHER, this.#texts.ofText(from));
   }
 
   /** Effects whose text is no path of a file that we follow. */
-  #ofNone(effect: Effect, columns: Columns): void {
+  #ofNone(effect: Effect, row: number): void {
+    const put = (column: number, bytes: Buffer): void =>
+      this.#rows.setText(row, column, this.#texts.ofText(displayBytes(bytes)));
     switch (effect.op) {
       case 'MOUNT':
       case 'UMOUNT': {
         const path = displayBytes(effect.path);
-        columns.path = this.#texts.ofText(path);
-        columns.other = this.#texts.ofText(displayBytes(effect.type));
+        put(PATH, effect.path);
+        put(OTHER, effect.type);
         if (effect.op === 'UMOUNT' || effect.ino === 0n) break;
         const root = this.#files.get(effect.dev, signed(effect.ino), effect.gen);
         if (root.names.length === 0) this.#files.give(root, null, path, signed(effect.seq));
@@ -185,17 +224,17 @@ export class EffectRows {
         break;
       }
       case 'MARK':
-        columns.path = this.#texts.ofText(displayBytes(effect.label));
+        put(PATH, effect.label);
         break;
       case 'TAINT':
       case 'START':
-        columns.other = this.#texts.ofText(displayBytes(effect.text));
+        put(OTHER, effect.text);
         break;
       default:
     }
   }
 
   async flush(store: Store): Promise<void> {
-    await store.insert(this.#rows);
+    await store.insertRows(this.#rows);
   }
 }

@@ -4,6 +4,7 @@
  * `prefetch` gets what a stretch of records needs before they are looked at.
  */
 import { BoundedMap } from '../util/bounded-map.js';
+import { narrow } from './numbers.js';
 import { Batch, type NameBelow, type Store, type TextRef } from './store.js';
 import type { Texts } from './texts.js';
 
@@ -17,23 +18,24 @@ interface Name {
 }
 
 export interface File {
-  readonly id: number;
+  id: number;
+  readonly dev: number;
   readonly ino: number | bigint;
+  readonly gen: number;
   /** Names it has, the newest last. */
   names: Name[];
   /** The name it had last, once it has none. */
   last: string | undefined;
-}
-
-function fileKey(dev: number, ino: number | bigint | string, gen: number): string {
-  return `${dev}:${ino}:${gen}`;
+  /** Another one of the same number: an older generation, or of another device. */
+  readonly other: File | undefined;
 }
 
 export class Files {
   readonly #store: Store;
   readonly #trace: number;
   readonly #texts: Texts;
-  readonly #files = new BoundedMap<string, File>(KEPT);
+  /** By inode number. */
+  readonly #files = new BoundedMap<number | bigint, File>(KEPT);
   #nextName: number;
   readonly #given = new Batch('paths');
   readonly #taken = new Batch('paths', ['id', 'until_seq']);
@@ -48,20 +50,23 @@ export class Files {
 
   /** Gets inodes that are not remembered; `keys` holds device, inode, generation of each. */
   async prefetch(keys: readonly (number | bigint)[]): Promise<void> {
-    const missing = new Map<string, readonly [number | bigint, number | bigint, number | bigint]>();
+    const missing: File[] = [];
     for (let i = 0; i < keys.length; i += 3) {
-      const [dev = 0, ino = 0, gen = 0] = keys.slice(i, i + 3);
-      const key = fileKey(Number(dev), ino, Number(gen));
-      if (!missing.has(key) && this.#files.get(key) === undefined) missing.set(key, [dev, ino, gen]);
+      const [dev, ino, gen] = [Number(keys[i]), keys[i + 1] as number | bigint, Number(keys[i + 2])];
+      if (this.#find(dev, ino, gen) !== undefined) continue;
+      const file: File = { id: 0, dev, ino, gen, names: [], last: undefined, other: this.#files.get(ino) };
+      this.#files.set(ino, file);
+      missing.push(file);
     }
-    if (missing.size === 0) return;
-    const ids = await this.#store.internFiles(this.#trace, [...missing.values()].flat());
+    if (missing.length === 0) return;
+    const ids = await this.#store.internFiles(
+      this.#trace,
+      missing.flatMap(({ dev, ino, gen }) => [dev, ino, gen]),
+    );
     const byId = new Map<number, File>();
-    let at = 0;
-    for (const [key, [, ino]] of missing) {
-      const file: File = { id: ids[at++] ?? 0, ino, names: [], last: undefined };
+    for (const [i, file] of missing.entries()) {
+      file.id = ids[i] ?? 0;
       byId.set(file.id, file);
-      this.#files.set(key, file);
     }
     for (const { id, file, parent, path } of await this.#store.namesOf(ids)) {
       const found = byId.get(file);
@@ -71,9 +76,15 @@ export class Files {
     }
   }
 
+  #find(dev: number, ino: number | bigint, gen: number): File | undefined {
+    let file = this.#files.get(ino);
+    while (file !== undefined && (file.gen !== gen || file.dev !== dev)) file = file.other;
+    return file;
+  }
+
   /** An inode that `prefetch` got. */
   get(dev: number, ino: number | bigint, gen: number): File {
-    const file = this.#files.get(fileKey(dev, ino, gen));
+    const file = this.#find(dev, ino, gen);
     if (file === undefined) throw new Error(`inode ${dev}:${ino}:${gen} was not prefetched`);
     return file;
   }
@@ -132,7 +143,8 @@ export class Files {
     }
     await this.#texts.flush(this.#store);
     await this.flush();
-    for (const { name } of below) this.#files.delete(fileKey(name.dev, name.ino, name.gen));
+    // They are read again when somebody asks.
+    for (const { name } of below) this.#files.delete(narrow(BigInt(name.ino)));
   }
 
   /** Names that were there before the record: each directory before what it holds. */

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** The inodes that records speak of, without decoding them: what has to be looked up before they are loaded. */
-import { AT, KIND, OP, SIZE } from '../abi/layout.js';
-import type { Place } from './loader.js';
+import { AT, KIND, OP, REC_SIZE_MASK, SIZE } from '../abi/layout.js';
+import { REC_KIND_SHIFT } from '../abi/records.js';
 import { readSigned } from './numbers.js';
+import type { Cursor } from './ordered.js';
+import type { Stretch } from './spot.js';
 
 const { ino: INO_AT, gen: GEN_AT } = AT.lemona_attr;
 const D = AT.lemona_dentry;
@@ -31,13 +33,16 @@ const PLAIN_BY_KIND: readonly ((typeof PLAIN)[number] | undefined)[] = (() => {
 })();
 
 /** Device, inode, generation of each, one after the other; an inode may come more than once. */
-export function inodesOf(places: readonly Place[], from: number): (number | bigint)[] {
+export function inodesOf({ cursors, offs }: Stretch, from: number): (number | bigint)[] {
   const keys: (number | bigint)[] = [];
-  for (let i = from; i < places.length; i++) {
-    const { cursor, off, size, kind } = places[i] as Place;
+  for (let i = from; i < offs.length; i++) {
+    const buf = (cursors[i] as Cursor).bytes;
+    const off = offs[i] as number;
+    const word = buf.readUInt32LE(off);
+    const kind = word >>> REC_KIND_SHIFT;
     const plain = PLAIN_BY_KIND[kind];
+    const size = word & REC_SIZE_MASK;
     if (plain === undefined || size < plain.fixed) continue;
-    const buf = cursor.bytes;
     const dev = buf.readUInt32LE(off + plain.at.dev);
     keys.push(dev, readSigned(buf, off + plain.at.ino), buf.readUInt32LE(off + plain.at.gen));
     if (kind !== KIND.EFFECT) continue;

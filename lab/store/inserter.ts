@@ -10,13 +10,14 @@ import { peekSegment, readSegment, SegmentAccess, type StoredSubbuf } from '../t
 import { parseSubbuf } from '../trace/subbuf.js';
 import { surveySubbuf } from '../trace/walk.js';
 import { LabError } from '../util/errors.js';
-import { type Base, Loader, type Place } from './loader.js';
+import { type Base, Loader } from './loader.js';
 import { signed } from './numbers.js';
 import { type HeldPlace, TimeMerge } from './ordered.js';
+import { Stretch } from './spot.js';
 import { Batch, type Store } from './store.js';
 
 /** Records that are looked at together: their rows are one batch of each table. */
-const CHUNK_RECORDS = 16_384;
+const STRETCH_RECORDS = 16_384;
 /** A signed number holds no later time; the last sub-buffer's records may come 4 s after it. */
 const TIME_LIMIT = 2n ** 63n - 2n ** 33n;
 
@@ -58,7 +59,7 @@ export class Inserter {
   readonly #store: Store;
   readonly #source: TraceSource;
   #progress: Progress | undefined;
-  #places: Place[] = [];
+  readonly #stretch = new Stretch();
 
   constructor(store: Store, source: TraceSource) {
     this.#store = store;
@@ -144,7 +145,7 @@ export class Inserter {
     } catch (error) {
       // What is remembered is ahead of the database now.
       this.#progress = undefined;
-      this.#places = [];
+      this.#stretch.clear();
       await this.#store.rollback();
       throw error;
     }
@@ -153,21 +154,19 @@ export class Inserter {
   async #drain(progress: Progress, isEnd: boolean): Promise<void> {
     const { merge } = progress;
     for (let cursor = merge.next(isEnd); cursor !== undefined; cursor = merge.next(isEnd)) {
-      const { off, size, kind, realAt, monoAt } = cursor;
-      this.#places.push({ cursor, off, size, kind, realAt, monoAt });
+      this.#stretch.push(cursor);
       merge.advance(cursor);
-      if (this.#places.length >= CHUNK_RECORDS) await this.#loadPlaces(progress);
+      if (this.#stretch.length >= STRETCH_RECORDS) await this.#loadStretch(progress);
     }
   }
 
-  async #loadPlaces(progress: Progress): Promise<void> {
-    const places = this.#places;
-    this.#places = [];
-    await progress.loader.load(places);
+  async #loadStretch(progress: Progress): Promise<void> {
+    await progress.loader.load(this.#stretch);
+    this.#stretch.clear();
   }
 
   async #save(progress: Progress): Promise<void> {
-    await this.#loadPlaces(progress);
+    await this.#loadStretch(progress);
     const { merge, loader, trace } = progress;
     await loader.checkpoint(merge.bases.monoNs);
     const { newest } = merge;

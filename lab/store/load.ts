@@ -2,8 +2,9 @@
 /** Loads all that lies in segment folders, once or as it comes. */
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { listSegments, peekSegment, readSegment } from '../trace/segment-reader.js';
-import { ioError, LabError, systemCodeOf, throwIfAborted } from '../util/errors.js';
+import { abortError, ioError, LabError, systemCodeOf, throwIfAborted } from '../util/errors.js';
 import { Inserter, type TraceSource } from './inserter.js';
 import type { Store } from './store.js';
 
@@ -93,6 +94,31 @@ export class Load {
       this.#sum = { ...this.#sum, traces: this.#sum.traces + 1 };
     }
     return inserter;
+  }
+}
+
+/** The traces as they are now, and whether something may still be added to them. */
+export type Sources = () => Promise<{ readonly traces: readonly TraceSource[]; readonly isGrowing: boolean }>;
+
+/** How often a folder is looked at that something may be added to. */
+const POLL_MS = 500;
+
+/** Loads what is there, and, if it is followed, what comes, until nothing may come any more. */
+export async function loadAll(
+  load: Load,
+  store: Store,
+  sources: Sources,
+  isFollowed: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let isFirst = true; ; isFirst = false) {
+    const { traces, isGrowing } = await sources();
+    await load.pass(traces, !isGrowing);
+    if (isFirst) await store.finish();
+    if (!isFollowed || !isGrowing) return;
+    await setTimeout(POLL_MS, undefined, { signal }).catch((error: unknown) => {
+      throw abortError('indexing', error);
+    });
   }
 }
 

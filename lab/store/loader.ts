@@ -14,12 +14,10 @@ import { Kinds } from './kinds.js';
 import { signed } from './numbers.js';
 import type { Cursor } from './ordered.js';
 import { type OwnerChange, Processes } from './processes.js';
-import { Batch, type Store, type TextRef, type Value } from './store.js';
+import { Spot, type Stretch } from './spot.js';
+import { Batch, type Store, type TextRef } from './store.js';
 import { Texts } from './texts.js';
 import { type PasswdLine, Users } from './users.js';
-
-const R = AT.lemona_rec;
-const NO_ARGS = [null, null, null, null, null, null] as const;
 
 /** What a checkpoint's image tells of the time before the record. */
 export interface Base {
@@ -27,16 +25,6 @@ export interface Base {
   readonly uuid: Buffer;
   readonly names: () => AsyncIterable<BaseName>;
   readonly passwd: () => Promise<readonly PasswdLine[]>;
-}
-
-/** One record that is wanted: its place. */
-export interface Place {
-  readonly cursor: Cursor;
-  readonly off: number;
-  readonly size: number;
-  readonly kind: number;
-  readonly realAt: number | bigint;
-  readonly monoAt: number;
 }
 
 type Body<K extends TraceRecord['kind']> = Extract<TraceRecord, { kind: K }>;
@@ -89,10 +77,10 @@ export class Loader {
   }
 
   /** Loads a stretch of records. They are in the store's transaction when it returns. */
-  async load(places: readonly Place[]): Promise<void> {
-    for (let at = 0; at < places.length; ) {
-      await this.#files.prefetch(inodesOf(places, at));
-      at = this.#loadUntilBarrier(places, at);
+  async load(stretch: Stretch): Promise<void> {
+    for (let at = 0; at < stretch.length; ) {
+      await this.#files.prefetch(inodesOf(stretch, at));
+      at = this.#loadUntilBarrier(stretch, at);
       await this.#flush();
       const { moved, mounted } = this.#effects.takeBarrier();
       if (moved !== undefined) await this.#files.move(moved.directories, moved.seq);
@@ -105,12 +93,14 @@ export class Loader {
     await this.#calls.checkpoint(this.#store, monoBase);
   }
 
-  #loadUntilBarrier(places: readonly Place[], from: number): number {
-    for (let at = from; at < places.length; at++) {
-      this.#one(places[at] as Place);
+  #loadUntilBarrier({ cursors, offs }: Stretch, from: number): number {
+    const spot = new Spot(cursors[from] as Cursor);
+    for (let at = from; at < offs.length; at++) {
+      spot.go(cursors[at] as Cursor, offs[at] as number);
+      this.#one(spot);
       if (this.#effects.isAtBarrier) return at + 1;
     }
-    return places.length;
+    return offs.length;
   }
 
   async #flush(): Promise<void> {
@@ -136,33 +126,28 @@ export class Loader {
     await this.#users.flush(this.#store);
   }
 
-  #one(place: Place): void {
-    const { cursor, off, kind } = place;
-    const buf = cursor.bytes;
-    const tid = buf.readUInt32LE(off + R.tid);
-    const code = buf.readUInt16LE(off + R.code);
-    const flags = buf.readUInt16LE(off + R.flags);
-    const what = this.#kinds.of(kind, code, flags);
-    if (kind === KIND.ENTRY) this.#calls.entered(place, what, this.#processes.of(tid), tid, flags);
-    else if (kind === KIND.EXIT) this.#calls.returned(place, what, this.#processes.of(tid), tid);
-    else if (kind === KIND.SWITCH && place.size >= SIZE.lemona_switch) {
-      const next = buf.readUInt32LE(off + AT.lemona_switch.next_tid);
-      const state = buf.readUInt32LE(off + AT.lemona_switch.prev_state);
-      this.#calls.event(place, what, this.#processes.of(tid), tid, null, null, [next, state, null, null, null, null]);
-    } else this.#rare(place, decodeRecord(buf, off, cursor.stored.header), what, tid);
+  #one(spot: Spot): void {
+    const { kind, tid } = spot;
+    const what = this.#kinds.of(kind, spot.code, spot.flags);
+    if (kind === KIND.ENTRY) this.#calls.entered(spot, what, this.#processes.of(tid));
+    else if (kind === KIND.EXIT) this.#calls.returned(spot, what, this.#processes.of(tid));
+    else if (kind === KIND.EFFECT) this.#effects.add(spot, what, this.#processes.of(tid));
+    else if (kind === KIND.SWITCH && spot.size >= SIZE.lemona_switch) {
+      const next = spot.buf.readUInt32LE(spot.off + AT.lemona_switch.next_tid);
+      const state = spot.buf.readUInt32LE(spot.off + AT.lemona_switch.prev_state);
+      this.#calls.event(spot, what, this.#processes.of(tid), null, null, [next, state]);
+    } else this.#rare(spot, decodeRecord(spot.buf, spot.off, spot.cursor.stored.header), what);
   }
 
   /** Kinds of which there are few. */
-  #rare(place: Place, record: TraceRecord, what: number, tid: number): void {
-    const event = (text: TextRef | null, args: readonly Value[], result: Value = null): number =>
-      this.#calls.event(place, what, this.#processes.of(tid), tid, result, text, [...args, ...NO_ARGS].slice(0, 6));
+  #rare(spot: Spot, record: TraceRecord, what: number): void {
+    const { tid, realAt } = spot;
+    const event = (text: TextRef | null, args: readonly (number | bigint)[]): number =>
+      this.#calls.event(spot, what, this.#processes.of(tid), null, text, args);
     switch (record.kind) {
-      case 'effect':
-        this.#effects.add(place, record.effect, what, this.#processes.of(tid), tid);
-        break;
       case 'task': {
         this.#calls.forget(record.taskTid);
-        const process = this.#processes.task(record, place.realAt);
+        const process = this.#processes.task(record, realAt);
         for (const uid of [record.uid, record.euid]) this.#users.seen(uid);
         event(this.#texts.ofText(process.name), [
           record.taskTid,
@@ -173,17 +158,17 @@ export class Loader {
         break;
       }
       case 'exec':
-        this.#exec(place, record, tid, event);
+        this.#exec(spot, record, event);
         break;
       case 'cred': {
         const { uid, gid, euid, egid, suid, sgid } = record;
-        this.#identity(place, event(null, [uid, gid, euid, egid, suid, sgid]), this.#processes.cred(record, tid));
+        this.#identity(spot, event(null, [uid, gid, euid, egid, suid, sgid]), this.#processes.cred(record, tid));
         break;
       }
       case 'task_exit':
         this.#calls.forget(tid);
         event(null, [record.status]);
-        this.#processes.exit(record, tid, place.realAt);
+        this.#processes.exit(record, tid, realAt);
         break;
       case 'fault': {
         const path = this.#files.refOf(this.#files.get(record.dev, signed(record.ino), record.gen));
@@ -192,17 +177,17 @@ export class Loader {
       }
       case 'loss':
         event(null, [record.reason, record.records]);
-        this.#loss(place, 'LOSS', record);
+        this.#loss(spot, 'LOSS', record);
         break;
       case 'lost':
         event(null, []);
-        this.#loss(place, 'LOST', record);
+        this.#loss(spot, 'LOST', record);
         break;
       case 'info':
         event(this.#texts.ofText(displayBytes(record.text).replaceAll('\\x0a', ' ')), []);
         break;
       case 'uring':
-        this.#calls.request(place, what, this.#processes.of(record.tgid === 0 ? tid : record.tgid), tid, record);
+        this.#calls.request(spot, what, this.#processes.of(record.tgid === 0 ? tid : record.tgid), record);
         break;
       default:
         event(record.kind === 'malformed' ? this.#texts.ofText(record.why) : null, []);
@@ -210,30 +195,29 @@ export class Loader {
   }
 
   #exec(
-    place: Place,
+    spot: Spot,
     record: Body<'exec'>,
-    tid: number,
-    event: (text: TextRef | null, args: readonly Value[]) => number,
+    event: (text: TextRef | null, args: readonly (number | bigint)[]) => number,
   ): void {
     const exe = this.#texts.ofText(displayBytes(record.path));
-    const args = this.#calls.argsOf(tid);
+    const args = this.#calls.argsOf(spot.tid);
     const change = this.#processes.exec(record, exe, args);
     const id = event(exe, [signed(record.ino), record.gen, record.dev]);
     const { id: process } = this.#processes.of(record.tgid);
     const file = record.ino === 0n ? null : this.#files.get(record.dev, signed(record.ino), record.gen).id;
-    this.#execs.values.push(this.#next.exec++, id, place.realAt, process, exe, args, file, record.uid, record.euid);
-    this.#identity(place, id, change);
+    this.#execs.values.push(this.#next.exec++, id, spot.realAt, process, exe, args, file, record.uid, record.euid);
+    this.#identity(spot, id, change);
   }
 
-  #identity(place: Place, event: number, change: OwnerChange | undefined): void {
+  #identity(spot: Spot, event: number, change: OwnerChange | undefined): void {
     if (change === undefined) return;
     const { process, oldUid, oldEuid } = change;
     for (const uid of [process.uid, process.euid]) if (uid !== null) this.#users.seen(uid);
     const id = this.#next.identity++;
-    this.#identities.values.push(id, event, place.realAt, process.id, oldUid, oldEuid, process.uid, process.euid);
+    this.#identities.values.push(id, event, spot.realAt, process.id, oldUid, oldEuid, process.uid, process.euid);
   }
 
-  #loss(place: Place, cls: 'LOSS' | 'LOST', record: Body<'loss'> | Body<'lost'>): void {
+  #loss(spot: Spot, cls: 'LOSS' | 'LOST', record: Body<'loss'> | Body<'lost'>): void {
     const note =
       record.kind === 'lost'
         ? {
@@ -242,7 +226,7 @@ export class Loader {
           }
         : { file: null, values: [null, null, null] };
     this.#losses.values.push(
-      ...[this.#next.loss++, this.#trace, place.realAt, cls, record.cpu],
+      ...[this.#next.loss++, this.#trace, spot.realAt, cls, record.cpu],
       record.kind === 'loss' ? record.reason : null,
       ...[signed(record.seqFirst), signed(record.seqLast), record.effects],
       record.kind === 'loss' ? record.records : null,

@@ -68,9 +68,9 @@ export class Cursor {
     return this.off >= this.stored.header.length;
   }
 
-  /** Wall clock of the record, ns since the store's time base. */
-  get realAt(): number | bigint {
-    const dt = this.bytes.readUInt32LE(this.off + DT_AT);
+  /** Wall clock of the record at `off`, ns since the store's time base. */
+  realAt(off: number): number | bigint {
+    const dt = this.bytes.readUInt32LE(off + DT_AT);
     return typeof this.realNs === 'number' ? this.realNs + dt : this.realNs + BigInt(dt);
   }
 
@@ -107,8 +107,8 @@ export class Cursor {
 }
 
 export class TimeMerge {
-  /** By CPU, in the order in which they came. */
-  readonly #streams = new Map<number, Cursor[]>();
+  /** Of each CPU that something waits of, in the order in which they came. */
+  #streams: Cursor[][] = [];
   readonly bases: TimeBases;
   #newestNs = Number.NEGATIVE_INFINITY;
   #waitingBytes = 0;
@@ -130,9 +130,9 @@ export class TimeMerge {
   add(stored: StoredSubbuf, from = SUBBUF_HEADER_BYTES): void {
     const cursor = new Cursor(stored, this.bases, from);
     if (cursor.isDone) return;
-    const stream = this.#streams.get(cursor.cpu);
+    const stream = this.#streams.find(([first]) => first?.cpu === cursor.cpu);
     if (stream) stream.push(cursor);
-    else this.#streams.set(cursor.cpu, [cursor]);
+    else this.#streams.push([cursor]);
     this.#newestNs = Math.max(this.#newestNs, cursor.monoNs);
     this.#waitingBytes += stored.header.length;
   }
@@ -142,16 +142,17 @@ export class TimeMerge {
    * @param isEnd nothing more comes
    */
   next(isEnd: boolean): Cursor | undefined {
-    let best: Cursor | undefined;
-    for (const stream of this.#streams.values()) {
-      const cursor = stream[0];
+    const streams = this.#streams;
+    let best = streams[0]?.[0];
+    for (let i = 1; i < streams.length; i++) {
+      const cursor = streams[i]?.[0];
       if (cursor !== undefined && (best === undefined || cursor.monoAt < best.monoAt)) best = cursor;
     }
     if (best === undefined) return undefined;
     if (!isEnd && best.monoAt > this.#newestNs - SLACK_NS && this.#waitingBytes <= WAITING_BYTES) return undefined;
     if (best.kind !== KIND.EFFECT) return best;
-    for (const stream of this.#streams.values()) {
-      const cursor = stream[0];
+    for (let i = 0; i < streams.length; i++) {
+      const cursor = streams[i]?.[0];
       if (cursor !== undefined && cursor.seq < best.seq) best = cursor;
     }
     return best;
@@ -161,14 +162,13 @@ export class TimeMerge {
     cursor.step();
     if (!cursor.isDone) return;
     this.#waitingBytes -= cursor.stored.header.length;
-    const stream = this.#streams.get(cursor.cpu);
-    stream?.shift();
-    if (stream?.length === 0) this.#streams.delete(cursor.cpu);
+    this.#streams.find(([first]) => first === cursor)?.shift();
+    this.#streams = this.#streams.filter((stream) => stream.length > 0);
   }
 
   /** What waits, in the order in which it came. */
   held(): HeldPlace[] {
-    return [...this.#streams.values()]
+    return this.#streams
       .flat()
       .map(({ stored, off }) => ({
         segment: stored.segment,

@@ -32,9 +32,18 @@ export function createIndex(table: TableDef, index: IndexDef, dialect: Dialect):
 
 /** Rows of a batch into a table: ?1 the batch, ?2 its width, ?3 what its times are offsets from. */
 export function insertBatch(name: TableName): string {
+  return insertFrom('lemona_batch', name);
+}
+
+/** The same of rows of integers. */
+export function insertRows(name: TableName): string {
+  return insertFrom('lemona_rows', name);
+}
+
+function insertFrom(source: string, name: TableName): string {
   const { columns } = tableOf(name);
   const values = columns.map((column, i) => (column.type === 'time' ? `CAST(?3 AS INTEGER) + c${i}` : `c${i}`));
-  return `INSERT INTO ${name} SELECT ${values.join(', ')} FROM lemona_batch(?1, ?2)`;
+  return `INSERT INTO ${name} SELECT ${values.join(', ')} FROM ${source}(?1, ?2)`;
 }
 
 /** Changes by a batch: the first column says which row. */

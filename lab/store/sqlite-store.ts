@@ -5,8 +5,9 @@ import { Packr } from 'msgpackr';
 import type { BuildContext } from '../../images/context.js';
 import { LabError } from '../util/errors.js';
 import { Db } from './db.js';
+import type { Rows } from './rows.js';
 import { SCHEMA_VERSION, TABLES, tableOf } from './schema.js';
-import { createIndex, createTable, fillIn, insertBatch, updateBatch } from './sql.js';
+import { createIndex, createTable, fillIn, insertBatch, insertRows, updateBatch } from './sql.js';
 import type { Batch, NameBelow, Store, StoredName, TextRow } from './store.js';
 import { VIEWS } from './views.js';
 
@@ -30,7 +31,7 @@ const NAMES_OF = `SELECT n.id, n.file, n.parent, t.text AS path FROM lemona_batc
  WHERE NOT EXISTS (SELECT 1 FROM paths o WHERE o.file = b.c0 AND o.until_seq IS NULL) ORDER BY 1`;
 const NAMES_BELOW = `WITH RECURSIVE below(id, file) AS (SELECT id, file FROM paths WHERE parent = ?1 AND until_seq IS NULL
  UNION SELECT p.id, p.file FROM below b JOIN paths p ON p.parent = b.file AND p.until_seq IS NULL)
- SELECT n.id, n.file, n.parent, t.text AS path, f.dev, CAST(f.ino AS text) AS ino, f.gen
+ SELECT n.id, n.file, n.parent, t.text AS path, CAST(f.ino AS text) AS ino
  FROM below b JOIN paths n ON n.id = b.id JOIN texts t ON t.id = n.path JOIN files f ON f.id = n.file ORDER BY n.id`;
 
 export class SqliteStore implements Store {
@@ -81,6 +82,12 @@ export class SqliteStore implements Store {
     if (batch.rows > 0) await this.#put(insertBatch(batch.table), batch);
   }
 
+  async insertRows(rows: Rows): Promise<void> {
+    if (rows.count === 0) return;
+    const { table, columns } = rows;
+    await this.#db.run(insertRows(table), [rows.take(), columns.length, String(this.timeBase)]);
+  }
+
   async update(batch: Batch): Promise<void> {
     if (batch.rows > 0) await this.#put(updateBatch(batch.table, batch.columns), batch);
   }
@@ -120,9 +127,12 @@ export class SqliteStore implements Store {
 
   async namesBelow(directory: number): Promise<NameBelow[]> {
     const rows = await this.#db.all(NAMES_BELOW, [directory]);
-    return rows.map(({ id, file, parent, path, dev, ino, gen }) => ({
-      ...{ id: Number(id), file: Number(file), parent: Number(parent), path: String(path) },
-      ...{ dev: Number(dev), ino: String(ino), gen: Number(gen) },
+    return rows.map(({ id, file, parent, path, ino }) => ({
+      id: Number(id),
+      file: Number(file),
+      parent: Number(parent),
+      path: String(path),
+      ino: String(ino),
     }));
   }
 

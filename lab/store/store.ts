@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** What the inserter wants of a database. Two things are one: SQLite and PostgreSQL. */
+import type { Rows } from './rows.js';
 import { type TableName, tableOf } from './schema.js';
 
 /** One of `texts`: its number is known when the batch it came up in is written. */
@@ -48,9 +49,8 @@ export interface StoredName {
 
 /** A name below a directory. */
 export interface NameBelow extends StoredName {
-  readonly dev: number;
+  /** Number of its inode. */
   readonly ino: string;
-  readonly gen: number;
 }
 
 /** A row with every value as text. What may be above 2^53 has to be cast to text by the query: SQLite's driver rounds it. */
@@ -65,6 +65,7 @@ export interface Store {
   /** What times in batches are offsets from, ns since 1970. */
   timeBase: bigint;
   insert(batch: Batch): Promise<void>;
+  insertRows(rows: Rows): Promise<void>;
   /** Changes rows that are there; the first column says which. */
   update(batch: Batch): Promise<void>;
   /** Numbers of texts, new ones in the order given; they can be searched for. */

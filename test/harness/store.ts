@@ -44,17 +44,19 @@ export function useStore(): () => string {
 
 export interface LoadFolderOptions {
   readonly base?: Base;
+  /** Of the trace; `run` unless told. */
+  readonly name?: string;
   /** False: as if segments were still to come. */
   readonly isEnd?: boolean;
 }
 
 /** Loads what lies in a folder, as `index` does. */
 export async function loadFolder(folder: string, db: string, options: LoadFolderOptions = {}): Promise<LoadSum> {
-  const { base, isEnd = true } = options;
+  const { base, name = 'run', isEnd = true } = options;
   const store = await SqliteStore.open(db, storeContext);
   try {
     const load = new Load(store, storeContext.signal);
-    const sources = await findTraces(folder, 'run');
+    const sources = await findTraces(folder, name);
     await load.pass(
       sources.map((source) => ({ ...source, base })),
       isEnd,

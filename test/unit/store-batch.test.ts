@@ -104,6 +104,21 @@ describe('the batch function of the database', () => {
       expect(await refusal(db, packr.pack([1]), 1)).to.equal('none');
     }));
 
+  it('hands out rows of integers, or says that one is cut', () =>
+    withDb(async (db) => {
+      const row = Buffer.alloc(24);
+      row.writeUInt32LE(2, 0);
+      row.writeBigInt64LE(7n, 8);
+      row.writeBigInt64LE(2n ** 62n + 1n, 16);
+      const sql = 'SELECT c0, CAST(c1 AS TEXT) AS c1, c2 FROM lemona_rows(?1, 2)';
+      expect(await db.all(sql, [row])).to.deep.equal([{ c0: null, c1: String(2n ** 62n + 1n), c2: null }]);
+      expect(await db.all(sql, [Buffer.alloc(0)])).to.deep.equal([]);
+      for (let length = 1; length < 24; length++) {
+        const error = await db.all(sql, [row.subarray(0, length)]).catch((e: unknown) => e);
+        expect(String(error), `${length} bytes`).to.match(/ends within a row/);
+      }
+    }));
+
   it('cannot be read without its arguments', () =>
     withDb(async (db) => {
       const error = await db.all('SELECT c0 FROM lemona_batch').catch((e: unknown) => e);

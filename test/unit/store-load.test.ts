@@ -3,8 +3,11 @@ import { copyFile, mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { FLAG } from '../../lab/abi/layout.js';
+import { findTraces, Load, loadAll } from '../../lab/store/load.js';
+import { SqliteStore } from '../../lab/store/sqlite-store.js';
 import { segmentName } from '../../lab/trace/segment-format.js';
-import { ask, dump, loadFolder, useStore } from '../harness/store.js';
+import { SegmentWriter } from '../../lab/trace/segment-writer.js';
+import { ask, dump, loadFolder, storeContext, useStore } from '../harness/store.js';
 import { writeSegments } from '../support/run-builder.js';
 import * as b from '../support/trace-builder.js';
 import { synthesize } from '../support/trace-synth.js';
@@ -276,6 +279,35 @@ describe('the inserter', () => {
     const [records, rows] = counts.split(' ');
     expect(rows).to.equal(records);
     expect(Number(records)).to.be.at.least(RECORDS);
+  });
+
+  it('follows a folder: a segment is loaded once it is sealed, the last one at the end', async () => {
+    const writer = await SegmentWriter.create({
+      folder: path.join(folder(), 'segments'),
+      now: () => FIRST_NS,
+      limitBytes: 300,
+    });
+    const append = (nr: number) => writer.append(b.subbuf([b.entry(nr, [1, 2, 3, 4, 5, 6])], { number: BigInt(nr) }));
+    await append(0);
+    await append(1);
+    const db = path.join(folder(), 'index.db');
+    const store = await SqliteStore.open(db, storeContext);
+    try {
+      const load = new Load(store, storeContext.signal);
+      const seen: number[] = [];
+      const sources = async () => {
+        seen.push(load.sum.segments);
+        if (seen.length === 2) await append(2);
+        return { traces: await findTraces(folder(), 'run'), isGrowing: seen.length < 4 };
+      };
+      await loadAll(load, store, sources, true, storeContext.signal);
+      // Segment 0 was sealed when 1 began, and 1 when 2 began; 2 never was.
+      expect([...seen, load.sum.segments]).to.deep.equal([0, 1, 2, 2, 3]);
+    } finally {
+      await store.close();
+    }
+    expect(await ask(db, 'SELECT what FROM event_list ORDER BY id')).to.deep.equal(['read', 'write', 'open']);
+    expect(await ask(db, 'SELECT number, is_sealed FROM segments')).to.deep.equal(['0 1', '1 1', '2 0']);
   });
 
   it('refuses a database that holds another boot under the name', async () => {

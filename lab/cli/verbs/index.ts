@@ -2,8 +2,7 @@
 import path from 'node:path';
 import { baseOfRun } from '../../parts/base-names.js';
 import { openRun, runDirOf } from '../../run/folder.js';
-import type { TraceSource } from '../../store/inserter.js';
-import { findTraces, Load } from '../../store/load.js';
+import { findTraces, Load, loadAll, type Sources } from '../../store/load.js';
 import { SqliteStore } from '../../store/sqlite-store.js';
 import type { LabContext } from '../../util/context.js';
 import { LabError } from '../../util/errors.js';
@@ -16,49 +15,42 @@ export function folderOf(operand: string, runsDir: string): string {
   return operand.includes('/') ? path.resolve(operand) : runDirOf(runsDir, operand);
 }
 
-/** The traces of an operand, and whether they are still being written. */
-async function sourcesOf(
-  operand: string,
-  ctx: LabContext,
-): Promise<{ readonly sources: readonly TraceSource[]; readonly isGrowing: boolean }> {
+async function sourcesOf(operand: string, isFollowed: boolean, ctx: LabContext): Promise<Sources> {
   const folder = folderOf(operand, ctx.runsDir);
   const name = path.basename(folder);
-  if (operand.includes('/')) return { sources: await findTraces(folder, name), isGrowing: false };
-  const run = await openRun(folder);
-  const base = await baseOfRun(run, ctx);
-  return {
-    sources: [{ name, folder: run.segmentsDir, base }],
-    isGrowing: run.manifest.state === 'recording',
+  if (operand.includes('/')) return async () => ({ traces: await findTraces(folder, name), isGrowing: isFollowed });
+  const base = await baseOfRun(await openRun(folder), ctx);
+  return async () => {
+    const { segmentsDir, manifest } = await openRun(folder);
+    return { traces: [{ name, folder: segmentsDir, base }], isGrowing: manifest.state === 'recording' };
   };
 }
 
 /** `index`: loads what is sealed and not loaded yet. */
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
-  const { sources, isGrowing } = await sourcesOf(invocation.run, ctx);
-  if (sources.length === 0) {
+  const isFollowed = invocation.bool('follow');
+  const sources = await sourcesOf(invocation.run, isFollowed, ctx);
+  if (!isFollowed && (await sources()).traces.length === 0) {
     throw new LabError('LAB_RUN_UNKNOWN', `${invocation.run}: there are no segments in it`, {
       next: 'name a run, or a folder that holds segments/, boots/ or machines/',
     });
   }
   const file = invocation.string('db') ?? path.join(folderOf(invocation.run, ctx.runsDir), DATABASE_NAME);
   const store = await SqliteStore.open(file, ctx);
-  const began = { ms: performance.now(), cpu: process.cpuUsage() };
+  const beganMs = performance.now();
   const step = ctx.progress.step(`load into ${file}`);
+  step.update('what is there');
   try {
     const load = new Load(store, ctx.signal, ({ segments, records }) =>
       step.update(`${segments} segments, ${records} records`),
     );
-    await load.pass(sources, !isGrowing);
-    await store.finish();
-    const seconds = (performance.now() - began.ms) / 1000;
-    const { user, system } = process.cpuUsage(began.cpu);
-    const cpuSeconds = (user + system) / 1e6;
+    await loadAll(load, store, sources, isFollowed, ctx.signal);
+    const seconds = (performance.now() - beganMs) / 1000;
     const { sum } = load;
     const rate = Math.round(sum.records / Math.max(seconds, 0.001));
-    const result = { db: file, ...sum, seconds, cpuSeconds, recordsPerSecond: rate };
-    step.done(`${sum.segments} segments, ${sum.records} records, ${rate} records/s`);
-    if (invocation.json) await invocation.out.json(result);
+    step.done(`${sum.segments} segments`);
+    if (invocation.json) await invocation.out.json({ db: file, ...sum, seconds, recordsPerSecond: rate });
     else {
       await invocation.out.line(
         `${file}: ${sum.segments} segments of ${sum.traces} traces loaded: ${sum.records} records in ${seconds.toFixed(1)} s (${rate} records/s)`,

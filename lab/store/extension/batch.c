@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: MIT
 /*
- * lemona_batch(BLOB, WIDTH): a table-valued function of SQLite that hands out
- * the rows of one MessagePack array, so that a statement loads thousands of
- * rows without a call for each.
+ * Two table-valued functions of SQLite that hand out the rows in a blob, so that
+ * a statement loads thousands of rows without a call for each.
  *
  *   INSERT INTO t SELECT c0, c1, c2 FROM lemona_batch(?1, 3)
  *
- * BLOB is one array of nil, booleans, integers, floats, strings and binary;
- * WIDTH, from 1 to BATCH_COLUMNS, says how many of its elements make a row.
+ * lemona_batch(BLOB, WIDTH): the blob is one MessagePack array.
+ *
+ * It holds nil, booleans, integers, floats, strings and binary; WIDTH, from 1
+ * to BATCH_COLUMNS, says how many of its elements make a row.
  * A float with an integral value below 2^53 is an integer: JavaScript has no
  * other way to write one above 2^32. Anything else in the blob, a cut blob, and
  * a count that is no multiple of WIDTH are errors, never rows.
+ *
+ * lemona_rows(BLOB, WIDTH): the blob is rows of integers, for tables of which
+ * there are very many. A row is a u64 whose bit N says that column N is not
+ * NULL, then WIDTH s64, all little-endian.
  */
 #include <math.h>
 #include <stdint.h>
@@ -48,15 +53,27 @@ struct cursor {
 	/* Rows after the current one. */
 	uint64_t left;
 	sqlite3_int64 rowid;
+	/* Of a row of integers; NULL: it is one of values. */
+	const unsigned char *integers;
 	int width;
 	int eof;
 	struct value row[BATCH_COLUMNS];
 };
 
+struct table {
+	sqlite3_vtab base;
+	int is_fixed;
+};
+
+static int is_fixed(const sqlite3_vtab *vtab)
+{
+	return ((const struct table *)vtab)->is_fixed;
+}
+
 static int fail(sqlite3_vtab *vtab, const char *why)
 {
 	sqlite3_free(vtab->zErrMsg);
-	vtab->zErrMsg = sqlite3_mprintf("lemona_batch: %s", why);
+	vtab->zErrMsg = sqlite3_mprintf("%s: %s", is_fixed(vtab) ? "lemona_rows" : "lemona_batch", why);
 	return SQLITE_ERROR;
 }
 
@@ -182,6 +199,11 @@ static int batch_next(sqlite3_vtab_cursor *base)
 	}
 	cur->left--;
 	cur->rowid++;
+	if (is_fixed(base->pVtab)) {
+		cur->integers = cur->at;
+		cur->at += 8 * (cur->width + 1);
+		return SQLITE_OK;
+	}
 	for (int i = 0; i < cur->width; i++) {
 		const char *why = take(cur, &cur->row[i]);
 
@@ -234,6 +256,13 @@ static int batch_filter(sqlite3_vtab_cursor *base, int plan, const char *name, i
 	cur->end = cur->at ? cur->at + sqlite3_value_bytes(cur->held) : NULL;
 	cur->eof = 0;
 	cur->rowid = 0;
+	if (is_fixed(base->pVtab)) {
+		count = (uint64_t)(cur->end - cur->at);
+		if (count % (8 * (uint64_t)(cur->width + 1)))
+			return fail(base->pVtab, "the blob ends within a row");
+		cur->left = count / (8 * (uint64_t)(cur->width + 1));
+		return batch_next(base);
+	}
 	why = take_count(cur, &count);
 	if (why)
 		return fail(base->pVtab, why);
@@ -254,6 +283,15 @@ static int batch_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int col
 	}
 	if (column >= cur->width)
 		return SQLITE_OK;
+	if (cur->integers) {
+		sqlite3_int64 integer;
+
+		/* The host is x86-64, as the guest is. */
+		memcpy(&integer, cur->integers + 8 * (column + 1), sizeof(integer));
+		if (cur->integers[column / 8] >> column % 8 & 1)
+			sqlite3_result_int64(ctx, integer);
+		return SQLITE_OK;
+	}
 	switch (value->kind) {
 	case NIL:
 		break;
@@ -311,9 +349,9 @@ static int batch_connect(sqlite3 *db, void *aux, int argc, const char *const *ar
 {
 	char sql[BATCH_COLUMNS * 5 + 64] = "CREATE TABLE x(";
 	size_t length = strlen(sql);
+	struct table *table;
 	int status;
 
-	(void)aux;
 	(void)argc;
 	(void)argv;
 	(void)error;
@@ -325,10 +363,12 @@ static int batch_connect(sqlite3 *db, void *aux, int argc, const char *const *ar
 	status = sqlite3_declare_vtab(db, sql);
 	if (status != SQLITE_OK)
 		return status;
-	*vtab = sqlite3_malloc(sizeof(**vtab));
-	if (!*vtab)
+	table = sqlite3_malloc(sizeof(*table));
+	if (!table)
 		return SQLITE_NOMEM;
-	memset(*vtab, 0, sizeof(**vtab));
+	memset(table, 0, sizeof(*table));
+	table->is_fixed = aux != NULL;
+	*vtab = &table->base;
 	sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
 	return SQLITE_OK;
 }
@@ -375,7 +415,13 @@ static const sqlite3_module batch_module = {
 /* The name that SQLite derives from the file's: lemona-batch.so. */
 int sqlite3_lemonabatch_init(sqlite3 *db, char **error, const sqlite3_api_routines *api)
 {
+	static int fixed;
+	int status;
+
 	(void)error;
 	SQLITE_EXTENSION_INIT2(api);
-	return sqlite3_create_module(db, "lemona_batch", &batch_module, NULL);
+	status = sqlite3_create_module(db, "lemona_batch", &batch_module, NULL);
+	if (status != SQLITE_OK)
+		return status;
+	return sqlite3_create_module(db, "lemona_rows", &batch_module, &fixed);
 }

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+/** Where a record is, and what its header says. One object stands for one record after the other. */
+import { AT, REC_SIZE_MASK } from '../abi/layout.js';
+import { REC_KIND_SHIFT } from '../abi/records.js';
+import type { Cursor } from './ordered.js';
+import type { Rows } from './rows.js';
+
+const R = AT.lemona_rec;
+
+/** Records that are looked at together, by sub-buffer and offset. */
+export class Stretch {
+  readonly cursors: Cursor[] = [];
+  readonly offs: number[] = [];
+
+  get length(): number {
+    return this.offs.length;
+  }
+
+  push(cursor: Cursor): void {
+    this.cursors.push(cursor);
+    this.offs.push(cursor.off);
+  }
+
+  clear(): void {
+    this.cursors.length = 0;
+    this.offs.length = 0;
+  }
+}
+
+export class Spot {
+  cursor: Cursor;
+  buf: Buffer;
+  off = 0;
+  size = 0;
+  kind = 0;
+  code = 0;
+  flags = 0;
+  tid = 0;
+
+  constructor(cursor: Cursor) {
+    this.cursor = cursor;
+    this.buf = cursor.bytes;
+  }
+
+  /** Takes the record at an offset. */
+  go(cursor: Cursor, off: number): void {
+    const buf = cursor.bytes;
+    const word = buf.readUInt32LE(off + R.size_kind);
+    this.cursor = cursor;
+    this.buf = buf;
+    this.off = off;
+    this.size = word & REC_SIZE_MASK;
+    this.kind = word >>> REC_KIND_SHIFT;
+    this.code = buf.readUInt16LE(off + R.code);
+    this.flags = buf.readUInt16LE(off + R.flags);
+    this.tid = buf.readUInt32LE(off + R.tid);
+  }
+
+  get end(): number {
+    return this.off + this.size;
+  }
+
+  /** Monotonic clock, ns since the merge's beginning. */
+  get monoAt(): number {
+    return this.cursor.monoNs + this.buf.readUInt32LE(this.off + R.dt);
+  }
+
+  /** Wall clock, ns since the store's time base. */
+  get realAt(): number | bigint {
+    return this.cursor.realAt(this.off);
+  }
+
+  /** Puts the wall clock into a row. */
+  putTime(rows: Rows, row: number, column: number): void {
+    const { realNs } = this.cursor;
+    if (typeof realNs === 'number') rows.set(row, column, realNs + this.buf.readUInt32LE(this.off + R.dt));
+    else rows.setAny(row, column, this.realAt);
+  }
+}
