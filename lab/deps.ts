@@ -21,12 +21,13 @@ export const DEPS = [
   { folder: 'lab/proc', folders: ['lab/util'], packages: [] },
   { folder: 'lab/trace', folders: ['lab/abi', 'lab/util'], packages: [] },
   { folder: 'lab/vm', folders: ['lab/proc', 'lab/util'], packages: ['@xterm/headless'] },
-  { folder: 'lab/link', folders: ['lab/trace', 'lab/util'], packages: [] },
+  { folder: 'lab/link', folders: ['lab/abi', 'lab/trace', 'lab/util'], packages: [] },
   {
     folder: 'lab/run',
     folders: ['lab/vm', 'lab/link', 'lab/trace', 'lab/proc', 'lab/util'],
     packages: ['zod'],
   },
+  { folder: 'lab/server', folders: ['lab/abi', 'lab/link', 'lab/run', 'lab/trace', 'lab/util'], packages: ['zod'] },
   { folder: 'guest-kernel', folders: ['lab/proc', 'lab/util'], packages: [] },
   { folder: 'images', folders: ['lab/proc', 'lab/util'], packages: [] },
   // It has a row of its own because it must not see apply or plan; of images it uses the cache.
@@ -63,13 +64,13 @@ export const DEPS = [
     folder: 'lab/cli',
     folders: [
       ...['guest-kernel', 'images', 'replay', 'lab/bench', 'lab/demo', 'lab/parts', 'lab/run'],
-      ...['lab/store', 'lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
+      ...['lab/server', 'lab/store', 'lab/link', 'lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
     ],
     packages: ['commander', 'cli-table3'],
   },
   {
     folder: 'test/support',
-    folders: ['lab/abi', 'lab/trace'],
+    folders: ['lab/abi', 'lab/link', 'lab/trace'],
     packages: [],
   },
   {
@@ -103,6 +104,7 @@ export const DEPS = [
         'lab/run',
         'lab/link',
         'lab/store',
+        'lab/server',
         'lab/vm',
         'lab/trace',
         'lab/abi',

@@ -11,6 +11,7 @@ import { access, stat } from 'node:fs/promises';
 import { AT, OP_NAMES } from '../lab/abi/layout.js';
 import { runTool } from '../lab/proc/tool.js';
 import { convertImage } from '../lab/run/disk.js';
+import { imageOf } from '../lab/run/folder.js';
 import { restoreCheckpoint } from '../lab/run/truth.js';
 import type { LabContext } from '../lab/util/context.js';
 import { LabError } from '../lab/util/errors.js';
@@ -74,7 +75,7 @@ async function identityOf(source: RebuildSource, vm: ReplayVm, spacing: Spacing,
   const parts = {
     qemu: (await runTool([QEMU_PROGRAM, '--version'], { signal })).split('\n')[0],
     vm: { ...vm, memoryMiB: MEMORY_MIB },
-    run: { created: run.manifest.created, image: run.manifest.image.digest, bytes: index.totals.bytes },
+    run: { created: run.manifest.created, image: imageOf(run).digest, bytes: index.totals.bytes },
     checkpointSeq: checkpointSeq.toString(),
     spacing,
   };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** What a rebuild starts from: the run's folder, the index of its record, and its root file system's identity. */
 import { open } from 'node:fs/promises';
-import { type OpenRun, openRun } from '../lab/run/folder.js';
+import { imageOf, type OpenRun, openRun } from '../lab/run/folder.js';
 import { indexRun, type RunIndex } from '../lab/trace/run-index.js';
 import type { SegmentProblem } from '../lab/trace/segment-reader.js';
 import { ioError, LabError } from '../lab/util/errors.js';
@@ -75,7 +75,7 @@ export async function seqOf(source: RebuildSource, instant: string, signal: Abor
 
 /** The root file system's device number while it was recorded. */
 export async function rootDevOf(source: RebuildSource, signal: AbortSignal): Promise<number> {
-  return findRootDev(source.run.dir, source.index, await ext4Uuid(source.run.manifest.image.raw), signal);
+  return findRootDev(source.run.dir, source.index, await ext4Uuid(imageOf(source.run).raw), signal);
 }
 
 /**

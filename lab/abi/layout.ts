@@ -89,7 +89,8 @@ export const SIZE = Object.fromEntries([...LAYOUTS].map(([name, { size }]) => [n
 type NumberTable<T extends readonly { readonly name: string; readonly value: number }[]> = {
   readonly [D in T[number] as D['name']]: D['value'];
 };
-function numbers<const T extends readonly { readonly name: string; readonly value: number }[]>(
+/** A table of names and numbers as an object: `KIND.EFFECT`. */
+export function numbers<const T extends readonly { readonly name: string; readonly value: number }[]>(
   table: T,
 ): NumberTable<T> {
   return Object.fromEntries(table.map((d) => [d.name, d.value])) as NumberTable<T>;

@@ -78,12 +78,17 @@ export class Invocation {
     return this.#flags.get('json') === true;
   }
 
+  /** An operand that the table does not call optional. */
+  operand(index: number): string {
+    const value = this.args[index];
+    if (value === undefined)
+      throw new LabError('LAB_BUG', `the verb '${this.verb.name}' was called without its operand ${index}`);
+    return value;
+  }
+
   /** The first operand. */
   get run(): string {
-    const name = this.args[0];
-    if (name === undefined)
-      throw new LabError('LAB_BUG', `the verb '${this.verb.name}' was called without its operand`);
-    return name;
+    return this.operand(0);
   }
 
   context(): LabContext {

@@ -2,6 +2,7 @@
 /** Data on stdout: back-pressure is obeyed, and a reader that left is no error. */
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
+import { toJson } from '../util/json.js';
 
 export class Output {
   readonly #stream: Writable & { readonly isTTY?: boolean };
@@ -46,9 +47,4 @@ export class Output {
       this.#stream.write('', () => resolve());
     });
   }
-}
-
-/** JSON in which a bigint is a decimal string, as in run.json. */
-export function toJson(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) => (typeof inner === 'bigint' ? inner.toString() : inner));
 }

@@ -60,6 +60,7 @@ export const IMAGES = ['tiny', 'debian', 'suite'] as const;
 export const TEST_GROUPS = ['unit', 'golden', 'boot', 'fuzz', 'long'] as const;
 
 const RUN: ArgSpec = { name: 'run', help: 'name of a run' };
+const POINT: ArgSpec = { name: 'dir', help: 'folder of the storage point' };
 const RUNS: FlagSpec = {
   name: 'runs',
   kind: 'string',
@@ -264,6 +265,41 @@ export const VERBS: readonly VerbSpec[] = [
       },
     ],
     flags: [DB, JSON_FLAG, RUNS],
+  },
+  {
+    name: 'server',
+    module: 'server',
+    summary: 'receive the records of a fleet of machines, encrypted, and acknowledge what is on the disk',
+    args: [POINT],
+    flags: [{ name: 'listen', kind: 'string', value: 'HOST:PORT', help: 'where to listen (default: 127.0.0.1:4270)' }],
+  },
+  {
+    name: 'enroll',
+    module: 'enroll',
+    summary: 'make a machine known to a logging server; its key is made of a passphrase, asked for or read from stdin',
+    args: [POINT, { name: 'machine', help: 'its name: a-z 0-9 . _ -' }],
+    flags: [
+      {
+        name: 'key-file',
+        kind: 'string',
+        value: 'FILE',
+        help: 'take the key from this file instead; if it is not there, a random key is written to it',
+      },
+      {
+        name: 'mode',
+        kind: 'string',
+        value: 'MODE',
+        help: 'how it may connect (default: noise); plain traffic can be forged on the way',
+        choices: ['noise', 'plain', 'any'],
+      },
+    ],
+  },
+  {
+    name: 'status',
+    module: 'status',
+    summary: 'what a logging server is doing: senders, rates, lag, losses, refusals',
+    args: [POINT],
+    flags: [JSON_FLAG],
   },
   {
     name: 'bench replay',

@@ -13,7 +13,7 @@ import { recordParts, replayVm } from '../parts/parts.js';
 import { runTool } from '../proc/tool.js';
 import { findConfig } from '../run/configs.js';
 import { openRun } from '../run/folder.js';
-import type { RunManifest } from '../run/manifest.js';
+import { isRecorded, type RunManifest } from '../run/manifest.js';
 import { recordRun } from '../run/record.js';
 import { exportTruth } from '../run/truth.js';
 import { indexRun } from '../trace/run-index.js';
@@ -110,7 +110,7 @@ async function recordDay(options: DemoOptions, ctx: LabContext): Promise<RunMani
   } catch (error) {
     if (ctx.signal.aborted) throw error;
     const run = await openRun(options.runDir).catch(() => undefined);
-    if (run?.manifest.state !== 'torn') throw error;
+    if (run?.manifest.state !== 'torn' || !isRecorded(run.manifest)) throw error;
     ctx.log.info(`the guest did not survive the loss of its disk: ${messageOf(error)}`);
     return run.manifest;
   }

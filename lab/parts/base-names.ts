@@ -21,7 +21,10 @@ export function unescapePath(escaped: string): string {
 
 /** Undefined if the image is not there any more: paths of files that only it knows are not known then. */
 export async function baseOfRun(run: OpenRun, ctx: LabContext): Promise<Base | undefined> {
-  const { raw } = run.manifest.image;
+  const { image } = run.manifest;
+  // A boot that a server received, and nobody has said which disk it began with.
+  if (image === null) return undefined;
+  const { raw } = image;
   let uuid: Buffer;
   try {
     uuid = await ext4Uuid(raw);

@@ -5,7 +5,7 @@ import { buildImage, type ImageKind } from '../../images/build.js';
 import { buildInitramfs } from '../../images/initramfs.js';
 import type { ReplayVm } from '../../replay/agent-link.js';
 import type { RunConfig } from '../run/configs.js';
-import { openRun } from '../run/folder.js';
+import { imageOf, openRun } from '../run/folder.js';
 import type { RecordOptions } from '../run/record.js';
 import type { LabContext } from '../util/context.js';
 import { chooseAccelerator } from '../vm/accel.js';
@@ -38,7 +38,7 @@ export async function replayVm(runDir: string, ctx: LabContext): Promise<ReplayV
       digest: kernel.digest,
       kernel: kernel.bzImage,
       initrd: await buildInitramfs({ role: 'record', module: null }, ctx),
-      rootRaw: run.manifest.image.raw,
+      rootRaw: imageOf(run).raw,
     },
     { log: ctx.log, cacheDir: ctx.cacheDir, signal: ctx.signal },
   );

@@ -16,7 +16,7 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ioError, LabError, systemCodeOf } from '../util/errors.js';
-import { type RunManifest, readManifest } from './manifest.js';
+import { type AnyManifest, type RunManifest, readManifest } from './manifest.js';
 
 export interface RunFolder {
   readonly dir: string;
@@ -31,7 +31,7 @@ export interface RunFolder {
 
 /** A run that is there, with its manifest. */
 export interface OpenRun extends RunFolder {
-  readonly manifest: RunManifest;
+  readonly manifest: AnyManifest;
 }
 
 /** The paths in a run's folder. */
@@ -69,6 +69,21 @@ export async function openRun(dir: string): Promise<OpenRun> {
     });
   }
   return { ...folder, manifest };
+}
+
+/** The disk that a run's checkpoints are of. */
+export function imageOf(run: OpenRun): RunManifest['image'] {
+  const { image } = run.manifest;
+  if (image === null) {
+    throw new LabError(
+      'LAB_RUN_STATE',
+      `run '${run.name}' was received from a machine, and names no disk it began with`,
+      {
+        next: 'docs/server.md says how to name it',
+      },
+    );
+  }
+  return image;
 }
 
 async function otherRuns(runsDir: string): Promise<string> {

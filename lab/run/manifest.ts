@@ -32,7 +32,10 @@ const mark = z.object({
   snapshot: z.string(),
 });
 
-export const runManifestSchema = z.object({
+const image = z.object({ kind: z.string(), digest: z.string(), raw: z.string() });
+
+/** What reading, rebuilding and verifying need, wherever the record came from. */
+const commonSchema = z.object({
   format: z.literal(1),
   name: z.string(),
   /** ISO time of the host. */
@@ -42,24 +45,8 @@ export const runManifestSchema = z.object({
    * its last record; failed: never came to the point of recording.
    */
   state: z.enum(['recording', 'complete', 'torn', 'failed']),
-  config: z.string(),
-  flavour: z.enum(['n', 'm', 'y', 'debug', 'debug-m', 'vanilla']),
-  kernel: z.object({ digest: z.string(), release: z.string(), bzImage: z.string() }),
-  image: z.object({ kind: z.string(), digest: z.string(), raw: z.string() }),
-  initramfs: z.object({ sha256 }),
-  smp: z.number().int().positive(),
-  memoryMiB: z.number().int().positive(),
-  kernelArgs: z.array(z.string()),
-  qemuArgs: z.array(z.string()),
-  accelerator: z.enum(['kvm', 'tcg']).nullable(),
-  acceleratorWhy: z.string(),
-  qemuVersion: z.string().nullable(),
-  command: z.array(z.string()),
-  copyIn: z.array(z.object({ source: z.string(), destination: z.string() })),
-  /** Of the command; null while it has none. */
-  exitStatus: z.number().int().nullable(),
-  timedOut: z.boolean(),
-  seconds: z.object({ boot: z.number().nullable(), command: z.number().nullable(), total: z.number().nullable() }),
+  /** The disk that the checkpoints are of; null: nobody has said which. */
+  image: image.nullable(),
   checkpoints: z.array(checkpoint),
   marks: z.array(mark),
   /** The guest's disk at its end, with all its snapshots; null while the guest runs and after a torn run. */
@@ -79,13 +66,55 @@ export const runManifestSchema = z.object({
   problems: z.array(z.string()),
 });
 
+/** A run that `record` made. */
+export const runManifestSchema = commonSchema.extend({
+  config: z.string(),
+  flavour: z.enum(['n', 'm', 'y', 'debug', 'debug-m', 'vanilla']),
+  kernel: z.object({ digest: z.string(), release: z.string(), bzImage: z.string() }),
+  image,
+  initramfs: z.object({ sha256 }),
+  smp: z.number().int().positive(),
+  memoryMiB: z.number().int().positive(),
+  kernelArgs: z.array(z.string()),
+  qemuArgs: z.array(z.string()),
+  accelerator: z.enum(['kvm', 'tcg']).nullable(),
+  acceleratorWhy: z.string(),
+  qemuVersion: z.string().nullable(),
+  command: z.array(z.string()),
+  copyIn: z.array(z.object({ source: z.string(), destination: z.string() })),
+  /** Of the command; null while it has none. */
+  exitStatus: z.number().int().nullable(),
+  timedOut: z.boolean(),
+  seconds: z.object({ boot: z.number().nullable(), command: z.number().nullable(), total: z.number().nullable() }),
+});
+
+/** A boot of a machine, as a logging server received it. */
+export const receivedManifestSchema = commonSchema.extend({
+  received: z.object({
+    machine: z.string(),
+    /** As in the headers of the sub-buffers: 16 hexadecimal digits. */
+    boot: z.string().regex(/^[0-9a-f]{16}$/, 'wanted 16 hexadecimal digits'),
+    cpus: z.number().int().positive(),
+    /** Of the storage point, likewise. */
+    server: z.string().regex(/^[0-9a-f]{16}$/, 'wanted 16 hexadecimal digits'),
+  }),
+});
+
 export type RunManifest = z.infer<typeof runManifestSchema>;
+export type ReceivedManifest = z.infer<typeof receivedManifestSchema>;
+export type AnyManifest = RunManifest | ReceivedManifest;
 export type CheckpointEntry = z.infer<typeof checkpoint>;
 export type MarkEntry = z.infer<typeof mark>;
 
+/** A run that `record` made, and no boot that a server received. */
+export function isRecorded(manifest: AnyManifest): manifest is RunManifest {
+  return 'config' in manifest;
+}
+
 /** Checks a parsed run.json; what does not fit is LAB_RUN_CORRUPT with the path of each fault. */
-export function parseManifest(value: unknown, file: string): RunManifest {
-  const result = runManifestSchema.safeParse(value);
+export function parseManifest(value: unknown, file: string): AnyManifest {
+  const isReceived = typeof value === 'object' && value !== null && 'received' in value;
+  const result = isReceived ? receivedManifestSchema.safeParse(value) : runManifestSchema.safeParse(value);
   if (result.success) return result.data;
   const faults = result.error.issues.slice(0, 5).map((issue) => `${issue.path.join('.') || '(top)'}: ${issue.message}`);
   throw new LabError('LAB_RUN_CORRUPT', `${file} is not a run's manifest of format 1: ${faults.join('; ')}`, {
@@ -94,7 +123,7 @@ export function parseManifest(value: unknown, file: string): RunManifest {
 }
 
 /** Reads run.json; undefined if there is none. */
-export async function readManifest(file: string): Promise<RunManifest | undefined> {
+export async function readManifest(file: string): Promise<AnyManifest | undefined> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
@@ -112,10 +141,10 @@ export async function readManifest(file: string): Promise<RunManifest | undefine
 }
 
 /** Writes a draft, syncs it, and puts it in place of the old one. */
-export async function writeAtomically(file: string, text: string): Promise<void> {
+export async function writeAtomically(file: string, text: string, mode = 0o666): Promise<void> {
   const draft = `${file}.draft`;
   try {
-    const handle = await open(draft, 'w');
+    const handle = await open(draft, 'w', mode);
     try {
       await handle.writeFile(text);
       await handle.sync();
@@ -129,6 +158,6 @@ export async function writeAtomically(file: string, text: string): Promise<void>
   }
 }
 
-export async function writeManifest(file: string, manifest: RunManifest): Promise<void> {
+export async function writeManifest(file: string, manifest: AnyManifest): Promise<void> {
   await writeAtomically(file, `${JSON.stringify(parseManifest(manifest, file), null, 2)}\n`);
 }

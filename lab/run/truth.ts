@@ -10,7 +10,7 @@ import { type ErrorCode, LabError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { sha256FileCached } from './digest.js';
 import { convertImage, createOverlay, fileSize } from './disk.js';
-import type { OpenRun } from './folder.js';
+import { imageOf, type OpenRun } from './folder.js';
 import type { CheckpointEntry, MarkEntry } from './manifest.js';
 
 export interface TruthDeps {
@@ -91,16 +91,16 @@ export async function restoreCheckpoint(
       deps.signal,
     );
   } else if (format === 'qcow2') {
-    await createOverlay(run.manifest.image.raw, output, deps.signal);
+    await createOverlay(imageOf(run).raw, output, deps.signal);
   } else {
-    await convertImage({ file: run.manifest.image.raw, format: 'raw' }, output, 'raw', deps.signal);
+    await convertImage({ file: imageOf(run).raw, format: 'raw' }, output, 'raw', deps.signal);
   }
   return restored;
 }
 
 /** The image under the disk must be the one the run was made with: snapshots share its blocks too. */
 async function checkImage(run: OpenRun, wanted: string | undefined, deps: TruthDeps): Promise<void> {
-  const { image } = run.manifest;
+  const image = imageOf(run);
   await checkDigest(
     image.raw,
     wanted ?? run.manifest.checkpoints.find((checkpoint) => checkpoint.sha256 !== undefined)?.sha256,

@@ -2,10 +2,11 @@
 /**
  * Writing of segment files: sub-buffers are appended as they came, a segment is sealed with its SHA-256 when the
  * next one begins and at the end. A failed append (a full disk) cuts the file back to the last whole sub-buffer,
- * so that finished data stays readable.
+ * so that finished data stays readable. After any failure a writer is of no further use; `segment-recovery.ts` tells
+ * where the next one goes on.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
 import {
@@ -22,6 +23,21 @@ export interface SegmentWriterOptions {
   /** Wall clock, ns since 1970. */
   readonly now: () => bigint;
   readonly limitBytes?: number;
+  /** The caller syncs, and counts on what was synced: what a failed sync leaves in doubt is cut off. */
+  readonly isSynced?: true;
+}
+
+/** Where a writer goes on that was killed, or failed. */
+export interface SegmentTail {
+  /** Segments that are there; the next one gets this number. */
+  readonly segments: number;
+  /** The last of them, if it is not sealed. */
+  readonly open?: {
+    readonly bodyBytes: number;
+    readonly subbufs: number;
+    /** Of all bytes so far, to go on with. */
+    readonly hash: Hash;
+  };
 }
 
 export interface SegmentTotals {
@@ -37,6 +53,8 @@ interface OpenSegment {
   readonly hash: Hash;
   bodyBytes: number;
   subbufs: number;
+  /** Of the body, how much is surely on the disk. */
+  syncedBytes: number;
 }
 
 /** One writer, one caller: `append` and `close` must not overlap. */
@@ -62,6 +80,25 @@ export class SegmentWriter {
       throw ioError(`making the segment folder ${options.folder}`, error);
     }
     return new SegmentWriter(options);
+  }
+
+  /** Goes on behind what is there; the totals count from here. */
+  static async resume(options: SegmentWriterOptions, tail: SegmentTail): Promise<SegmentWriter> {
+    const writer = await SegmentWriter.create(options);
+    writer.#segments = tail.segments;
+    if (tail.open !== undefined) {
+      const path = join(options.folder, segmentName(tail.segments - 1));
+      try {
+        const file = await open(path, 'r+');
+        writer.#current = { file, path, ...tail.open, syncedBytes: 0 };
+        // What was read may be in the kernel's memory only.
+        await writer.sync();
+      } catch (error) {
+        await writer.#current?.file.close().catch(() => undefined);
+        throw ioError(`going on with segment ${path}`, error);
+      }
+    }
+    return writer;
   }
 
   get totals(): SegmentTotals {
@@ -93,6 +130,33 @@ export class SegmentWriter {
     this.#subbufs++;
   }
 
+  /**
+   * Resolves when everything that was appended before the call is on the disk; appends may go on meanwhile. If it
+   * fails, the file is cut back to what surely is there: the kernel may have forgotten the rest, and say so only once.
+   */
+  async sync(): Promise<void> {
+    this.#demandOpen('sync');
+    const segment = this.#current;
+    // A sealed segment was synced when it was sealed.
+    if (segment === undefined || segment.syncedBytes === segment.bodyBytes) return;
+    const { bodyBytes } = segment;
+    try {
+      await segment.file.datasync();
+      segment.syncedBytes = Math.max(segment.syncedBytes, bodyBytes);
+    } catch (error) {
+      this.#state = 'failed';
+      await segment.file.truncate(SEGMENT_HEADER_BYTES + segment.syncedBytes).catch(() => undefined);
+      throw ioError(`syncing ${segment.path}`, error);
+    }
+  }
+
+  /** Closes and leaves the last segment unsealed: `resume` goes on with it. */
+  async abandon(): Promise<void> {
+    await this.#current?.file.close().catch(() => undefined);
+    this.#current = undefined;
+    this.#state = 'closed';
+  }
+
   /** Seals and closes. After a failed append it only closes: the last segment stays unsealed. */
   async close(): Promise<SegmentTotals> {
     if (this.#state === 'open') await this.#seal();
@@ -119,11 +183,16 @@ export class SegmentWriter {
       file = await open(path, 'wx');
       const header = encodeSegmentHeader({ number, createdRealNs: this.#options.now() });
       await writeFully(file, header, 0);
+      // Its name must be on the disk before anything in it can be.
+      await syncFolder(this.#options.folder);
       this.#segments++;
-      return { file, path, hash: createHash('sha256').update(header), bodyBytes: 0, subbufs: 0 };
+      const hash = createHash('sha256').update(header);
+      return { file, path, hash, bodyBytes: 0, subbufs: 0, syncedBytes: 0 };
     } catch (error) {
       this.#state = 'failed';
       await file?.close().catch(() => undefined);
+      // Ours, and empty. A segment that was there before (EEXIST) was not opened.
+      if (file !== undefined) await unlink(path).catch(() => undefined);
       throw ioError(`beginning segment ${path}`, error);
     }
   }
@@ -131,21 +200,36 @@ export class SegmentWriter {
   async #seal(): Promise<void> {
     const segment = this.#current;
     if (segment === undefined) return;
-    this.#current = undefined;
+    const end = SEGMENT_HEADER_BYTES + segment.bodyBytes;
+    let kept = end;
     try {
       const footer = encodeSegmentFooter({
         bodyBytes: BigInt(segment.bodyBytes),
         subbufs: BigInt(segment.subbufs),
         sha256: segment.hash.digest(),
       });
-      await writeFully(segment.file, footer, SEGMENT_HEADER_BYTES + segment.bodyBytes);
+      await writeFully(segment.file, footer, end);
+      if (this.#options.isSynced === true) kept = SEGMENT_HEADER_BYTES + segment.syncedBytes;
       await segment.file.datasync();
     } catch (error) {
       this.#state = 'failed';
+      await segment.file.truncate(kept).catch(() => undefined);
       throw ioError(`sealing ${segment.path}`, error);
     } finally {
+      // Only now: a sync that comes in between must not take it for synced.
       await segment.file.close().catch(() => undefined);
+      this.#current = undefined;
     }
+  }
+}
+
+/** Puts the names in a folder on the disk. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }
 

@@ -4,9 +4,9 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { checkImports, importsOf } from '../../lab/check-deps.js';
 import { type FlagValue, ROOT } from '../../lab/cli/invocation.js';
-import { toJson } from '../../lab/cli/output.js';
 import { buildProgram } from '../../lab/cli/parse.js';
 import { VERBS } from '../../lab/cli/table.js';
+import { toJson } from '../../lab/util/json.js';
 
 interface Called {
   readonly verb: string;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { segmentsFolder } from '../../lab/trace/run-index.js';
 import { readSegments, type SegmentProblem, type StoredSubbuf } from '../../lab/trace/segment-reader.js';
+import { recoverSegments } from '../../lab/trace/segment-recovery.js';
 import { SegmentWriter } from '../../lab/trace/segment-writer.js';
 import { LabError } from '../../lab/util/errors.js';
 import { collect, SEGMENT_CLOCK_NS, withRun } from '../support/run-builder.js';
@@ -104,6 +105,46 @@ describe('segment files', () => {
       },
       250,
     );
+  });
+
+  it('are gone on with behind the last whole sub-buffer, wherever the writer was stopped', async () => {
+    await withRun(FRAMES, async (runDir) => {
+      const folder = segmentsFolder(runDir);
+      const path = join(folder, '000000.seg');
+      const whole = await readFile(path);
+      const ends = [64];
+      for (const frame of FRAMES) ends.push((ends.at(-1) ?? 0) + frame.length);
+      for (let cut = 0; cut < whole.length; cut++) {
+        await writeFile(path, whole.subarray(0, cut));
+        const headers: bigint[] = [];
+        const { tail, tornBytes } = await recoverSegments(folder, ({ number }) => headers.push(number));
+        const kept = Math.max(0, ...ends.filter((end) => end <= cut));
+        expect([tornBytes, headers.length], `cut at ${cut}`).to.deep.equal([
+          cut - kept,
+          kept === 0 ? 0 : ends.indexOf(kept),
+        ]);
+        if (kept === 0) expect([tail.segments, await readdir(folder)], `cut at ${cut}`).to.deep.equal([0, []]);
+        else expect([tail.segments, (await readFile(path)).length], `cut at ${cut}`).to.deep.equal([1, kept]);
+      }
+    });
+  });
+
+  it('that are gone on with are the same as if the writer had not been stopped', async () => {
+    await withRun(FRAMES, async (runDir) => {
+      const folder = segmentsFolder(runDir);
+      const path = join(folder, '000000.seg');
+      const whole = await readFile(path);
+      await writeFile(path, whole.subarray(0, whole.length - 64 - 5));
+      const { tail } = await recoverSegments(folder, () => {});
+      const writer = await SegmentWriter.resume({ folder, now: () => SEGMENT_CLOCK_NS, isSynced: true }, tail);
+      await writer.append(FRAMES[2] ?? Buffer.alloc(0));
+      await writer.sync();
+      await writer.close();
+      expect((await readFile(path)).equals(whole)).to.equal(true);
+      // A sealed one is never opened again: the next is begun.
+      const sealed = await recoverSegments(folder, () => {});
+      expect(sealed).to.deep.equal({ tail: { segments: 1 }, tornBytes: 0 });
+    });
   });
 
   it('of a run that is not there give an error that says so', async () => {

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+import { keyFromPassphrase } from '../../link/machine-key.js';
+import { enrollMachine, keyOfFile, MODE_CHOICES, type ModeChoice, makePoint } from '../../server/point.js';
+import { LabError } from '../../util/errors.js';
+import type { Invocation } from '../invocation.js';
+import { readPassphrase } from '../passphrase.js';
+
+/** A short one is guessed however slow the KDF is. */
+const SHORTEST = 12;
+
+async function askPassphrase(machine: string): Promise<Buffer> {
+  const first = await readPassphrase(`passphrase of ${machine}: `);
+  if (first.length < SHORTEST)
+    throw new LabError('LAB_USAGE', `a passphrase of ${first.length} characters: at least ${SHORTEST} are wanted`);
+  if (process.stdin.isTTY && (await readPassphrase('once more: ')) !== first)
+    throw new LabError('LAB_USAGE', 'the two passphrases differ');
+  return keyFromPassphrase(machine, first);
+}
+
+/** `enroll`: makes a machine known to a storage point. */
+export async function run(invocation: Invocation): Promise<number> {
+  const { log } = invocation.context();
+  const [dir, machine] = [invocation.operand(0), invocation.operand(1)];
+  const mode = (Object.keys(MODE_CHOICES) as ModeChoice[]).find(
+    (name) => name === (invocation.string('mode') ?? 'noise'),
+  );
+  if (mode === undefined) throw new LabError('LAB_BUG', 'the table of verbs has a mode that is not known');
+  const point = await makePoint(dir);
+  const file = invocation.string('key-file');
+  const { key, isNew } =
+    file === undefined ? { key: await askPassphrase(machine), isNew: false } : await keyOfFile(file);
+  await enrollMachine(point, machine, key, mode, new Date());
+  if (isNew) log.info(`a new key is in ${file}: bring it to the machine, where nobody else can read it`);
+  log.info(`machine '${machine}' is enrolled in ${point.dir} (mode ${mode})`);
+  return 0;
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+/**
+ * What a server has of one boot: segments on disk, and how far each stream is in them. A sub-buffer is taken once,
+ * whatever connection brings it; it counts as done when it is synced, not before.
+ *
+ * Syncs are shared: while one is under way, appends go on, and the next one covers them all. So a fast sender has many
+ * sub-buffers for each sync, and a slow one does not wait. How many syncs there are at once, in all stores, is limited.
+ */
+import { recoverSegments } from '../trace/segment-recovery.js';
+import { type SegmentTotals, SegmentWriter, type SegmentWriterOptions } from '../trace/segment-writer.js';
+import type { SubbufHeader } from '../trace/subbuf.js';
+import type { Streams } from './wire.js';
+
+/** Lets so many work at a time; the others wait in line. */
+export class Gate {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(places: number) {
+    this.#free = places;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free++;
+      else next();
+    }
+  }
+}
+
+export interface BootStoreOptions extends Omit<SegmentWriterOptions, 'isSynced'> {
+  readonly syncGate: Gate;
+}
+
+/** One caller appends; `append`, `seal` and `close` must not overlap. */
+export class BootStore {
+  readonly #writer: SegmentWriter;
+  readonly #gate: Gate;
+  readonly #reached: Map<number, bigint>;
+  #synced: Map<number, bigint>;
+  #isDirty = false;
+  #syncing: Promise<void> | undefined;
+  #failure: unknown;
+  /** What was there when it was opened. */
+  readonly #before: SegmentTotals;
+  /** Bytes that were cut off when it was opened: of a sub-buffer that never became whole. */
+  readonly tornBytes: number;
+  /** Called after each sync that made something done, and when one failed. */
+  onSynced: (() => void) | undefined;
+
+  private constructor(
+    writer: SegmentWriter,
+    gate: Gate,
+    reached: Map<number, bigint>,
+    before: SegmentTotals,
+    tornBytes: number,
+  ) {
+    this.#writer = writer;
+    this.#gate = gate;
+    this.#reached = reached;
+    this.#synced = new Map(reached);
+    this.#before = before;
+    this.tornBytes = tornBytes;
+  }
+
+  /** Opens the folder, and goes on behind what is in it; all of that is synced first. */
+  static async open(options: BootStoreOptions): Promise<BootStore> {
+    const { syncGate, ...rest } = options;
+    const writerOptions: SegmentWriterOptions = { ...rest, isSynced: true };
+    // Makes the folder.
+    await (await SegmentWriter.create(writerOptions)).abandon();
+    const reached = new Map<number, bigint>();
+    let bytes = 0;
+    let subbufs = 0;
+    const { tail, tornBytes } = await recoverSegments(options.folder, (header) => {
+      reached.set(header.cpu, header.number + 1n);
+      bytes += header.length;
+      subbufs++;
+    });
+    const writer = await SegmentWriter.resume(writerOptions, tail);
+    const before = { segments: 0, bytes, subbufs };
+    return new BootStore(writer, syncGate, reached, before, tornBytes);
+  }
+
+  /** How far each stream is: what was appended. */
+  get reached(): Streams {
+    return this.#reached;
+  }
+
+  /** How far each stream is on the disk. */
+  get synced(): Streams {
+    return this.#synced;
+  }
+
+  get totals(): SegmentTotals {
+    const now = this.#writer.totals;
+    return {
+      segments: now.segments,
+      bytes: this.#before.bytes + now.bytes,
+      subbufs: this.#before.subbufs + now.subbufs,
+    };
+  }
+
+  /** Why it is of no further use: a sync failed. */
+  get failure(): unknown {
+    return this.#failure;
+  }
+
+  /** Takes a whole, checked sub-buffer; false if it is there already. A sync begins by itself. */
+  async append(header: SubbufHeader, bytes: Buffer): Promise<boolean> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (header.number < (this.#reached.get(header.cpu) ?? 0n)) return false;
+    try {
+      await this.#writer.append(bytes);
+    } catch (error) {
+      this.#failure = error;
+      throw error;
+    }
+    this.#reached.set(header.cpu, header.number + 1n);
+    this.#isDirty = true;
+    this.#syncing ??= this.#sync();
+    return true;
+  }
+
+  async #sync(): Promise<void> {
+    try {
+      while (this.#isDirty) {
+        await this.#gate.run(async () => {
+          // After a failed append the file is opened anew, and synced then.
+          if (this.#failure !== undefined) throw this.#failure;
+          // Only now: what came while we stood in line is covered too.
+          this.#isDirty = false;
+          const reached = new Map(this.#reached);
+          await this.#writer.sync();
+          this.#synced = reached;
+        });
+        this.onSynced?.();
+      }
+    } catch (error) {
+      this.#failure ??= error;
+      this.onSynced?.();
+    } finally {
+      this.#syncing = undefined;
+    }
+  }
+
+  /** Waits until all that was appended is on the disk. */
+  async flush(): Promise<void> {
+    await this.#syncing;
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Seals the last segment and closes; a store that failed is only closed, and what is in its file stays. */
+  async close(): Promise<void> {
+    await this.#syncing;
+    if (this.#failure === undefined) await this.#writer.close();
+    else await this.#writer.abandon();
+  }
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The boots that a server has open. A boot has one connection at a time: a new one that has shown the key takes the
+ * place of the old, which may be half open. A boot that nobody is connected for is sealed and closed after a while.
+ */
+import { LabError } from '../util/errors.js';
+import { type BootStore, Gate } from './boot-store.js';
+import { STATUS, type StatusName, type Streams } from './wire.js';
+
+export interface BootId {
+  readonly machine: string;
+  readonly bootId: bigint;
+}
+
+/** As people see it: 16 hexadecimal digits. */
+export function bootName(bootId: bigint): string {
+  return bootId.toString(16).padStart(16, '0');
+}
+
+/** Whoever keeps the segments: a storage point on disk, or the folder of one run. */
+export interface BootKeeper {
+  /** Opens what is there of a boot, or begins it. */
+  open(id: BootId, cpus: number): Promise<BootStore>;
+  /** The store was closed; `isEnded`: the machine said that nothing more will come. */
+  closed(id: BootId, store: BootStore, isEnded: boolean): Promise<void>;
+}
+
+/** The connection of a boot. */
+export interface BootOwner {
+  /** Ends it; `done` settles when it touches the store no more. */
+  refuse(status: (typeof STATUS)[StatusName]): void;
+  readonly done: Promise<void>;
+}
+
+export interface Boot extends BootId {
+  readonly key: string;
+  readonly cpus: number;
+  /** Undefined while it is being opened, and after its disk failed. */
+  store: BootStore | undefined;
+  owner: BootOwner | undefined;
+  isEnded: boolean;
+  /** Connections that have it or wait for it: while there are any, it is not forgotten. */
+  claims: number;
+  idle: NodeJS.Timeout | undefined;
+  readonly turn: Gate;
+}
+
+export class Boots {
+  readonly #keeper: BootKeeper;
+  readonly #idleMs: number;
+  readonly #boots = new Map<string, Boot>();
+
+  constructor(keeper: BootKeeper, idleMs: number) {
+    this.#keeper = keeper;
+    this.#idleMs = idleMs;
+  }
+
+  get open(): Iterable<Boot> {
+    return this.#boots.values();
+  }
+
+  /** Makes `owner` the connection of a boot; the one before it is ended first. */
+  async claim(id: BootId, cpus: number, owner: BootOwner): Promise<Boot> {
+    const key = `${id.machine}/${bootName(id.bootId)}`;
+    let boot = this.#boots.get(key);
+    if (boot === undefined) {
+      const { machine, bootId } = id;
+      const fresh = {
+        store: undefined,
+        owner: undefined,
+        isEnded: false,
+        claims: 0,
+        idle: undefined,
+        turn: new Gate(1),
+      };
+      boot = { machine, bootId, key, cpus, ...fresh };
+      this.#boots.set(key, boot);
+    }
+    const found = boot;
+    found.claims++;
+    clearTimeout(found.idle);
+    found.idle = undefined;
+    await found.turn.run(async () => {
+      const before = found.owner;
+      before?.refuse(STATUS.REPLACED);
+      await before?.done;
+      found.owner = owner;
+      try {
+        if (found.store?.failure !== undefined) await this.#closeStore(found);
+        if (found.store === undefined) await this.#open(found);
+        else await found.store.flush();
+      } catch (error) {
+        found.owner = undefined;
+        found.claims--;
+        await this.#close(found);
+        throw error;
+      }
+    });
+    return found;
+  }
+
+  async #open(boot: Boot): Promise<BootStore> {
+    const store = await this.#keeper.open(boot, boot.cpus);
+    boot.store = store;
+    return store;
+  }
+
+  /**
+   * Opens a store again that failed. What its connection had appended must still be there: else it would acknowledge
+   * what is gone, so it has to end.
+   */
+  async reopen(boot: Boot, reached: Streams): Promise<void> {
+    await this.#closeStore(boot);
+    const store = await this.#open(boot);
+    for (const [cpu, next] of reached) {
+      if ((store.reached.get(cpu) ?? 0n) < next)
+        throw new LabError('LAB_ENV_IO', `${boot.key}: CPU ${cpu} had come to ${next}, and is cut back on the disk`);
+    }
+  }
+
+  /** The connection is over: the boot stays open for a while. */
+  release(boot: Boot, owner: BootOwner): void {
+    boot.claims--;
+    if (boot.owner !== owner) return;
+    boot.owner = undefined;
+    if (boot.store === undefined || boot.store.failure !== undefined || boot.isEnded) void this.#closeInTurn(boot);
+    else boot.idle = setTimeout(() => void this.#closeInTurn(boot), this.#idleMs);
+  }
+
+  async #closeInTurn(boot: Boot): Promise<void> {
+    await boot.turn.run(async () => {
+      if (boot.owner === undefined) await this.#close(boot);
+    });
+  }
+
+  async #close(boot: Boot): Promise<void> {
+    clearTimeout(boot.idle);
+    const { store } = boot;
+    await this.#closeStore(boot);
+    if (boot.claims === 0) this.#boots.delete(boot.key);
+    if (store !== undefined) await this.#keeper.closed(boot, store, boot.isEnded);
+  }
+
+  async #closeStore(boot: Boot): Promise<void> {
+    const { store } = boot;
+    boot.store = undefined;
+    // What it could not seal, whoever opens it next goes on with.
+    await store?.close().catch(() => {});
+  }
+
+  /** Seals and closes all; the connections must be over. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#boots.values()].map((boot) => this.#closeInTurn(boot)));
+  }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+/** The receiver as a program: a storage point, its port, its log and its status. */
+import { bootName } from '../link/boots.js';
+import { MODE, STATUS } from '../link/wire.js';
+import { WireServer } from '../link/wire-server.js';
+import type { WireSession } from '../link/wire-session.js';
+import { withScope } from '../util/scope.js';
+import { PointKeeper } from './keeper.js';
+import { ServerLog } from './log.js';
+import { findMachine, makePoint } from './point.js';
+import { Rates } from './rates.js';
+import { type ServerStatus, serveStatus } from './status.js';
+
+export interface ServeOptions {
+  readonly dir: string;
+  readonly host: string;
+  readonly port: number;
+  readonly signal: AbortSignal;
+  readonly write: (line: string) => void;
+  readonly now: () => Date;
+}
+
+const SAMPLE_MS = 1000;
+
+function senderOf(session: WireSession, rate: number, nowMs: number): ServerStatus['senders'][number] {
+  const { driver } = session;
+  return {
+    machine: session.id.machine,
+    boot: bootName(session.id.bootId),
+    address: session.address,
+    mode: session.mode === MODE.PLAIN ? 'plain' : 'noise',
+    connectedSeconds: Math.round((nowMs - session.sinceMs) / 1000),
+    bytes: session.bytes,
+    bytesPerSecond: Math.round(rate),
+    subbufs: session.subbufs,
+    known: session.known,
+    queued: driver?.queued ?? null,
+    issued: driver?.issued.toString() ?? null,
+    dropped: driver?.dropped.toString() ?? null,
+    connects: driver?.connects.toString() ?? null,
+    refusals: driver?.refusals.toString() ?? null,
+    disk: session.status === STATUS.DISK_FULL ? 'full' : 'ok',
+  };
+}
+
+/** Serves until the signal is given; then all that is open is sealed. */
+export async function serve(options: ServeOptions): Promise<void> {
+  const { signal, now } = options;
+  const startedMs = now().getTime();
+  const point = await makePoint(options.dir);
+  const log = new ServerLog(options.write, now);
+  const rates = new Rates<WireSession>();
+  await withScope(async (scope) => {
+    const keeper = new PointKeeper({
+      folder: point,
+      server: point.server,
+      now,
+      onEvent: (event, { machine, bootId }, detail) => log.line({ event, machine, boot: bootName(bootId), detail }),
+    });
+    let wire: WireServer | undefined;
+    const status = (): ServerStatus => ({
+      format: 1,
+      server: point.server,
+      port: wire?.port ?? 0,
+      upSeconds: Math.round((now().getTime() - startedMs) / 1000),
+      rssBytes: process.memoryUsage.rss(),
+      openings: wire?.openings ?? 0,
+      refusals: Object.fromEntries(wire?.refusals ?? []),
+      senders: [...(wire?.sessions ?? [])].map((s) => senderOf(s, rates.of(s), now().getTime())),
+    });
+    // First: it also makes sure that we are alone in the folder.
+    scope.use('the status socket', await serveStatus(point, status), (server) => void server.close());
+    wire = scope.use(
+      'the port',
+      await WireServer.listen({
+        host: options.host,
+        port: options.port,
+        serverId: BigInt(`0x${point.server}`),
+        findMachine: (name) => findMachine(point, name),
+        keeper,
+        onEvent: (event) => (event.event === 'refused' ? log.stranger(event) : log.line(event)),
+      }),
+      (server) => server.close(),
+    );
+    const open = wire;
+    const sampler = setInterval(() => {
+      for (const session of open.sessions) rates.sample(session, session.bytes, now().getTime());
+    }, SAMPLE_MS);
+    scope.defer('the sampler', () => clearInterval(sampler));
+    log.line({ event: 'listening', server: point.server, host: options.host, port: wire.port });
+    if (!signal.aborted)
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    log.line({ event: 'stopping' });
+  });
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Where a writer of segments goes on after it was stopped anywhere. A sealed segment is never written again. The last
+ * one, if it has no seal, is checked sub-buffer by sub-buffer and cut back to those that are whole: what is behind
+ * them was being written, and nobody was told that it is there.
+ */
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ioError, LabError } from '../util/errors.js';
+import { FrameAssembler } from './frames.js';
+import {
+  parseSegmentFooter,
+  parseSegmentHeader,
+  SEGMENT_FOOTER_BYTES,
+  SEGMENT_HEADER_BYTES,
+  segmentName,
+} from './segment-format.js';
+import { listSegments } from './segment-reader.js';
+import type { SegmentTail } from './segment-writer.js';
+import { checkHeader, SUBBUF_HEADER_BYTES, type SubbufHeader } from './subbuf.js';
+
+export interface Recovered {
+  readonly tail: SegmentTail;
+  /** Bytes that were cut off. */
+  readonly tornBytes: number;
+}
+
+const WINDOW_BYTES = 1024 * 1024;
+
+/**
+ * Reads what is in the folder of a stopped writer.
+ *
+ * @param onSubbuf told each sub-buffer's header, in file order; those of sealed segments without a look at their bodies
+ * @throws LabError LAB_SEGMENT_FOREIGN if the last file is not one that a writer leaves behind
+ */
+export async function recoverSegments(folder: string, onSubbuf: (header: SubbufHeader) => void): Promise<Recovered> {
+  const numbers = await listSegments(folder);
+  for (const [i, number] of numbers.entries()) {
+    const path = join(folder, segmentName(number));
+    let file: FileHandle | undefined;
+    try {
+      file = await open(path, 'r+');
+      const { size } = await file.stat();
+      const bodyEnd = await sealedEnd(file, size);
+      if (bodyEnd !== undefined) await walkHeaders(file, bodyEnd, onSubbuf);
+      else if (i === numbers.length - 1) return await recoverOpen(file, path, number, size, onSubbuf);
+    } catch (error) {
+      throw ioError(`recovering segment ${path}`, error);
+    } finally {
+      await file?.close().catch(() => undefined);
+    }
+  }
+  return { tail: { segments: (numbers.at(-1) ?? -1) + 1 }, tornBytes: 0 };
+}
+
+async function sealedEnd(file: FileHandle, size: number): Promise<number | undefined> {
+  if (size < SEGMENT_HEADER_BYTES + SEGMENT_FOOTER_BYTES) return undefined;
+  const footer = Buffer.alloc(SEGMENT_FOOTER_BYTES);
+  await file.read(footer, 0, footer.length, size - footer.length);
+  return parseSegmentFooter(footer) === undefined ? undefined : size - SEGMENT_FOOTER_BYTES;
+}
+
+/** Hops from header to header; stops where one is damaged, which a reader of the segment will report. */
+async function walkHeaders(file: FileHandle, end: number, onSubbuf: (header: SubbufHeader) => void): Promise<void> {
+  const window = Buffer.alloc(WINDOW_BYTES);
+  let start = 0;
+  let filled = 0;
+  for (let at = SEGMENT_HEADER_BYTES; at + SUBBUF_HEADER_BYTES <= end; ) {
+    if (at < start || at + SUBBUF_HEADER_BYTES > start + filled) {
+      start = at;
+      ({ bytesRead: filled } = await file.read(window, 0, window.length, start));
+    }
+    const check = checkHeader(window.subarray(0, filled), at - start);
+    if (!check.ok) return;
+    onSubbuf(check.header);
+    at += check.header.length;
+  }
+}
+
+async function recoverOpen(
+  file: FileHandle,
+  path: string,
+  number: number,
+  size: number,
+  onSubbuf: (header: SubbufHeader) => void,
+): Promise<Recovered> {
+  const head = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  const { bytesRead } = await file.read(head, 0, head.length, 0);
+  const header = parseSegmentHeader(head.subarray(0, bytesRead));
+  if (bytesRead < head.length || head.every((byte) => byte === 0)) {
+    // It was just being begun: without a header nothing in it was ever synced.
+    await unlink(path);
+    return { tail: { segments: number }, tornBytes: size };
+  }
+  if (typeof header === 'string' || header.number !== number)
+    throw new LabError(
+      'LAB_SEGMENT_FOREIGN',
+      `${path}: ${typeof header === 'string' ? header : `its header says it is segment ${header.number}`}`,
+      { next: 'look where it comes from, and move it away' },
+    );
+  const frames = new FrameAssembler();
+  const hash = createHash('sha256').update(head);
+  let bodyBytes = 0;
+  let subbufs = 0;
+  for (let at = SEGMENT_HEADER_BYTES; at < size && frames.bad === undefined; ) {
+    // Fresh memory each time: frames are views of it.
+    const window = Buffer.allocUnsafe(Math.min(WINDOW_BYTES, size - at));
+    const read = await file.read(window, 0, window.length, at);
+    if (read.bytesRead === 0) break;
+    at += read.bytesRead;
+    for (const event of frames.push(window.subarray(0, read.bytesRead))) {
+      if (event.type === 'bad') break;
+      hash.update(event.bytes);
+      bodyBytes += event.bytes.length;
+      subbufs++;
+      onSubbuf(event.header);
+    }
+  }
+  const end = SEGMENT_HEADER_BYTES + bodyBytes;
+  if (end < size) await file.truncate(end);
+  return { tail: { segments: number + 1, open: { bodyBytes, subbufs, hash } }, tornBytes: size - end };
+}

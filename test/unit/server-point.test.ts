@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+import { chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { parseListen } from '../../lab/cli/verbs/server.js';
+import { keyFromPassphrase } from '../../lab/link/machine-key.js';
+import { MODE } from '../../lab/link/wire.js';
+import { openRun } from '../../lab/run/folder.js';
+import { ServerLog } from '../../lab/server/log.js';
+import {
+  bootDir,
+  enrollMachine,
+  findMachine,
+  keyOfFile,
+  listMachines,
+  makePoint,
+  openPoint,
+} from '../../lab/server/point.js';
+import { serve } from '../../lab/server/serve.js';
+import { askStatus } from '../../lab/server/status.js';
+import { statsOf } from '../../lab/trace/stats.js';
+import { LabError } from '../../lab/util/errors.js';
+import { SimConnection, SimDriver } from '../support/sim-driver.js';
+import { nop, start, subbuf } from '../support/trace-builder.js';
+
+const NOW = new Date('2026-01-31T12:00:00Z');
+
+async function codeOf(work: () => Promise<unknown> | unknown): Promise<unknown> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    return error instanceof LabError ? error.code : error;
+  }
+}
+
+describe('a storage point', () => {
+  let folder: string;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'lemona-test-'));
+  });
+
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it('knows who is enrolled, keeps keys where only its owner reads them, and its identity for good', async () => {
+    const dir = join(folder, 'point');
+    const point = await makePoint(dir);
+    const key = Buffer.alloc(32, 7);
+    await enrollMachine(point, 'web1', key, 'noise', NOW);
+    expect(await findMachine(point, 'web1')).to.deep.equal({ key, modes: [MODE.NOISE] });
+    expect(await findMachine(point, 'web2')).to.equal(undefined);
+    expect(await listMachines(point)).to.deep.equal(['web1']);
+    const { mode } = await stat(join(point.machinesDir, 'web1', 'machine.json'));
+    expect((mode & 0o777).toString(8)).to.equal('600');
+    expect((await makePoint(dir)).server).to.equal(point.server);
+    expect(await codeOf(() => enrollMachine(point, '../x', key, 'noise', NOW))).to.equal('LAB_USAGE');
+    expect(await codeOf(() => openPoint(folder))).to.equal('LAB_RUN_UNKNOWN');
+  });
+
+  it('makes a key file that is not there, reads it again, and refuses one that others can read', async () => {
+    const file = join(folder, 'key');
+    const made = await keyOfFile(file);
+    expect(made.isNew).to.equal(true);
+    expect((await readFile(file, 'latin1')).trim()).to.equal(made.key.toString('hex'));
+    expect(await keyOfFile(file)).to.deep.equal({ key: made.key, isNew: false });
+    await chmod(file, 0o640);
+    expect(await codeOf(() => keyOfFile(file))).to.equal('LAB_ENV_PERMISSION');
+  });
+
+  it('makes a key of a passphrase as docs/wire.md says', async () => {
+    // From another implementation: Python's hashlib.scrypt with the same parameters.
+    const key = await keyFromPassphrase('web1', 'correct horse battery staple');
+    expect(key.toString('hex')).to.equal('861f95e2e0c3d53f6bb992e2d1a405fe8aaec395264c1ce42bd73c7f12b4b1ba');
+  });
+
+  it('serves a machine into a run folder that the other verbs read, and tells of it', async () => {
+    const dir = join(folder, 'point');
+    const point = await makePoint(dir);
+    const key = Buffer.alloc(32, 9);
+    await enrollMachine(point, 'web1', key, 'any', NOW);
+    const stop = new AbortController();
+    const lines: Record<string, unknown>[] = [];
+    let listening: (port: number) => void = () => {};
+    const port = new Promise<number>((resolve) => {
+      listening = resolve;
+    });
+    const write = (text: string) => {
+      const line = JSON.parse(text) as Record<string, unknown>;
+      lines.push(line);
+      if (line.event === 'listening') listening(Number(line.port));
+    };
+    const served = serve({ dir, host: '127.0.0.1', port: 0, signal: stop.signal, write, now: () => new Date() });
+    const options = { machine: 'web1', key, mode: MODE.PLAIN, bootId: 0xabcn, cpus: 2 };
+    const driver = new SimDriver({ port: await port, ...options });
+    driver.put(0, 0n, subbuf([start(1n), nop(2n)], { bootId: 0xabcn }));
+    driver.put(1, 0n, subbuf([nop(3n)], { cpu: 1, bootId: 0xabcn }));
+    const silent = await SimConnection.open({ ...driver.options, bootId: 0xdefn });
+    const seen = await askStatus(point);
+    silent.socket.destroy();
+    await driver.deliver();
+    const another = serve({ dir, host: '127.0.0.1', port: 0, signal: stop.signal, write, now: () => new Date() });
+    expect(await codeOf(() => another)).to.equal('LAB_RUN_STATE');
+    await driver.end();
+    stop.abort();
+    await served;
+    expect(seen?.server).to.equal(point.server);
+    expect(seen?.senders.map(({ machine, boot, queued }) => [machine, boot, queued])).to.deep.equal([
+      ['web1', '0000000000000def', null],
+    ]);
+    expect(await askStatus(point)).to.equal(undefined);
+    const run = await openRun(bootDir(point, { machine: 'web1', bootId: 0xabcn }));
+    expect(run.manifest).to.deep.include({ name: '0000000000000abc', state: 'complete', image: null });
+    expect(run.manifest.trace).to.include({ segments: 1, subbufs: 2 });
+    const { account } = await statsOf(run.dir);
+    expect([account.isComplete, account.recorded]).to.deep.equal([true, 3n]);
+    const events = lines.map((line) => line.event);
+    for (const event of ['listening', 'connected', 'closed', 'sealed', 'stopping']) expect(events).to.include(event);
+  });
+
+  it('leaves lines of strangers out of its log when there are too many, and says how many', () => {
+    const lines: string[] = [];
+    let at = NOW;
+    const log = new ServerLog(
+      (line) => lines.push(line),
+      () => at,
+    );
+    for (let i = 0; i < 1000; i++) log.stranger({ event: 'refused' });
+    expect(lines).to.have.length(20);
+    at = new Date(NOW.getTime() + 1000);
+    log.stranger({ event: 'refused' });
+    expect(lines).to.have.length(22);
+    expect(JSON.parse(lines[20] ?? '')).to.include({ event: 'left out', lines: 980 });
+  });
+
+  it('listens where it is told', () => {
+    expect(parseListen('10.0.0.1:4270')).to.deep.equal({ host: '10.0.0.1', port: 4270 });
+    expect(parseListen('[::1]:1')).to.deep.equal({ host: '::1', port: 1 });
+    expect(parseListen(':0')).to.deep.equal({ host: '::', port: 0 });
+    for (const text of ['4270', 'a:b', '[x]:1', 'h:70000', '::1:1']) expect(() => parseListen(text), text).to.throw();
+  });
+});
