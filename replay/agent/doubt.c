@@ -7,7 +7,9 @@
  * changed: so a later effect that can't be applied as recorded is explained
  * if, and only if, an inode it involves is in such a doubt. It is then applied
  * as far as it can be, and the doubt spreads to what it would have changed.
- * What no doubt explains is a mismatch as ever.
+ * What no doubt explains is a mismatch as ever. What an operation takes from an
+ * inode in doubt, flags, project and ACLs, the record tells as well, and that
+ * counts.
  *
  * An inode whose birth was lost, or happened in a directory that is missing,
  * stays UNBORN with every doubt: adrift. Effects on it are left out.
@@ -27,7 +29,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "replay.h"
+#include "apply.h"
 
 #define LIMBO "lost+found"
 /* What an operation on names leaves unsure. */
@@ -148,24 +150,36 @@ void doubt_shift(struct object *o)
 		o->doubt |= DOUBT_WHOLE | LEMONA_LOST_ATTR;
 }
 
+static bool has_doubt(const struct object *o, uint8_t what)
+{
+	return rp.doubt_all || (o->doubt & what);
+}
+
 /*
- * A birth takes ACLs, flags and project from its directory, where they may be
- * wrong. The record tells all of them: the ACLs by effects of their own.
+ * Flags and project may not be as they were, and an operation on names asks
+ * for them: births inherit them, and no name leads from one project to another.
+ * The record of the operation says what they were.
  */
-bool doubt_inherited(struct object *o, const struct object *dir)
+void doubt_settle(struct object *o, const struct lemona_attr *a)
+{
+	if (o->state == LIVE && has_doubt(o, LEMONA_LOST_ATTR))
+		apply_fsflags(o, a);
+}
+
+/* A birth inherits ACLs from its directory, where they may be wrong. The record tells all of them. */
+void doubt_inherited(struct object *o, const struct object *dir)
 {
 	char path[40];
 	int fd;
 
-	if (!(dir->doubt & (LEMONA_LOST_XATTR | LEMONA_LOST_ATTR)) && !rp.doubt_all)
-		return false;
-	fd = S_ISLNK(o->attr.mode) ? -1 : object_fd(o, ACCESS_PATH);
-	if (fd >= 0) {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		removexattr(path, "system.posix_acl_access");
-		removexattr(path, "system.posix_acl_default");
-	}
-	return true;
+	if (S_ISLNK(o->attr.mode) || !has_doubt(dir, LEMONA_LOST_XATTR))
+		return;
+	fd = object_fd(o, ACCESS_PATH);
+	if (fd < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	removexattr(path, "system.posix_acl_access");
+	removexattr(path, "system.posix_acl_default");
 }
 
 static void into_limbo(int dirfd, const char *name)

@@ -135,6 +135,9 @@ void apply_birth(const struct lemona_dentry *d)
 	}
 	if (!o)
 		o = object_add_dead(e->ino, e->gen);
+	/* A nameless file is made without its directory's lock: the directory may be another by now. */
+	if (e->h.code != LEMONA_OP_TMPFILE)
+		doubt_settle(dir, &d->dir);
 	name_of(name, (const char *)(d + 1), d->name_len);
 	r = give_birth(o, dir, dirfd, d, name);
 	if (r < 0 && errno == EEXIST && doubt_make_way(dirfd, name))
@@ -150,13 +153,9 @@ void apply_birth(const struct lemona_dentry *d)
 	 * be changing its size and its links already. Nothing of it can be compared yet.
 	 */
 	object_take_attr(o, &d->child);
-	if (rp.doubts && doubt_inherited(o, dir))
-		apply_fsflags(o, &d->child);
+	doubt_inherited(o, dir);
 	object_apply_early(o);
-	/*
-	 * A nameless file is made without its directory's lock: what it inherited may be older than this effect, and
-	 * the directory's attributes are those of another effect.
-	 */
+	/* What it inherited may be older than this effect, and the directory's attributes are those of another effect. */
 	if (e->h.code == LEMONA_OP_TMPFILE)
 		apply_fsflags(o, &d->child);
 	else
@@ -201,6 +200,8 @@ void apply_link(const struct lemona_dentry *d, struct object *o)
 		failed(o, "open to link");
 		return;
 	}
+	doubt_settle(o, &d->child);
+	doubt_settle(dir, &d->dir);
 	name_of(name, (const char *)(d + 1), d->name_len);
 	UNLOCKED(r, linkat(fd, "", dirfd, name, AT_EMPTY_PATH), o, dir, NULL);
 	if (r < 0 && errno == EEXIST && doubt_make_way(dirfd, name))
@@ -266,6 +267,11 @@ void apply_rename(const struct lemona_rename *n, struct object *o)
 		if (target->state != LIVE)
 			mismatch(target, "target of the rename", "exists", "does not", ENOENT);
 	}
+	doubt_settle(o, &n->source);
+	doubt_settle(from, &n->old_dir);
+	doubt_settle(to, &n->new_dir);
+	if (target)
+		doubt_settle(target, &n->target);
 	name_of(old, (const char *)(n + 1), n->old_len);
 	name_of(new, (const char *)(n + 1) + n->old_len, n->new_len);
 	is_there = check_name(o, from_fd, old);

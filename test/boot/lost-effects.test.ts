@@ -1,9 +1,21 @@
 // SPDX-License-Identifier: MIT
 /** A rebuild across lost effects names what it can't vouch for, and is right about all the rest. */
+import { cp } from 'node:fs/promises';
 import { expect } from 'chai';
-import { isNothingKnown } from '../../replay/verify.js';
+import { FLAG } from '../../lab/abi/layout.js';
+import { describeUnvouched } from '../../replay/unvouched.js';
+import { isNothingKnown, type VerifyRunResult } from '../../replay/verify.js';
 import { describeVerdict, useBench } from '../harness/boot.js';
+import { PROJECTS_AND_QUOTAS, withFeatures } from '../harness/features.js';
+import { guestProgram } from '../harness/program.js';
 import { loseEffects } from '../support/lose-effects.js';
+
+/** Everything is right that is not named. */
+function expectRight(result: VerifyRunResult): void {
+  expect(describeVerdict(result)).to.equal('');
+  expect(result.replay.first.map((m) => `${m.op} ${m.seq}: ${m.what}`)).to.deep.equal([]);
+  expect(result.isEqual).to.equal(true);
+}
 
 describe('a rebuild across lost effects', () => {
   const bench = useBench();
@@ -30,15 +42,36 @@ for f in a b; do dd if=/dev/urandom of=$f bs=64k seek=10 count=5 conv=notrunc 2>
     expect(result.isEqual).to.equal(true);
   });
 
-  it('vouches for nothing where it is not known what was lost', async () => {
-    await bench().record('r', 'cd /root; for i in 1 2 3 4 5; do echo $i > f$i; done; rm f3');
+  it('knows what is inherited, and vouches for nothing where it is not known what was lost', async () => {
+    const program = await guestProgram('inherit', bench().folder);
+    const script = 'chmod +x /root/inherit; mkdir /root/p; cd /root/p && /root/inherit && rm none';
+    const { manifest, output } = await bench().record('flags', script, {
+      copyIn: [{ source: program, destination: '/root/inherit' }],
+      tune: withFeatures(PROJECTS_AND_QUOTAS),
+    });
+    expect(manifest.exitStatus, output).to.equal(0);
+    await cp(bench().runDir('flags'), bench().runDir('hidden'), { recursive: true });
+
+    let isNow = false;
+    const lost = await loseEffects(bench().runDir('flags'), (effect) => {
+      isNow ||= effect.op === 'CREATE' && effect.name.toString() === 'now';
+      return isNow && effect.op === 'SETATTR' && (effect.valid & FLAG.VALID_FSFLAGS) !== 0;
+    });
+    expect(lost.length).to.equal(2);
+    const result = await bench().verify('flags');
+    expectRight(result);
+    expect(result.marks.at(-1)?.unvouched.map(describeUnvouched)).to.deep.equal([
+      '/root/p/off: attributes; times; xattrs',
+      '/root/p/on: attributes; times; xattrs',
+    ]);
+
     await loseEffects(
-      bench().runDir('r'),
+      bench().runDir('hidden'),
       (effect) => effect.op === 'UNLINK',
       () => [],
     );
-    const result = await bench().verify('r');
-    expect(isNothingKnown(result.marks[0]?.unvouched ?? [])).to.equal(true);
-    expect(result.isEqual).to.equal(false);
+    const hidden = await bench().verify('hidden');
+    expect(isNothingKnown(hidden.marks[0]?.unvouched ?? [])).to.equal(true);
+    expect(hidden.isEqual).to.equal(false);
   });
 });
