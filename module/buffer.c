@@ -214,12 +214,17 @@ static void stream_declare(struct lemona_stream *s, u64 now)
 	memset(&s->loss, 0, sizeof(s->loss));
 }
 
-/* Write down what lost effects were about; leave room for @size bytes. */
+/*
+ * Write down what lost effects were about. Ahead of a record of @size bytes that
+ * is at most half of the sub-buffer: notes shall not displace records, of which
+ * there would be more to note then.
+ */
 static void stream_note(struct lemona_stream *s, u64 now, size_t size)
 {
+	u32 limit = size ? min(capacity / 2, capacity - (u32)size) : capacity;
 	struct lemona_lost lost, *rec;
 
-	while (s->sub->used + sizeof(lost) + size <= capacity &&
+	while (s->sub->used + sizeof(lost) <= limit &&
 	       lemona_lost_take(&lost)) {
 		s->issued++;
 		rec = (void *)stream_put(s, now, LEMONA_KIND_LOST, 0,
@@ -262,11 +267,20 @@ static bool stream_begin(struct lemona_stream *s, u64 now, size_t size)
 	return true;
 }
 
-/* Bytes that this CPU finds free. Stream locked. */
-static u64 stream_free(const struct lemona_stream *s)
+/*
+ * In lossy mode: may the current process record so much? Of the bytes that this
+ * CPU finds free, a sub-buffer for each CPU is in reserve: a CPU whose own is
+ * full can't use the rest of another's. Stream locked.
+ */
+static bool stream_share(const struct lemona_stream *s, size_t size, bool effect)
 {
-	return (u64)READ_ONCE(pool.nr_free) * capacity +
-	       (s->sub ? capacity - s->sub->used : 0);
+	u32 rest = s->sub ? capacity - s->sub->used : 0;
+	u32 nr_free = READ_ONCE(pool.nr_free);
+	u32 spare = nr_free - min(nr_free, num_possible_cpus());
+
+	return lemona_has_share(size, (u64)nr_free * capacity + rest,
+				(u64)spare * capacity + rest,
+				READ_ONCE(pool.turn), effect);
 }
 
 /* Make room for @size bytes at time @now. Stream locked. */
@@ -309,8 +323,7 @@ void *lemona_begin(struct lemona_slot *slot, enum lemona_kind kind, u16 code,
 
 	now = ktime_get_mono_fast_ns();
 	room = (!lemona_lossy ||
-		lemona_has_share(size, stream_free(s), READ_ONCE(pool.turn),
-				 kind == LEMONA_KIND_EFFECT)) &&
+		stream_share(s, size, kind == LEMONA_KIND_EFFECT)) &&
 	       stream_room(s, size, now);
 	s->issued++;
 	if (kind == LEMONA_KIND_EFFECT)
@@ -414,17 +427,27 @@ void lemona_tick(void)
 /**
  * lemona_drain - push, and wait until the reader has taken it all
  *
+ * A push takes one sub-buffer of notes for each CPU along. As many pushes as all
+ * notes may need: there is no end to what tasks that go on may lose.
+ *
  * Return: 0, or -ERESTARTSYS.
  */
 int lemona_drain(void)
 {
-	u64 target;
+	unsigned int pushes = 1 + LEMONA_NOTES * sizeof(struct lemona_lost) /
+				  (capacity - sizeof(struct lemona_subbuf));
+	int error;
 
-	lemona_push();
-	target = READ_ONCE(pool.pushed);
-	return wait_event_interruptible(spaceq,
-					READ_ONCE(pool.consumed) >= target ||
-					READ_ONCE(pool.stopping));
+	do {
+		u64 target;
+
+		lemona_push();
+		target = READ_ONCE(pool.pushed);
+		error = wait_event_interruptible(spaceq,
+						 READ_ONCE(pool.consumed) >= target ||
+						 READ_ONCE(pool.stopping));
+	} while (!error && lemona_lost_pending() && pushes--);
+	return error;
 }
 
 void lemona_reader_attach(bool attached)
@@ -565,6 +588,7 @@ static void pool_empty(struct list_head *list)
 int lemona_buffers_init(void)
 {
 	unsigned int i;
+	int error;
 	int cpu;
 
 	/* without losses there must be room for the largest effect */
@@ -575,14 +599,20 @@ int lemona_buffers_init(void)
 	raw_spin_lock_init(&pool.lock);
 	INIT_LIST_HEAD(&pool.free);
 	INIT_LIST_HEAD(&pool.full);
-	/* one to open and one to spare for each CPU, for the scheduler's hook */
-	pool.reserve = 2 * num_possible_cpus() + 2;
+	/*
+	 * One to open and one to spare for each CPU, for the scheduler's hook;
+	 * in lossy mode one more, since those to spare are not for everybody.
+	 */
+	pool.reserve = (lemona_lossy ? 3 : 2) * num_possible_cpus() + 2;
 	pool.limit = (u64)lemona_pool_mb * SZ_1M / capacity;
 	pool.early = (u64)lemona_early_mb * SZ_1M / capacity + pool.reserve;
 
+	error = lemona_lost_init();
+	if (error)
+		return error;
 	streams = alloc_percpu(struct lemona_stream);
 	if (!streams)
-		return -ENOMEM;
+		goto out_lost;
 	for_each_possible_cpu(cpu)
 		raw_spin_lock_init(&per_cpu_ptr(streams, cpu)->lock);
 
@@ -590,14 +620,18 @@ int lemona_buffers_init(void)
 	for (i = 0; i < pool.reserve + (lemona_lossy ? pool.limit : 0); i++) {
 		struct lemona_sub *sub = sub_alloc(GFP_KERNEL);
 
-		if (!sub) {
-			pool_empty(&pool.free);
-			free_percpu(streams);
-			return -ENOMEM;
-		}
+		if (!sub)
+			goto out_pool;
 		pool_add(sub);
 	}
 	return 0;
+
+out_pool:
+	pool_empty(&pool.free);
+	free_percpu(streams);
+out_lost:
+	lemona_lost_exit();
+	return -ENOMEM;
 }
 
 /** lemona_buffers_stop - let nobody wait any more */
@@ -622,4 +656,5 @@ void lemona_buffers_exit(void)
 	pool_empty(&pool.full);
 	pool_empty(&pool.free);
 	free_percpu(streams);
+	lemona_lost_exit();
 }

@@ -72,9 +72,15 @@ struct lemona_subbuf *lemona_sub_data(struct lemona_sub *sub);
 extern struct wait_queue_head lemona_readq;
 
 /* share.c */
-bool lemona_has_share(size_t size, u64 free, u32 turn, bool effect);
+bool lemona_has_share(size_t size, u64 free, u64 spare, u32 turn, bool effect);
 
 /* lost.c */
+
+/* Notes on lost effects in lossy mode, where a flood may be about many inodes */
+#define LEMONA_NOTES	32768
+
+int lemona_lost_init(void);
+void lemona_lost_exit(void);
 void lemona_lost(const struct lemona_slot *slot, struct inode *inode, u32 what,
 		 u64 pos, u64 len, u32 effects);
 bool lemona_lost_pending(void);

@@ -5,17 +5,22 @@
  * A LOSS record says how many effects are missing, and their numbers. That a
  * rebuild can vouch for everything else it must know what they were about:
  * each leaves notes here, joined per inode, and coarser when there are too
- * many. The next sub-buffer that opens takes them along.
+ * many. The sub-buffers that open next take them along.
+ *
+ * Notes come and go at the end of the table, so the last one of all is also the
+ * first of its hash chain.
  */
 #include <linux/fs.h>
+#include <linux/hash.h>
 #include <linux/kdev_t.h>
+#include <linux/log2.h>
 #include <linux/minmax.h>
 #include <linux/spinlock.h>
+#include <linux/vmalloc.h>
 
 #include "lemona.h"
 
-#define NOTES	256
-#define COARSE	8	/* of these, for whole filesystems */
+#define COARSE	8	/* of all notes, for whole filesystems */
 
 struct note {
 	u64 seq_first;
@@ -27,26 +32,35 @@ struct note {
 	u32 dev;
 	u32 what;
 	u32 effects;
+	struct note *next;	/* in the chain of its hash */
 };
 
-static DEFINE_RAW_SPINLOCK(notes_lock);	/* protects the two below */
-static struct note notes[NOTES];
+static DEFINE_RAW_SPINLOCK(notes_lock);	/* protects all below */
+static struct note *notes;
+static struct note **chains;
+static unsigned int max_notes;	/* a power of two */
 static unsigned int nr_notes;
+
+static struct note **chain_of(u64 ino, u32 gen, u32 dev)
+{
+	return &chains[hash_64(ino ^ (u64)gen << 32 ^ (u64)dev << 16,
+			       ilog2(max_notes))];
+}
 
 static struct note *find_note(u64 ino, u32 gen, u32 dev)
 {
-	unsigned int i;
+	struct note *n;
 
-	for (i = 0; i < nr_notes; i++) {
-		if (notes[i].ino == ino && notes[i].gen == gen &&
-		    notes[i].dev == dev)
-			return &notes[i];
+	for (n = *chain_of(ino, gen, dev); n; n = n->next) {
+		if (n->ino == ino && n->gen == gen && n->dev == dev)
+			return n;
 	}
 	return NULL;
 }
 
 static struct note *add_note(u64 ino, u32 gen, u32 dev)
 {
+	struct note **chain = chain_of(ino, gen, dev);
 	struct note *n = &notes[nr_notes++];
 
 	memset(n, 0, sizeof(*n));
@@ -54,6 +68,8 @@ static struct note *add_note(u64 ino, u32 gen, u32 dev)
 	n->ino = ino;
 	n->gen = gen;
 	n->dev = dev;
+	n->next = *chain;
+	*chain = n;
 	return n;
 }
 
@@ -61,19 +77,20 @@ static struct note *add_note(u64 ino, u32 gen, u32 dev)
 static struct note *get_note(struct inode *inode)
 {
 	u32 dev = inode ? new_encode_dev(inode->i_sb->s_dev) : 0;
+	unsigned int room = max_notes - nr_notes;
 	struct note *n;
 
 	if (inode) {
 		n = find_note(inode->i_ino, inode->i_generation, dev);
 		if (n)
 			return n;
-		if (nr_notes < NOTES - COARSE)
+		if (room > COARSE)
 			return add_note(inode->i_ino, inode->i_generation, dev);
 	}
 	n = find_note(0, 0, dev);
 	if (n)
 		return n;
-	if (nr_notes < NOTES - 1)
+	if (room > 1)
 		return add_note(0, 0, dev);
 	return find_note(0, 0, 0) ?: add_note(0, 0, 0);
 }
@@ -135,6 +152,7 @@ bool lemona_lost_take(struct lemona_lost *rec)
 	if (any) {
 		const struct note *n = &notes[--nr_notes];
 
+		*chain_of(n->ino, n->gen, n->dev) = n->next;
 		rec->seq_first = n->seq_first;
 		rec->seq_last = n->seq_last;
 		rec->ino = n->ino;
@@ -147,4 +165,22 @@ bool lemona_lost_take(struct lemona_lost *rec)
 	}
 	raw_spin_unlock(&notes_lock);
 	return any;
+}
+
+int lemona_lost_init(void)
+{
+	/* else records are lost only when there is no memory */
+	max_notes = lemona_lossy ? LEMONA_NOTES : 256;
+	notes = vcalloc(max_notes, sizeof(*notes));
+	chains = vcalloc(max_notes, sizeof(*chains));
+	if (notes && chains)
+		return 0;
+	lemona_lost_exit();
+	return -ENOMEM;
+}
+
+void lemona_lost_exit(void)
+{
+	vfree(notes);
+	vfree(chains);
 }

@@ -9,6 +9,10 @@
  * of late is halved each time the reader has taken as much as all buffers
  * hold. Effects get a greater share than the rest.
  *
+ * Few sub-buffers can't be shared so finely: the last ones, one for each CPU,
+ * and what is left of the open one are for those that recorded next to nothing.
+ * How much that is shrinks with what is free, by the same rule.
+ *
  * The table is read and written without a lock: its numbers decide who loses
  * records, not how losses are counted.
  */
@@ -19,6 +23,7 @@
 
 #define SHARE_BITS	10
 #define PROBES		8
+#define MODEST		8	/* so little of what is free may come from the reserve */
 
 static struct share {
 	pid_t tgid;
@@ -55,14 +60,16 @@ found:
  * lemona_has_share - may the current process record?
  * @size: bytes of the record; they count if it may
  * @free: bytes that are free
+ * @spare: of these, what is not in reserve
  * @turn: how often the reader has taken as much as all buffers hold, from 1
  * @effect: it is an effect
  */
-bool lemona_has_share(size_t size, u64 free, u32 turn, bool effect)
+bool lemona_has_share(size_t size, u64 free, u64 spare, u32 turn, bool effect)
 {
 	struct share *s = get_share(current->tgid, turn);
 
-	if (s->bytes > (effect ? free : free / 4))
+	if (s->bytes > (effect ? spare : spare / 4) &&
+	    s->bytes + size > free / MODEST)
 		return false;
 	s->bytes += size;
 	return true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /**
  * LOST notes: what a lost effect would have changed. The driver has no room for the effect itself any more, but keeps
- * which inode it was about and what of it, in a small table that grows coarser when it is full. Each missing number is
+ * which inode it was about and what of it, in a table that grows coarser when it is full. Each missing number is
  * counted by exactly one note (`effects`); the others of the same effect count 0.
  */
 import { AT, FLAG, KIND, SIZE } from '../abi/layout.js';
