@@ -142,60 +142,6 @@ void lemona_on_fallocate(struct inode *inode, int mode, loff_t offset,
 	lemona_end(&slot);
 }
 
-/* Sleeps for nothing: lemona_prepare() is the caller's. */
-static void taint(u64 ino, u32 gen, dev_t dev, u32 reason, const char *text)
-{
-	size_t len = strlen(text);
-	struct lemona_slot slot;
-	struct lemona_taint *t;
-
-	t = lemona_begin(&slot, LEMONA_KIND_EFFECT, LEMONA_OP_TAINT,
-			 sizeof(*t) + len);
-	if (!t) {
-		lemona_lost(&slot, NULL, LEMONA_LOST_ALL, 0, U64_MAX, 1);
-		return;
-	}
-	t->e.ino = ino;
-	t->e.gen = gen;
-	t->e.dev = new_encode_dev(dev);
-	t->reason = reason;
-	t->text_len = len;
-	memcpy(t->text, text, len);
-	lemona_end(&slot);
-}
-
-/**
- * lemona_taint - record that an inode changed in a way that effects do not tell
- * @inode: which
- * @reason: LEMONA_TAINT_*
- * @text: what happened
- */
-void lemona_taint(struct inode *inode, u32 reason, const char *text)
-{
-	lemona_prepare();
-	taint(inode->i_ino, inode->i_generation, inode->i_sb->s_dev, reason,
-	      text);
-}
-
-/* Writeback ends in an interrupt. */
-void lemona_on_write_error(struct inode *inode)
-{
-	if (lemona_traced(inode))
-		taint(inode->i_ino, inode->i_generation, inode->i_sb->s_dev,
-		      LEMONA_TAINT_WRITE_ERROR,
-		      "its content could not be written back");
-}
-
-void lemona_on_raw_write(struct inode *bd_inode, loff_t pos, size_t bytes)
-{
-	char text[64];
-
-	scnprintf(text, sizeof(text), "raw write of %zu bytes at %lld", bytes,
-		  pos);
-	lemona_prepare();
-	taint(0, 0, bd_inode->i_rdev, LEMONA_TAINT_RAW_WRITE, text);
-}
-
 void lemona_on_dentry(enum lemona_ns op, struct inode *dir,
 		      struct inode *child, struct dentry *dentry,
 		      const char *target)
@@ -427,12 +373,6 @@ static void mount_effect(enum lemona_op op, struct super_block *sb,
 	memcpy(m->names, type, type_len);
 	memcpy(m->names + type_len, source, path_len);
 	lemona_end(&slot);
-}
-
-void lemona_on_unrecorded(struct inode *inode, const char *what)
-{
-	if (lemona_traced(inode))
-		lemona_taint(inode, LEMONA_TAINT_IOCTL, what);
 }
 
 void lemona_on_mount(struct super_block *sb, const char *source)

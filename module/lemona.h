@@ -8,6 +8,7 @@
  *   lost.c      what lost effects were about
  *   device.c    /dev/lemona: the reader and the controls
  *   effects.c   the effect plane: names, attributes, contents
+ *   taint.c     what effects do not tell
  *   mapped.c    stores through shared mappings
  *   forensic.c  the forensic plane: system calls, switches, process life
  *   call.c      what is captured of a system call
@@ -102,13 +103,10 @@ void lemona_effect_start(void);
 void lemona_effects_exit(void);
 u64 lemona_effect_mark(const char *label, u32 len);
 void lemona_effect_mounts(void);
-void lemona_taint(struct inode *inode, u32 reason, const char *text);
 void lemona_on_write(struct inode *inode, struct folio *folio, loff_t pos,
 		     size_t bytes, size_t copied);
 void lemona_on_fallocate(struct inode *inode, int mode, loff_t offset,
 			 loff_t len, long ret);
-void lemona_on_write_error(struct inode *inode);
-void lemona_on_raw_write(struct inode *bd_inode, loff_t pos, size_t bytes);
 void lemona_on_dentry(enum lemona_ns op, struct inode *dir,
 		      struct inode *child, struct dentry *dentry,
 		      const char *target);
@@ -120,9 +118,17 @@ void lemona_on_evict(struct inode *inode);
 void lemona_on_setattr(struct inode *inode, unsigned int valid);
 void lemona_on_xattr(struct inode *inode, int name_index, const char *name,
 		     const void *value, size_t value_len);
-void lemona_on_unrecorded(struct inode *inode, const char *what);
 void lemona_on_mount(struct super_block *sb, const char *source);
 void lemona_on_umount(struct super_block *sb);
+
+/* taint.c */
+int lemona_taint_init(void);
+void lemona_taint_exit(void);
+void lemona_taint(struct inode *inode, u32 reason, const char *text);
+void lemona_on_unrecorded(struct inode *inode, const char *what);
+void lemona_on_write_error(struct inode *inode);
+void lemona_on_raw_write(struct inode *bd_inode, loff_t pos, size_t bytes);
+void lemona_on_fs_error(struct super_block *sb, u64 ino, const char *func);
 
 /* mapped.c */
 int lemona_mapped_init(void);

@@ -3424,7 +3424,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	[247] = { 5, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 28, 0 }, { 0 },
-		{ 0 }
+		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* add_key */
 	[248] = { 5, {
@@ -3750,7 +3750,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	} },
 	/* bpf */
 	[321] = { 3, {
-		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
+		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* execveat */
@@ -4056,7 +4056,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	[529] = { 5, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 24, 0 }, { 0 },
-		{ 0 }
+		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* set_robust_list */
 	[530] = { 2 },
@@ -5177,7 +5177,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	[284] = { 5, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 24, 0 }, { 0 },
-		{ 0 }
+		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 72, 0 }
 	} },
 	/* no such call: six values */
 	[285] = { 6 },

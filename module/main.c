@@ -58,6 +58,7 @@ static const struct lemona_ops ops = {
 	.on_fallocate = lemona_on_fallocate,
 	.on_write_error = lemona_on_write_error,
 	.on_raw_write = lemona_on_raw_write,
+	.on_fs_error = lemona_on_fs_error,
 	.on_dentry = lemona_on_dentry,
 	.on_rename = lemona_on_rename,
 	.on_whiteout = lemona_on_whiteout,
@@ -89,9 +90,11 @@ int lemona_start(void)
 		/* before that no filesystem has been registered */
 		if (system_state >= SYSTEM_RUNNING)
 			lemona_effect_mounts();
-		error = lemona_register(&ops);
+		error = lemona_taint_init() ?: lemona_register(&ops);
 		if (!error)
 			lemona_forensic_start();
+		else
+			lemona_taint_exit();
 		started = !error;
 	}
 	mutex_unlock(&start_lock);
@@ -132,8 +135,10 @@ out_buffers:
 static void lemona_teardown(void)
 {
 	lemona_buffers_stop();
-	if (started)
+	if (started) {
+		lemona_taint_exit();
 		lemona_unregister();
+	}
 	lemona_effects_exit();
 	lemona_mapped_exit();
 	lemona_capture_exit();

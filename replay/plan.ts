@@ -40,10 +40,14 @@ export interface PlanOptions {
 /** Effects that say nothing about a file system's content. */
 const SILENT_OPS: ReadonlySet<number> = new Set([OP.MOUNT, OP.UMOUNT, OP.MARK, OP.NOP, OP.START]);
 
-/** Whether the agent needs an effect at all. A taint has the device it was done to: another disk's is no harm here. */
+/**
+ * Whether the agent needs an effect at all. A taint has the device it was done to: another disk's is no harm here; one
+ * without a device may have been done to any.
+ */
 export function concerns(buf: Buffer, dev: number): boolean {
   const op = buf.readUInt16LE(AT.lemona_rec.code);
-  return !SILENT_OPS.has(op) && buf.readUInt32LE(AT.lemona_effect.dev) === dev;
+  const at = buf.readUInt32LE(AT.lemona_effect.dev);
+  return !SILENT_OPS.has(op) && (at === dev || (op === OP.TAINT && at === 0));
 }
 
 /** Streams the plan; memory does not grow with the run. */

@@ -85,6 +85,10 @@ export function emitCoverageDoc(): string {
       'Two things are true of every call and stand in no row: memory of the caller that it writes may be mapped from a file',
       '(recorded as PAGE), and a path that it follows may lead over symbolic links, whose access time changes (SETATTR). A',
       'process that dies may leave a core file (CREATE, WRITE).',
+      '',
+      'Only ext4 is traced. What happens in another file system, tmpfs or one that a program serves through FUSE, is in no',
+      'effect; what reaches a file of the traced one from there, by the program, by the kernel for it, or through an overlay',
+      'or a loop device, is an effect as ever. This kernel has no network block device (CONFIG_BLK_DEV_NBD=n).',
     ].join('\n'),
     table(
       ['table', 'holds'],

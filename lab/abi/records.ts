@@ -608,6 +608,8 @@ export const FLAG_GROUPS = [
       { name: 'TAINT_IOCTL', value: 2, doc: 'ioctl that is not recorded' },
       { name: 'TAINT_WHITEOUT', value: 3, doc: 'rename left a whiteout' },
       { name: 'TAINT_WRITE_ERROR', value: 4, doc: 'a write failed half-way' },
+      { name: 'TAINT_FS_ERROR', value: 5, doc: 'the file system found an error in itself' },
+      { name: 'TAINT_MODULE', value: 6, doc: 'a module was loaded into the kernel; about no file system: dev is 0' },
     ],
   },
   {

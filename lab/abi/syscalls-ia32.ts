@@ -298,7 +298,7 @@ export const SYSCALLS_IA32 = [
   { nr: 281, name: 'mq_notify', args: 'fd in:64' },
   { nr: 282, name: 'mq_getsetattr', args: 'fd in:32 out:32' },
   { nr: 283, name: 'kexec_load', args: 'int int in:16*@1i int' },
-  { nr: 284, name: 'waitid', args: 'int int out:24=i32s int ptr' },
+  { nr: 284, name: 'waitid', args: 'int int out:24=i32s int out:72' },
   { nr: 286, name: 'add_key', args: 'str str in:@3i int int' },
   { nr: 287, name: 'request_key', args: 'str str str int' },
   { nr: 288, name: 'keyctl', args: 'int by:0:keyctl by:0:keyctl-2 by:0:keyctl-3 int' },

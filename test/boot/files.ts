@@ -9,6 +9,8 @@ export interface FilesCase {
   readonly what: string;
   /** The record has to say that it does not vouch for something, in these words; otherwise it must vouch for all. */
   readonly taint?: RegExp;
+  /** It vouches for all files even so. */
+  readonly isExact?: true;
 }
 
 export interface FilesGroup {
@@ -81,7 +83,7 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
     needs: ['CONFIG_QUOTA', 'CONFIG_QFMT_V2'],
     cases: [
       { name: 'projects', what: 'project ids, set and inherited' },
-      { name: 'quota', what: 'EDQUOT of user, group and project' },
+      { name: 'quota', what: 'EDQUOT of user, group and project', taint: /^a quota was set$/, isExact: true },
     ],
   },
   {

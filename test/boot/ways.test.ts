@@ -2,15 +2,18 @@
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
+import { buildKernel } from '../../guest-kernel/build.js';
 import { ROOT } from '../../lab/cli/invocation.js';
 import { Child } from '../../lab/proc/child.js';
 import { runTool } from '../../lab/proc/tool.js';
+import type { CopyIn } from '../../lab/run/copy-in.js';
 import type { RunManifest } from '../../lab/run/manifest.js';
+import { stderrProgress } from '../../lab/util/progress.js';
 import { describeMismatch } from '../../replay/control.js';
 import { openSource, rootDevOf } from '../../replay/source.js';
 import type { VerifyRunResult } from '../../replay/verify.js';
 import { accountOf, type Bench, testSeed, useBench } from '../harness/boot.js';
-import { groupScript, WAY_GROUPS, type Way, type WayGroup } from './ways.js';
+import { groupScript, MODULE, WAY_GROUPS, type Way, type WayGroup } from './ways.js';
 import { readActors, type Seen, wayAt, wayOfPath } from './ways-actors.js';
 
 interface Recorded {
@@ -50,6 +53,13 @@ async function secondDisk(folder: string, group: WayGroup): Promise<string[]> {
   ];
 }
 
+async function moduleFor(group: WayGroup, bench: Bench): Promise<CopyIn[]> {
+  if (!group.ways.some(({ arg }) => arg === MODULE)) return [];
+  const { module } = await buildKernel('m', { ...bench.ctx, progress: stderrProgress() });
+  if (module === null) throw new Error('the kernel with a module has none');
+  return [{ source: module, destination: MODULE }];
+}
+
 async function recordGroup(group: WayGroup, bench: Bench): Promise<Recorded> {
   const program = await compileWays(bench.folder);
   const qemuArgs = await secondDisk(bench.folder, group);
@@ -58,7 +68,7 @@ async function recordGroup(group: WayGroup, bench: Bench): Promise<Recorded> {
     ...(group.memoryMiB === undefined ? {} : { memoryMiB: group.memoryMiB }),
     ...(group.kernelArgs === undefined ? {} : { kernelArgs: group.kernelArgs }),
     qemuArgs,
-    copyIn: [{ source: program, destination: '/root/ways' }],
+    copyIn: [{ source: program, destination: '/root/ways' }, ...(await moduleFor(group, bench))],
   });
   const runDir = bench.runDir('r');
   const { isComplete } = await accountOf(runDir);

@@ -147,6 +147,7 @@ const MOUNTS: readonly Way[] = [
   { name: 'overlay-rename', effects: { RENAME: 4 } },
   { name: 'overlay-redirect', effects: { XATTR: 2, RENAME: 3, LINK: 1 } },
   { name: 'overlay-tmpfs', effects: { CREATE: 14, MKDIR: 9 }, without: ['RENAME', 'UNLINK', 'PAGE'] },
+  { name: 'fuse', effects: { WRITE: 60, SETATTR: 2 } },
   { name: 'tmpfs', ms: MS, effects: { CREATE: 1, MKDIR: 1, WRITE: 1 }, without: ['RENAME', 'UNLINK', 'PAGE'] },
   { name: 'loop-raw', ms: MS, effects: { WRITE: 20, FALLOCATE: 2 }, kernelThreads: /^kworker\/|^loop/ },
   { name: 'loop-direct', ms: MS, effects: { WRITE: 20, FALLOCATE: 2 }, kernelThreads: /^kworker\/|^loop/ },
@@ -162,6 +163,9 @@ const RAW: readonly Way[] = [
   { name: 'raw-discard', arg: '/dev/vdb', effects: {} },
 ];
 
+/** The driver as a module, in the guest. */
+export const MODULE = '/root/lemona.ko';
+
 /** The same on the disk that is traced, and other things that only a taint tells of. */
 const RAW_ROOT: readonly Way[] = [
   { name: 'swap-file', effects: { WRITE: 1 }, taint: /^the file is used for swapping$/, programs: ['mkswap'] },
@@ -172,6 +176,13 @@ const RAW_ROOT: readonly Way[] = [
   { name: 'raw-discard', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'raw-uring-discard', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'raw-fallocate', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
+  { name: 'module', arg: MODULE, effects: {}, taint: /^module lemona was loaded$/, calls: ['finit_module'] },
+  {
+    name: 'fs-error',
+    arg: '/sys/fs/ext4/vda/trigger_fs_error',
+    effects: {},
+    taint: /^the file system found an error in trigger_test_error\(\)$/,
+  },
 ];
 
 const MAPPED: readonly Way[] = [
@@ -226,7 +237,7 @@ export const WAY_GROUPS: readonly WayGroup[] = [
   { title: 'programs in disguise', smp: 2, ways: DISGUISES },
   { title: 'mounts, layers and loop devices', smp: 2, ways: MOUNTS },
   { title: 'raw writes to another disk', smp: 1, secondDiskMiB: 16, ways: RAW },
-  { title: 'raw writes to the traced disk', smp: 1, ways: RAW_ROOT },
+  { title: 'what only a taint tells of', smp: 1, ways: RAW_ROOT },
   { title: 'stores through mappings', smp: 2, ways: MAPPED },
   { title: 'mappings of files whose ranges move', smp: 2, kernelArgs: TINY_BUFFERS, ways: RANGES },
   { title: 'mappings that a slow disk stores to', smp: 2, secondDiskMiB: 32, secondDiskIops: 40, ways: PINNED },

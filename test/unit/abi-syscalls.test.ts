@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { parseConfig } from '../../guest-kernel/kconfig.js';
 import { ARG_FLAGS, ARG_KINDS, LEN_RULES, parseArgs, parseWord, UNBOUNDED } from '../../lab/abi/arguments.js';
 import { COMMAND_TABLES, commandArg, commandRow, commandTable, SOCKETCALLS } from '../../lab/abi/commands.js';
 import { emitCoverageDoc } from '../../lab/abi/emit-coverage.js';
@@ -34,6 +36,14 @@ describe('system-call table', () => {
       /takes 4 arguments, the table 3/,
     );
     expect(joinWithFacts(facts.replace('64 0 read 3\n', '')).join()).to.match(/the kernel does not/);
+  });
+
+  it('claims of what this kernel lacks are lines of its configuration', () => {
+    const config = parseConfig(readFileSync('guest-kernel/config/base.config', 'utf8'), 'base.config');
+    const claims = emitCoverageDoc().matchAll(/CONFIG_(\w+)=n/g);
+    const symbols = new Set([...claims].map(([, symbol = '']) => symbol));
+    expect([...symbols]).to.include.members(['KEXEC', 'X86_IOPL_IOPERM', 'BLK_DEV_NBD']);
+    for (const symbol of symbols) expect(config.get(symbol), symbol).to.equal('n');
   });
 
   for (const [abi, rows] of [

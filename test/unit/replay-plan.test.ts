@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { expect } from 'chai';
-import { AT } from '../../lab/abi/layout.js';
+import { AT, FLAG } from '../../lab/abi/layout.js';
 import { indexRun } from '../../lab/trace/run-index.js';
 import { concerns, findRootDev, type PlanItem, planEffects } from '../../replay/plan.js';
 import { collect, withRun } from '../support/run-builder.js';
@@ -96,5 +96,7 @@ describe('the root file system', () => {
   it('decides which effects concern the rebuild', () => {
     expect(concerns(write({ seq: 1n }, 0n, ''), ROOT)).to.equal(true);
     expect(concerns(write({ seq: 1n }, 0n, ''), ROOT + 1)).to.equal(false);
+    const taintOf = (dev: number) => taint({ seq: 1n, dev }, FLAG.TAINT_MODULE, 'module x was loaded');
+    expect([ROOT, 0, ROOT + 1].map((dev) => concerns(taintOf(dev), ROOT))).to.deep.equal([true, true, false]);
   });
 });
