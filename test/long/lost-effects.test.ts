@@ -32,7 +32,7 @@ function random(seed: number): () => number {
 }
 
 /** What a boot is like: a seed chooses. */
-const VARIANTS: readonly GuestOptions[] = [{}, { tune: withFeatures(PROJECTS_AND_QUOTAS) }];
+const VARIANTS: readonly GuestOptions[] = [{ tune: withFeatures(PROJECTS_AND_QUOTAS) }, {}];
 
 describe('a rebuild across random lost effects', () => {
   const bench = useBench();
