@@ -18,9 +18,9 @@ import path from 'node:path';
 import { runTool } from '../lab/proc/tool.js';
 import type { LabContext } from '../lab/util/context.js';
 import { ioError, LabError } from '../lab/util/errors.js';
+import { withLock } from '../lab/util/lock.js';
 import { countObjects, linkedObjects, textOfTree } from './elf-tree.js';
 import { formatConfig, mergeConfigs, parseConfig, unmet } from './kconfig.js';
-import { withLock } from './lock.js';
 import { make } from './make.js';
 import { applySeries, type Patch, readDriver, readSeries, settle, syncDriver } from './series.js';
 import { findSource, type KernelSource, SOURCE_PACKAGE, unpackSource } from './source.js';
@@ -275,7 +275,7 @@ export async function buildKernel(flavour: Flavour, ctx: BuildContext): Promise<
   const lock = path.join(ctx.cacheDir, 'kernel/lock');
   const step = ctx.progress.step('kernel cache');
   try {
-    return await withLock(lock, { signal: ctx.signal, step }, async () => {
+    return await withLock(lock, { signal: ctx.signal, onWait: (state) => step.update(state) }, async () => {
       step.done('locked');
       const root = await unpackSource(ctx, inputs.source);
       return buildLocked(inputs, digest, root, ctx);

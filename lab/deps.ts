@@ -20,11 +20,14 @@ export const DEPS = [
   { folder: 'lab/util', folders: [], packages: [] },
   { folder: 'lab/proc', folders: ['lab/util'], packages: [] },
   { folder: 'lab/trace', folders: ['lab/abi', 'lab/util'], packages: [] },
+  { folder: 'lab/evidence', folders: ['lab/proc', 'lab/util'], packages: [] },
+  // Nothing at all: it judges what the rest of this program wrote, by the documented formats alone.
+  { folder: 'lab/audit', folders: [], packages: [] },
   { folder: 'lab/vm', folders: ['lab/proc', 'lab/util'], packages: ['@xterm/headless'] },
   { folder: 'lab/link', folders: ['lab/abi', 'lab/trace', 'lab/util'], packages: [] },
   {
     folder: 'lab/run',
-    folders: ['lab/vm', 'lab/link', 'lab/trace', 'lab/proc', 'lab/util'],
+    folders: ['lab/evidence', 'lab/vm', 'lab/link', 'lab/trace', 'lab/proc', 'lab/util'],
     packages: ['zod'],
   },
   { folder: 'lab/server', folders: ['lab/abi', 'lab/link', 'lab/run', 'lab/trace', 'lab/util'], packages: ['zod'] },
@@ -63,14 +66,14 @@ export const DEPS = [
   {
     folder: 'lab/cli',
     folders: [
-      ...['guest-kernel', 'images', 'replay', 'lab/bench', 'lab/demo', 'lab/parts', 'lab/run'],
-      ...['lab/server', 'lab/store', 'lab/link', 'lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
+      ...['guest-kernel', 'images', 'replay', 'lab/audit', 'lab/bench', 'lab/demo', 'lab/evidence', 'lab/parts'],
+      ...['lab/run', 'lab/server', 'lab/store', 'lab/link', 'lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
     ],
     packages: ['commander', 'cli-table3'],
   },
   {
     folder: 'test/support',
-    folders: ['lab/abi', 'lab/link', 'lab/trace'],
+    folders: ['lab/abi', 'lab/evidence', 'lab/link', 'lab/trace'],
     packages: [],
   },
   {
@@ -97,9 +100,11 @@ export const DEPS = [
       ...['guest-kernel', 'images', 'replay', 'replay/verify', 'test/harness', 'test/support'],
       ...[
         'lab',
+        'lab/audit',
         'lab/bench',
         'lab/cli',
         'lab/demo',
+        'lab/evidence',
         'lab/parts',
         'lab/run',
         'lab/link',

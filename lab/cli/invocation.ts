@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** What a verb is given: its operands and flags as the table typed them, and the context. */
 import path from 'node:path';
-import { defaultCacheDir, type LabContext } from '../util/context.js';
+import { defaultCacheDir, defaultDataDir, type LabContext } from '../util/context.js';
 import { LabError } from '../util/errors.js';
 import { silentLog, stderrLog } from '../util/log.js';
 import { silentProgress, stderrProgress } from '../util/progress.js';
@@ -17,6 +17,8 @@ export class Invocation {
   readonly verb: VerbSpec;
   readonly args: readonly string[];
   readonly out: Output;
+  /** As it was typed, and the version of this program. */
+  readonly command: { readonly argv: readonly string[]; readonly version: string };
   readonly #flags: ReadonlyMap<string, FlagValue>;
   readonly #signal: AbortSignal;
 
@@ -25,11 +27,13 @@ export class Invocation {
     args: readonly string[],
     flags: ReadonlyMap<string, FlagValue>,
     out: Output,
+    command: { readonly argv: readonly string[]; readonly version: string },
     signal: AbortSignal,
   ) {
     this.verb = verb;
     this.args = args;
     this.out = out;
+    this.command = command;
     this.#flags = flags;
     this.#signal = signal;
   }
@@ -99,6 +103,7 @@ export class Invocation {
       progress: quiet ? silentProgress : stderrProgress(),
       signal: this.#signal,
       cacheDir: defaultCacheDir(),
+      dataDir: defaultDataDir(),
       runsDir: path.resolve(typeof runs === 'string' ? runs : 'runs'),
     };
   }

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { CommanderError } from 'commander';
 import { catchInterrupts } from '../proc/interrupt.js';
 import { describeError, exitStatusOf } from '../util/errors.js';
+import { withCustody } from './custody.js';
 import { Invocation, ROOT, type VerbHandler } from './invocation.js';
 import { Output } from './output.js';
 import { buildProgram } from './parse.js';
@@ -22,10 +23,12 @@ async function main(argv: readonly string[]): Promise<number> {
   });
   let status = 0;
   let verbose = false;
-  const program = buildProgram(versionOf(ROOT), async (verb, args, flags) => {
+  const version = versionOf(ROOT);
+  const program = buildProgram(version, async (verb, args, flags) => {
     verbose = flags.get('verbose') === true;
     const loaded = (await import(`./verbs/${verb.module}.js`)) as { run: VerbHandler };
-    status = await loaded.run(new Invocation(verb, args, flags, out, signal));
+    const invocation = new Invocation(verb, args, flags, out, { argv, version }, signal);
+    status = await withCustody(invocation, () => loaded.run(invocation));
   });
   try {
     await program.parseAsync(argv.length === 0 ? ['help'] : [...argv], { from: 'user' });

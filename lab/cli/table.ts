@@ -33,6 +33,8 @@ export interface VerbSpec {
   readonly flags: readonly FlagSpec[];
   /** Everything after the first operand belongs to the guest's command. */
   readonly passThrough?: true;
+  /** It works on evidence, and is noted in the custody log of the run that its first operand or --run names. */
+  readonly custody?: 'operand' | 'flag';
 }
 
 /** The exit statuses every verb keeps to; `record` alone ends with its command's status. */
@@ -158,11 +160,13 @@ export const VERBS: readonly VerbSpec[] = [
       RUNS,
     ],
     passThrough: true,
+    custody: 'flag',
   },
   {
     name: 'truth',
     module: 'truth',
     summary: "export what the guest's disk really held at a mark",
+    custody: 'operand',
     args: [RUN],
     flags: [
       { name: 'at', kind: 'string', value: 'INSTANT', help: 'mark:LABEL or end', required: true },
@@ -174,6 +178,7 @@ export const VERBS: readonly VerbSpec[] = [
     name: 'reconstruct',
     module: 'reconstruct',
     summary: 'rebuild the disk of a run at an instant from its checkpoint and its record',
+    custody: 'operand',
     args: [RUN],
     flags: [
       AT,
@@ -189,6 +194,7 @@ export const VERBS: readonly VerbSpec[] = [
     name: 'step',
     module: 'step',
     summary: 'go through a run back and forth: goto INSTANT, next [N], prev [N], export FILE, where, quit on stdin',
+    custody: 'operand',
     args: [RUN],
     flags: [JSON_FLAG, RUNS],
   },
@@ -196,6 +202,7 @@ export const VERBS: readonly VerbSpec[] = [
     name: 'keyframes',
     module: 'keyframes',
     summary: 'make all keyframes of a run, so that `step` reaches every instant at once; it makes them on its way too',
+    custody: 'operand',
     args: [RUN],
     flags: [{ name: 'delete', kind: 'bool', help: 'delete them instead' }, JSON_FLAG, RUNS],
   },
@@ -203,6 +210,7 @@ export const VERBS: readonly VerbSpec[] = [
     name: 'verify',
     module: 'verify',
     summary: 'rebuild, compare with the truth, and print every difference',
+    custody: 'operand',
     args: [RUN],
     flags: [
       { name: 'at', kind: 'string', value: 'INSTANT', help: 'mark:LABEL or end (default: end)' },
@@ -300,6 +308,38 @@ export const VERBS: readonly VerbSpec[] = [
     summary: 'what a logging server is doing: senders, rates, lag, losses, refusals',
     args: [POINT],
     flags: [JSON_FLAG],
+  },
+  {
+    name: 'audit',
+    module: 'audit',
+    summary: 'find every alteration of a run: an edit, a reorder, a removal, an insertion, a cut of its end',
+    args: [{ name: 'run', help: 'name of a run, or the path of its folder or of a sealed package' }],
+    flags: [
+      { name: 'head', kind: 'list', value: 'HEAD', help: 'a head that was written down, or a file of heads' },
+      { name: 'lab-key', kind: 'string', value: 'F.pem', help: 'public key of the lab that must have recorded it' },
+      { name: 'quick', kind: 'bool', help: 'compare the sizes of disks, not their content' },
+      JSON_FLAG,
+      RUNS,
+    ],
+  },
+  {
+    name: 'custody',
+    module: 'custody',
+    summary: 'print who did what to a run, or note something that was done by hand',
+    args: [RUN],
+    flags: [{ name: 'note', kind: 'string', value: 'TEXT', help: 'add a note' }, JSON_FLAG, RUNS],
+  },
+  {
+    name: 'seal',
+    module: 'seal',
+    summary:
+      'make a package of a run that another lab can check, with ./lemona audit or with sha256sum and openssl alone',
+    args: [RUN],
+    flags: [
+      { name: 'output', kind: 'string', value: 'F.tar.zst', help: 'the package: .tar or .tar.zst', required: true },
+      JSON_FLAG,
+      RUNS,
+    ],
   },
   {
     name: 'bench replay',

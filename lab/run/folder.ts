@@ -9,6 +9,7 @@
  *   segments/      the record: NNNNNN.seg
  *   disk/          disk.qcow2: overlay on the image, with a snapshot for each mark
  *   checkpoints/   one JSON for each checkpoint
+ *   chain.jsonl    signatures of all of it; custody.jsonl: who did what to it (../evidence/)
  *   boots/N/       the same of boot N, if it failed and was tried again
  *   witness.bin    counts of the witness (witness.ts), if it was asked for
  *   keyframes/     saved replay VMs of `step`, if it was used; may be deleted

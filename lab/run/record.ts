@@ -3,15 +3,16 @@
  * One recorded run, from an empty folder to a sealed record.
  *
  *   folder → overlay → accelerator → (checkpoint, static) → boot → hello → (checkpoint, module) → copy-in → CMD
- *   → shut down (mark `end`, drained) → QEMU's end → seal → run.json
+ *   → shut down (mark `end`, drained) → QEMU's end → seal → run.json → the chain is closed
  *
- * However it ends, QEMU is gone, what arrived is in the segments, and run.json
- * says how far it came: `failed` before the checkpoint, `torn` after it.
+ * However it ends, QEMU is gone, what arrived is in the segments, run.json says how far it came (`failed` before the
+ * checkpoint, `torn` after it), and the chain covers all of it.
  */
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
 import { text as collectText } from 'node:stream/consumers';
+import { EvidenceChain } from '../evidence/chain.js';
 import { serveMarks } from '../link/mark.js';
 import { type TracePace, TraceReceiver, type TraceTotals } from '../link/receiver.js';
 import { SegmentWriter } from '../trace/segment-writer.js';
@@ -184,6 +185,7 @@ class Recording {
   #saving: Promise<void> = Promise.resolve();
   #marks: MarkTaker | undefined;
   #answers: readonly KernelReport[] = [];
+  #chain: EvidenceChain | undefined;
 
   constructor(
     options: RecordOptions,
@@ -263,6 +265,8 @@ class Recording {
       signal.removeEventListener('abort', onAbort);
       await rm(this.#reserve, { force: true });
     }
+    // Outside: a run whose chain can't be closed is complete all the same.
+    await this.#chain?.close();
     const { exitStatus, timedOut } = this.#manifest;
     return { runDir: this.#folder.dir, manifest: this.#manifest, exitStatus: exitStatus ?? TIMEOUT_STATUS, timedOut };
   }
@@ -274,6 +278,16 @@ class Recording {
       throw ioError(`making ${this.#reserve}`, error);
     }
     await this.#save({ initramfs: { sha256: await sha256File(this.#options.initramfs) } });
+    this.#chain = await EvidenceChain.open(
+      {
+        dir: this.#folder.dir,
+        dataDir: this.#ctx.dataDir,
+        // The disk's digest is known from run.json by then.
+        digest: (file) =>
+          file === this.#folder.diskFile ? sha256FileCached(file, this.#ctx.cacheDir) : sha256File(file),
+      },
+      this.#folder.name,
+    );
     throwIfAborted(this.#stop.signal, 'recording');
     await createOverlay(this.#options.image.raw, this.#folder.diskFile, this.#stop.signal);
     const choice = await this.#accelerator();
@@ -347,6 +361,7 @@ class Recording {
     const writer = await SegmentWriter.create({
       folder: this.#folder.segmentsDir,
       now: () => BigInt(Date.now()) * 1_000_000n,
+      onSealed: async (segment) => this.#chain?.segment(segment),
     });
     const receiver = new TraceReceiver(
       machine.port('lemona.trace'),
@@ -567,8 +582,9 @@ class Recording {
         state: started ? 'torn' : 'failed',
         seconds: { ...this.#manifest.seconds, total: this.#totalSeconds() },
       });
+      await this.#chain?.close();
     } catch (saveError) {
-      this.#ctx.log.error(`run.json could not be written: ${messageOf(saveError)}`);
+      this.#ctx.log.error(`run.json could not be written or the chain not be closed: ${messageOf(saveError)}`);
     }
     if (!started) return error;
     const kept = `run '${this.#folder.name}' is torn; ${totals.subbufs} sub-buffers (${totals.bytes} bytes) arrived and are usable${

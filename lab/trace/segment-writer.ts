@@ -7,11 +7,12 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
 import {
   encodeSegmentFooter,
   encodeSegmentHeader,
+  SEGMENT_FOOTER_BYTES,
   SEGMENT_HEADER_BYTES,
   SEGMENT_LIMIT_BYTES,
   segmentName,
@@ -25,6 +26,8 @@ export interface SegmentWriterOptions {
   readonly limitBytes?: number;
   /** The caller syncs, and counts on what was synced: what a failed sync leaves in doubt is cut off. */
   readonly isSynced?: true;
+  /** Awaited when a segment is sealed and on the disk, before the next one is begun. */
+  readonly onSealed?: (segment: SealedSegment) => Promise<void>;
 }
 
 /** Where a writer goes on that was killed, or failed. */
@@ -38,6 +41,15 @@ export interface SegmentTail {
     /** Of all bytes so far, to go on with. */
     readonly hash: Hash;
   };
+}
+
+/** A whole segment file, seal included. */
+export interface SealedSegment {
+  /** Name in the segment folder. */
+  readonly name: string;
+  readonly bytes: number;
+  /** Of all its bytes, in hex. */
+  readonly sha256: string;
 }
 
 export interface SegmentTotals {
@@ -206,11 +218,12 @@ export class SegmentWriter {
       const footer = encodeSegmentFooter({
         bodyBytes: BigInt(segment.bodyBytes),
         subbufs: BigInt(segment.subbufs),
-        sha256: segment.hash.digest(),
+        sha256: segment.hash.copy().digest(),
       });
       await writeFully(segment.file, footer, end);
       if (this.#options.isSynced === true) kept = SEGMENT_HEADER_BYTES + segment.syncedBytes;
       await segment.file.datasync();
+      segment.hash.update(footer);
     } catch (error) {
       this.#state = 'failed';
       await segment.file.truncate(kept).catch(() => undefined);
@@ -220,6 +233,12 @@ export class SegmentWriter {
       await segment.file.close().catch(() => undefined);
       this.#current = undefined;
     }
+    // What fails now takes nothing of it back.
+    const sealed = { name: basename(segment.path), bytes: end + SEGMENT_FOOTER_BYTES };
+    await this.#options.onSealed?.({ ...sealed, sha256: segment.hash.digest('hex') }).catch((error: unknown) => {
+      this.#state = 'failed';
+      throw ioError(`signing ${segment.path}`, error);
+    });
   }
 }
 

@@ -12,13 +12,24 @@ export interface LabContext {
   readonly signal: AbortSignal;
   /** Content-addressed kernels, images and tools. */
   readonly cacheDir: string;
+  /** What must not get lost: the lab's key, and the heads it has witnessed. */
+  readonly dataDir: string;
   /** Holds one folder for each recorded run. */
   readonly runsDir: string;
 }
 
-/** `${XDG_CACHE_HOME:-~/.cache}/lemona-lab`; the specification ignores a relative XDG_CACHE_HOME. */
-export function defaultCacheDir(env: NodeJS.ProcessEnv = process.env): string {
-  const xdg = env.XDG_CACHE_HOME;
-  const base = xdg !== undefined && path.isAbsolute(xdg) ? xdg : path.join(homedir(), '.cache');
+/** Our folder in one of the XDG base directories; the specification ignores a relative one. */
+function xdgFolder(given: string | undefined, fallback: string): string {
+  const base = given !== undefined && path.isAbsolute(given) ? given : path.join(homedir(), fallback);
   return path.join(base, 'lemona-lab');
+}
+
+/** `${XDG_CACHE_HOME:-~/.cache}/lemona-lab`. */
+export function defaultCacheDir(env: NodeJS.ProcessEnv = process.env): string {
+  return xdgFolder(env.XDG_CACHE_HOME, '.cache');
+}
+
+/** `${XDG_DATA_HOME:-~/.local/share}/lemona-lab`. */
+export function defaultDataDir(env: NodeJS.ProcessEnv = process.env): string {
+  return xdgFolder(env.XDG_DATA_HOME, '.local/share');
 }

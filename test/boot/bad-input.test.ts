@@ -153,6 +153,11 @@ describe('bad input to ./lemona', () => {
       try {
         await writeFile(target, bad);
         for (const row of commands) await demand(row);
+        await demand({
+          args: ['audit', 'r'],
+          status: 1,
+          says: new RegExp(`^${file}: .*(.*\n)*r: .*: ALTERED: 1 `, 'm'),
+        });
       } finally {
         await writeFile(target, good);
         await rm(path.join(folder, 'out.raw'), { force: true });
@@ -162,9 +167,17 @@ describe('bad input to ./lemona', () => {
     });
   }
 
-  it('leaves a run that verifies', async () => {
+  it('leaves a run that verifies and that nobody altered', async () => {
     const { status, stderr } = await lemona(['verify', 'r', '--all-marks'], folder);
     expect(status, stderr).to.equal(0);
     expect(await stat(path.join(folder, 'out.raw')).catch(() => 'absent')).to.equal('absent');
+    await demand({ args: ['audit', 'r'], status: 0, says: /a witness .* saw (\d+) of \1 (.*\n)*r: .*: intact$/m });
+    await demand({ args: ['seal', 'r', '--output', 'r.tar.zst'], status: 0, says: /^[0-9a-f]{64} {2}r\.tar\.zst$/m });
+    await demand({ args: ['audit', './r.tar.zst'], status: 0, says: /^r: .*: intact$/m });
+    await demand({
+      args: ['custody', 'r'],
+      status: 0,
+      says: /: record --run r --image tiny .*(.*\n)*.*: seal r --output/,
+    });
   });
 });

@@ -2,6 +2,7 @@
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
+import { auditRun } from '../../lab/audit/audit.js';
 import { isSound } from '../../lab/cli/verbs/stats.js';
 import { replayVm } from '../../lab/parts/parts.js';
 import { runTool } from '../../lab/proc/tool.js';
@@ -171,6 +172,7 @@ describe('a recorded run', () => {
     expect((await openRun(runDir)).manifest.state).to.equal('torn');
     const stats = await statsOf(runDir);
     expect(stats.account.effects > 0n).to.equal(true);
+    expect(await auditRun(runDir)).to.deep.include({ isClosed: true, findings: [] });
     const vm = await replayVm(runDir, bench().ctx);
     const output = path.join(bench().folder, 'last.raw');
     // What other CPUs had not sent yet leaves gaps near the end, which are reported.

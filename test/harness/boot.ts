@@ -15,7 +15,7 @@ import { findConfig } from '../../lab/run/configs.js';
 import { sha256File } from '../../lab/run/digest.js';
 import { type ImageArtifact, type RecordOptions, type RecordResult, recordRun } from '../../lab/run/record.js';
 import { statsOf } from '../../lab/trace/stats.js';
-import { defaultCacheDir, type LabContext } from '../../lab/util/context.js';
+import { defaultCacheDir, defaultDataDir, type LabContext } from '../../lab/util/context.js';
 import { stderrLog } from '../../lab/util/log.js';
 import { silentProgress, stderrProgress } from '../../lab/util/progress.js';
 import { type VerifyRunResult, verifyRun } from '../../replay/verify.js';
@@ -83,6 +83,7 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
       progress: silentProgress,
       signal: abort.signal,
       cacheDir: defaultCacheDir(),
+      dataDir: defaultDataDir(),
       runsDir: folder,
     };
     const runDir = (name: string) => path.join(folder, name);

@@ -40,7 +40,7 @@ async function hasTests(group: string): Promise<boolean> {
 async function runGroup(
   group: (typeof TEST_GROUPS)[number],
   grep: string | undefined,
-  countsFile: string,
+  folder: string,
   signal: AbortSignal,
 ): Promise<Counts> {
   const args = [
@@ -51,11 +51,14 @@ async function runGroup(
     ...(grep === undefined ? [] : ['--grep', grep]),
     `test/${group}/**/*.test.ts`,
   ];
+  const countsFile = path.join(folder, group);
   const child = spawn(path.join(ROOT, 'node_modules/.bin/mocha'), args, {
     cwd: ROOT,
     env: {
       ...process.env,
       LEMONA_TEST_COUNTS: countsFile,
+      // The tests' lab is not the user's: its key and what it witnesses go with the tests.
+      XDG_DATA_HOME: path.join(folder, 'data'),
       NODE_OPTIONS: [process.env.NODE_OPTIONS, GROUPS[group].nodeOptions].filter(Boolean).join(' '),
     },
     stdio: ['ignore', 'inherit', 'inherit'],
@@ -92,7 +95,7 @@ export async function run(invocation: Invocation): Promise<number> {
         continue;
       }
       await invocation.out.line(`== ${group}`);
-      const counts = await runGroup(group, invocation.string('grep'), path.join(folder, group), signal);
+      const counts = await runGroup(group, invocation.string('grep'), folder, signal);
       sum.passed += counts.passed;
       sum.failed += counts.failed;
       sum.skipped += counts.skipped;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** A lock between processes: a file that holds the pid of its owner. */
 import { open, readFile, rm } from 'node:fs/promises';
-import { pollUntil } from '../lab/util/deadline.js';
-import { systemCodeOf } from '../lab/util/errors.js';
-import type { ProgressStep } from '../lab/util/progress.js';
+import { pollUntil } from './deadline.js';
+import { systemCodeOf } from './errors.js';
 
 function alive(pid: number): boolean {
   try {
@@ -14,8 +13,8 @@ function alive(pid: number): boolean {
   }
 }
 
-/** Tries once; the owner's pid if somebody else holds it. */
-async function tryLock(file: string): Promise<'taken' | number> {
+/** Tries once; the owner's pid if somebody else holds it. Whoever has taken it removes the file in the end. */
+export async function tryLock(file: string): Promise<'taken' | number> {
   try {
     const handle = await open(file, 'wx');
     await handle.writeFile(`${process.pid}\n`);
@@ -26,15 +25,17 @@ async function tryLock(file: string): Promise<'taken' | number> {
   }
   const owner = Number((await readFile(file, 'utf8').catch(() => '')).trim());
   if (owner > 0 && alive(owner)) return owner;
-  // Its owner died. An empty file may be one that is being written just now: then it is left for the next try.
-  if (owner > 0) await rm(file, { force: true });
-  return owner;
+  // An empty file may be one that is being written just now: it is left for the next try.
+  if (owner === 0) return owner;
+  // Its owner died.
+  await rm(file, { force: true });
+  return tryLock(file);
 }
 
 /** Runs `work` while holding the lock; waits for another process as long as that one lives. */
 export async function withLock<T>(
   file: string,
-  options: { readonly signal: AbortSignal; readonly step: ProgressStep },
+  options: { readonly signal?: AbortSignal; readonly onWait?: (state: string) => void },
   work: () => Promise<T>,
 ): Promise<T> {
   let owner = 0;
@@ -46,12 +47,12 @@ export async function withLock<T>(
       owner = got;
       // Five seconds without a pid: its writer was killed between two system calls.
       if (owner === 0 && ++emptyTries > 25) await rm(file, { force: true });
-      options.step.update(`waiting for process ${owner}, which holds ${file}`);
+      options.onWait?.(`waiting for process ${owner}, which holds ${file}`);
       return undefined;
     },
     {
       label: `the lock ${file}`,
-      // Another build may take long; it ends, or its process dies.
+      // A build may take long; it ends, or its process dies.
       timeoutMs: Number.POSITIVE_INFINITY,
       intervalMs: 200,
       signal: options.signal,

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The audit of a run: an independent reading of `docs/evidence.md` and `docs/format.md`. This folder imports nothing of
+ * the rest of the program, so that a fault of the writer is not repeated by its judge.
+ */
+import { readFile } from 'node:fs/promises';
+import { checkChain } from './chain.js';
+import { checkCustody } from './custody.js';
+import { checkFiles, type FilesOptions, type FilesReport } from './files.js';
+import { checkHead, checkHeads, type SeenLogs } from './heads.js';
+import { type Finding, fingerprint } from './log.js';
+
+export interface AuditOptions extends Partial<FilesOptions> {
+  /** Heads in hex or files of them, which must know this run. */
+  readonly heads?: readonly string[];
+  /** A witness that need not know this run. */
+  readonly witness?: string;
+  /** Public keys in base64 that custody entries may carry besides the recording lab's. */
+  readonly trusted?: readonly string[];
+  /** The lab that must have recorded it. */
+  readonly lab?: string;
+}
+
+export interface AuditReport extends Omit<FilesReport, 'findings'> {
+  readonly run: string | null;
+  readonly id: string | null;
+  /** Public key of the recording lab, base64. */
+  readonly lab: string | null;
+  /** Entries of the chain, and the hash of the last. */
+  readonly entries: number;
+  readonly head: string | null;
+  /** A chain that was not closed proves what it names, and nothing about what may have come after. */
+  readonly isClosed: boolean;
+  readonly files: number;
+  readonly custody: number;
+  /** Entries of the chain that a witness outside saw as they are now. */
+  readonly witnessed: number;
+  readonly resumed: readonly string[];
+  readonly findings: readonly Finding[];
+}
+
+export async function auditRun(dir: string, options: AuditOptions = {}): Promise<AuditReport> {
+  const { isQuick = false, onFile, heads = [], witness, trusted = [] } = options;
+  const chain = await checkChain(dir);
+  const custody = await checkCustody(dir, chain, new Set(trusted));
+  const files = await checkFiles(dir, chain, { isQuick, ...(onFile === undefined ? {} : { onFile }) });
+  const findings = [...chain.findings, ...custody.findings, ...files.findings];
+  if (options.lab !== undefined && chain.lab !== options.lab) {
+    const what = `was begun by another lab than ${fingerprint(options.lab)}`;
+    findings.push({ file: 'chain.jsonl', at: 'entry 0', what });
+  }
+  const seen: SeenLogs = { folder: dir, id: chain.id, chain: chain.hashes, custody: custody.hashes };
+  let witnessed = 0;
+  const asked = [
+    ...heads.map((head) => (/^[0-9a-f]{64}$/i.test(head) ? checkHead(head, seen) : checkHeads(head, seen, true))),
+    ...(witness === undefined ? [] : [checkHeads(witness, seen, false)]),
+  ];
+  for (const report of await Promise.all(asked)) {
+    findings.push(...report.findings);
+    witnessed = Math.max(witnessed, report.entries);
+  }
+  return {
+    ...{ run: chain.run ?? null, id: chain.id ?? null, lab: chain.lab ?? null },
+    ...{ entries: chain.hashes.length, head: chain.hashes.at(-1) ?? null, isClosed: chain.apart !== undefined },
+    ...{ files: chain.files.size, bytes: files.bytes, unsigned: files.unsigned, skipped: files.skipped },
+    ...{ custody: custody.hashes.length, witnessed, resumed: chain.resumed, findings },
+  };
+}
+
+/** The key in a PEM file of a public key, as the chain spells it. */
+export async function readPublicKey(file: string): Promise<string> {
+  const pem = await readFile(file, 'utf8');
+  return pem
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('-----'))
+    .join('');
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+import path from 'node:path';
+import { noteCustody, readCustody } from '../../evidence/custody.js';
+import { openRun, runDirOf } from '../../run/folder.js';
+import { LabError } from '../../util/errors.js';
+import type { Invocation } from '../invocation.js';
+
+/** `custody`: prints who did what to a run, or adds a note by hand. */
+export async function run(invocation: Invocation): Promise<number> {
+  const ctx = invocation.context();
+  const { dir, name } = await openRun(runDirOf(ctx.runsDir, invocation.run));
+  const note = invocation.string('note');
+  if (note !== undefined) {
+    const { version } = invocation.command;
+    const act = { act: 'note', args: [note], version, began: new Date().toISOString(), status: 0 };
+    if (!(await noteCustody(dir, ctx.dataDir, act)))
+      throw new LabError('LAB_RUN_STATE', `run '${name}' has no chain that a custody log could be bound to`, {
+        next: 'it was recorded by an older version of this program',
+      });
+  }
+  for (const entry of await readCustody(dir)) {
+    if (invocation.json) await invocation.out.json(entry);
+    else {
+      const { time, who, act, args = [], status } = entry;
+      const { user, uid, host } = who;
+      const words = [act, ...(act === 'note' ? args : args.slice(1))].join(' ');
+      await invocation.out.line(
+        `${time}  ${user} (${uid}) at ${host}: ${words}${status === undefined || status === 0 ? '' : `: ended with ${status}`}`,
+      );
+    }
+  }
+  ctx.log.debug(path.join(dir, 'custody.jsonl'));
+  return 0;
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+import path from 'node:path';
+import { auditRun } from '../../audit/audit.js';
+import { EvidenceChain } from '../../evidence/chain.js';
+import { noteCustody } from '../../evidence/custody.js';
+import { checkPackageNames, writePackage } from '../../evidence/seal.js';
+import { sha256File, sha256FileCached } from '../../run/digest.js';
+import { openRun, runDirOf } from '../../run/folder.js';
+import { LabError } from '../../util/errors.js';
+import { withStep } from '../../util/progress.js';
+import type { Invocation } from '../invocation.js';
+
+/** `seal`: closes the chain of a recorder that was killed, notes the sealing, writes the package, prints its digest. */
+export async function run(invocation: Invocation): Promise<number> {
+  const ctx = invocation.context();
+  const output = invocation.need('output');
+  checkPackageNames(invocation.run, output);
+  const { dir, name, diskFile } = await openRun(runDirOf(ctx.runsDir, invocation.run));
+  const began = new Date().toISOString();
+  const before = await withStep(ctx.progress, 'auditing', (step) =>
+    auditRun(dir, { onFile: (file) => step.update(file) }),
+  );
+  const [finding] = before.findings;
+  if (finding !== undefined) {
+    const first = [finding.file, finding.at, finding.what].filter(Boolean).join(': ');
+    throw new LabError('LAB_CHECK_FAILED', `run '${name}' has ${before.findings.length} findings: ${first}`, {
+      next: `./lemona audit ${name} lists them; what was altered is not sealed as if it were whole`,
+    });
+  }
+  const digest = (file: string) =>
+    file === diskFile ? sha256FileCached(file, ctx.cacheDir, ctx.signal) : sha256File(file, ctx.signal);
+  const options = { dir, dataDir: ctx.dataDir, digest };
+  if (!before.isClosed) {
+    const chain = await EvidenceChain.resume(options);
+    await chain.close();
+    ctx.log.warn(`the recorder of run '${name}' was killed: what it left unsigned was signed by the lab now`);
+  }
+  const { argv, version } = invocation.command;
+  await noteCustody(dir, ctx.dataDir, { act: 'seal', args: argv, version, began, status: 0 });
+  await withStep(ctx.progress, 'packing', () => writePackage({ ...options, output, signal: ctx.signal }));
+  const sha256 = await sha256File(output, ctx.signal);
+  const { head, files, lab } = await auditRun(dir, { isQuick: true });
+  if (invocation.json)
+    await invocation.out.json({ run: name, package: path.resolve(output), sha256, head, files, lab });
+  else await invocation.out.line(`${sha256}  ${output}`);
+  ctx.log.info(`run '${name}': ${files} files, head ${head ?? 'none'}`);
+  return 0;
+}

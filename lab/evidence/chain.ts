@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The chain of a run, `chain.jsonl` (format: `docs/evidence.md`):
+ *
+ *   open     by the lab: the run's identity and the public key that was made for it
+ *   segment  by the run's key: a segment was sealed
+ *   resume   by the lab: the writer was killed; what it left unsigned, and a new key
+ *   close    by the run's key: all other files; nothing follows
+ *
+ * The private half of the run's key lives in this process alone, and only until the chain is closed: who takes over the
+ * machine afterwards finds nothing to sign an older run with, except the lab's key, and then the witness contradicts.
+ */
+import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
+import { ioError, LabError } from '../util/errors.js';
+import { tryLock } from '../util/lock.js';
+import { beginCustody } from './custody.js';
+import { APART, CHAIN_FILE, CHAIN_LOCK, evidenceFiles, type FileEntry, fileEntry } from './files.js';
+import { witnessHead } from './heads.js';
+import { labKey, newKey, type SigningKey } from './keys.js';
+import { appendEntry, emptyLog, type LogEnd, type LogFields, readLog } from './signed-log.js';
+
+export interface ChainOptions {
+  /** Folder of the run, or of what a server holds of one boot: the chain lies in it, `segments/` below it. */
+  readonly dir: string;
+  readonly dataDir: string;
+  /** SHA-256 of a file, in hex. */
+  readonly digest: (file: string) => Promise<string>;
+}
+
+export class EvidenceChain {
+  readonly #options: ChainOptions;
+  readonly #file: string;
+  readonly #id: string;
+  #key: SigningKey | undefined;
+  #end: LogEnd;
+  /** Named by an entry already. */
+  readonly #signed: Set<string>;
+
+  private constructor(options: ChainOptions, id: string, key: SigningKey, end: LogEnd, signed: Iterable<string>) {
+    this.#options = options;
+    this.#file = path.join(options.dir, CHAIN_FILE);
+    this.#id = id;
+    this.#key = key;
+    this.#end = end;
+    this.#signed = new Set(signed);
+  }
+
+  /** Begins the chain of a new run, and its custody log. */
+  static async open(options: ChainOptions, run: string): Promise<EvidenceChain> {
+    await takeChain(options.dir);
+    const lab = await labKey(options.dataDir);
+    const key = newKey();
+    const id = randomBytes(16).toString('hex');
+    const chain = new EvidenceChain(options, id, key, emptyLog(), []);
+    await chain.#append({ kind: 'open', format: 1, id, run, lab: lab.spki, key: key.spki }, lab);
+    await beginCustody(options.dir, options.dataDir, { id, head: chain.#end.head }, lab);
+    return chain;
+  }
+
+  /**
+   * Goes on with a chain whose writer was killed: the lab itself signs what was left, and a new key.
+   *
+   * @param open name in `segments/` of the one that the next writer goes on with: it is signed when it is sealed
+   */
+  static async resume(options: ChainOptions, open?: string): Promise<EvidenceChain> {
+    await takeChain(options.dir);
+    try {
+      return await EvidenceChain.#resume(options, open);
+    } catch (error) {
+      await rm(path.join(options.dir, CHAIN_LOCK), { force: true });
+      throw error;
+    }
+  }
+
+  static async #resume(options: ChainOptions, open: string | undefined): Promise<EvidenceChain> {
+    const file = path.join(options.dir, CHAIN_FILE);
+    const { entries, end } = await readLog(file);
+    const lab = await labKey(options.dataDir);
+    const first = entries[0];
+    if (first === undefined || first.lab !== lab.spki) {
+      throw new LabError('LAB_RUN_STATE', `${file} was begun by another lab: only that one can go on with it`);
+    }
+    if (entries.at(-1)?.kind === 'close') throw new LabError('LAB_RUN_STATE', `${file} is closed: nothing can follow`);
+    const signed = entries.flatMap(filesOf);
+    const key = newKey();
+    const chain = new EvidenceChain(options, String(first.id), key, end, signed);
+    const found = await chain.#unsigned((name) => name.startsWith('segments/') && name !== `segments/${open}`);
+    await chain.#append({ kind: 'resume', key: key.spki, found }, lab);
+    for (const entry of found) chain.#signed.add(entry.file);
+    return chain;
+  }
+
+  /** Signs a sealed segment; `name` is that in `segments/`. */
+  async segment(segment: { readonly name: string; readonly bytes: number; readonly sha256: string }): Promise<void> {
+    const { name, bytes, sha256 } = segment;
+    const file = `segments/${name}`;
+    await this.#append({ kind: 'segment', file, bytes, sha256 });
+    this.#signed.add(file);
+  }
+
+  /** Signs all other files of the run, and forgets the key. The files must not change any more. */
+  async close(): Promise<void> {
+    if (this.#key === undefined) return;
+    await this.#append({ kind: 'close', files: await this.#unsigned(() => true), apart: APART });
+    this.#key = undefined;
+    await this.leave();
+  }
+
+  /** Lets another process go on with a chain that stays open. */
+  async leave(): Promise<void> {
+    await rm(path.join(this.#options.dir, CHAIN_LOCK), { force: true });
+  }
+
+  async #unsigned(isWanted: (name: string) => boolean): Promise<FileEntry[]> {
+    const { dir, digest } = this.#options;
+    const found: FileEntry[] = [];
+    for (const name of await evidenceFiles(dir)) {
+      if (isWanted(name) && !this.#signed.has(name)) found.push(await fileEntry(dir, name, digest));
+    }
+    return found;
+  }
+
+  async #append(fields: LogFields, by = this.#key): Promise<void> {
+    if (by === undefined) throw new LabError('LAB_BUG', `${this.#file}: an entry after its close`);
+    const time = new Date().toISOString();
+    this.#end = await appendEntry(this.#file, this.#end, fields, time, by.privateKey);
+    const { dir, dataDir } = this.#options;
+    await witnessHead(dataDir, { log: 'chain', id: this.#id, folder: path.resolve(dir) }, this.#end, time);
+  }
+}
+
+async function takeChain(dir: string): Promise<void> {
+  const file = path.join(dir, CHAIN_LOCK);
+  const owner = await tryLock(file).catch((error: unknown) => {
+    throw ioError(`locking ${file}`, error);
+  });
+  if (owner === 'taken') return;
+  throw new LabError('LAB_RUN_STATE', `process ${owner} is writing the chain in ${dir}`, {
+    next: `wait for its end; if no recorder runs, remove ${file}`,
+  });
+}
+
+/** Files that an entry of ours names. */
+function filesOf(entry: Record<string, unknown>): string[] {
+  if (entry.kind === 'segment') return [String(entry.file)];
+  return entry.kind === 'resume' ? (entry.found as FileEntry[]).map(({ file }) => file) : [];
+}

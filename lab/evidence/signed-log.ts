@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Writing of signed logs (`docs/evidence.md`): one JSON object a line, each with its number, the SHA-256 of the line
+ * before it, and at its end an Ed25519 signature of all bytes before `,"signature":`.
+ *
+ * A log only grows, by whole lines that are on the disk before anything else is said. Half a line, left by a writer that
+ * was killed or by a full disk, is not signed; the next entry takes its place.
+ */
+import { createHash, type KeyObject, sign } from 'node:crypto';
+import { open, readFile } from 'node:fs/promises';
+import { ioError, LabError } from '../util/errors.js';
+
+/** What an entry says, besides its place. */
+export interface LogFields {
+  readonly kind: string;
+  readonly [field: string]: unknown;
+}
+
+/** Where a log ends. */
+export interface LogEnd {
+  /** Lines. */
+  readonly entries: number;
+  /** SHA-256 of the last line, its line end included; before the first entry: what the log is bound to. */
+  readonly head: string;
+  readonly bytes: number;
+}
+
+/** The end of a log without entries. */
+export function emptyLog(boundTo = '0'.repeat(64)): LogEnd {
+  return { entries: 0, head: boundTo, bytes: 0 };
+}
+
+/** One line, signed. Pure. */
+function signedLine(fields: LogFields, at: LogEnd, time: string, key: KeyObject): string {
+  const { kind, ...rest } = fields;
+  const body = JSON.stringify({ kind, number: at.entries, previous: at.head, time, ...rest }).slice(0, -1);
+  return `${body},"signature":"${sign(null, Buffer.from(body), key).toString('base64')}"}\n`;
+}
+
+/** The end after a line. Pure. */
+function endAfter(at: LogEnd, line: string): LogEnd {
+  return {
+    entries: at.entries + 1,
+    head: createHash('sha256').update(line).digest('hex'),
+    bytes: at.bytes + Buffer.byteLength(line),
+  };
+}
+
+/** Signs an entry, puts it at the log's end and waits until it is on the disk; the first one makes the file. */
+export async function appendEntry(
+  file: string,
+  at: LogEnd,
+  fields: LogFields,
+  time: string,
+  key: KeyObject,
+): Promise<LogEnd> {
+  const line = signedLine(fields, at, time, key);
+  try {
+    const handle = await open(file, at.entries === 0 ? 'wx' : 'r+');
+    try {
+      await handle.truncate(at.bytes);
+      await handle.write(line, at.bytes);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw ioError(`appending to ${file}`, error);
+  }
+  return endAfter(at, line);
+}
+
+/** A log of ours, as far as its lines are whole. */
+export async function readLog(file: string): Promise<{ readonly entries: Record<string, unknown>[]; end: LogEnd }> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    throw ioError(`reading ${file}`, error);
+  }
+  const lines = text.split('\n').slice(0, -1);
+  const entries = lines.map((line) => parseEntry(line, file));
+  return { entries, end: lines.reduce((end, line) => endAfter(end, `${line}\n`), emptyLog()) };
+}
+
+function parseEntry(line: string, file: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+  } catch {
+    // Said below.
+  }
+  throw new LabError('LAB_RUN_CORRUPT', `${file} holds a line that is no entry`, {
+    next: './lemona audit says what was changed',
+  });
+}
