@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /**
- * The initramfs of a recorded guest (`record`: lemona-init, and the driver if
- * it is a module) and of a replay VM (`replay`: lemona-replay).
+ * The initramfs of a recorded guest (`record`: lemona-init, the driver if it is
+ * a module, lemona-key if it has servers) and of a replay VM (`replay`:
+ * lemona-replay).
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
@@ -17,19 +18,26 @@ export interface InitramfsOptions {
   readonly role: InitramfsRole;
   /** The driver as a module, or null where it is built in or absent. */
   readonly module: string | null;
+  /** With lemona-key. */
+  readonly hasKey?: boolean;
 }
 
 /** Mount points of init; `sysroot` takes the traced disk. */
 const FOLDERS = ['dev', 'proc', 'sys', 'sysroot'] as const;
 
 /** What is in it: pure. */
-export function initramfsEntries(init: Uint8Array, module: Uint8Array | null): CpioEntry[] {
+export function initramfsEntries(
+  init: Uint8Array,
+  module: Uint8Array | null,
+  key: Uint8Array | null = null,
+): CpioEntry[] {
   return [
     ...FOLDERS.map((name) => ({ name, mode: S_IFDIR | 0o755 })),
     // The kernel opens it as init's standard files before anything is mounted.
     { name: 'dev/console', mode: S_IFCHR | 0o600, rdev: { major: 5, minor: 1 } },
     { name: 'init', mode: S_IFREG | 0o755, data: init },
     ...(module === null ? [] : [{ name: 'lemona.ko', mode: S_IFREG | 0o644, data: module }]),
+    ...(key === null ? [] : [{ name: 'lemona-key', mode: S_IFREG | 0o755, data: key }]),
   ];
 }
 
@@ -38,7 +46,8 @@ export async function buildInitramfs(options: InitramfsOptions, ctx: BuildContex
   const tool = await buildGuestTool(options.role === 'record' ? 'init' : 'replay', ctx);
   const init = await readFile(tool);
   const module = options.module === null ? null : await readModule(options.module);
-  const archive = writeCpio(initramfsEntries(init, module));
+  const key = options.hasKey === true ? await readFile(await buildGuestTool('key', ctx)) : null;
+  const archive = writeCpio(initramfsEntries(init, module, key));
   const entry = { area: 'initramfs', name: options.role, key: cacheKey([archive]), suffix: '.cpio.gz' };
   return cached(entry, ctx, (temporary) => writeFile(temporary, gzipSync(archive)));
 }

@@ -20,6 +20,7 @@ interface ToolRecipe {
   readonly folder: string;
   /** Sources by name; undefined: every .c file of the folder. */
   readonly sources?: readonly string[];
+  readonly libraries?: readonly string[];
 }
 
 export const TOOLS = {
@@ -40,6 +41,13 @@ export const TOOLS = {
     ],
   },
   mark: { program: 'lemona-mark', folder: 'images/guest', sources: ['lemona-mark.c', 'mark.c', 'port.c', 'say.c'] },
+  key: {
+    program: 'lemona-key',
+    folder: 'images/guest',
+    sources: ['lemona-key.c', 'say.c'],
+    // Stripped: most of it is libcrypto, and guests keep it in memory.
+    libraries: ['-s', '-lcrypto'],
+  },
   replay: { program: 'lemona-replay', folder: 'replay/agent' },
 } as const satisfies Record<string, ToolRecipe>;
 
@@ -81,14 +89,15 @@ export async function buildGuestTool(name: ToolName, ctx: BuildContext): Promise
   const sources = await sourcesOf(recipe);
   const headers = [...(await filesOf(recipe.folder, '.h')), ...(await filesOf(HEADERS, '.h'))];
   const inputs = [...sources, ...headers];
-  const parts: (string | Uint8Array)[] = [await compilerVersion(ctx), FLAGS.join(' ')];
+  const libraries = recipe.libraries ?? [];
+  const parts: (string | Uint8Array)[] = [await compilerVersion(ctx), [...FLAGS, ...libraries].join(' ')];
   for (const input of inputs) parts.push(input, await readFile(path.join(ROOT, input)));
   return cached({ area: 'tools', name: recipe.program, key: cacheKey(parts) }, ctx, (temporary) =>
     withStep(ctx.progress, `compile ${recipe.program}`, async () => {
-      await runTool(['gcc', ...FLAGS, '-I', HEADERS, '-o', temporary, ...sources], {
+      await runTool(['gcc', ...FLAGS, '-I', HEADERS, '-o', temporary, ...sources, ...libraries], {
         cwd: ROOT,
         signal: ctx.signal,
-        next: 'install the packages gcc and libc6-dev, or report the compiler message',
+        next: 'install the packages gcc, libc6-dev and libssl-dev, or report the compiler message',
       });
     }),
   );
@@ -98,6 +107,7 @@ export async function buildGuestTool(name: ToolName, ctx: BuildContext): Promise
 export async function buildGuestTools(ctx: BuildContext): Promise<Record<ToolName, string>> {
   return {
     init: await buildGuestTool('init', ctx),
+    key: await buildGuestTool('key', ctx),
     mark: await buildGuestTool('mark', ctx),
     replay: await buildGuestTool('replay', ctx),
   };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Sub-buffers: where records are written, numbered, and wait for the reader.
+ * Streams: where records are written and numbered.
  *
  * Each CPU has a stream with one open sub-buffer. A full one is closed, queued
- * for the reader and replaced from the pool. A sub-buffer stands for itself:
+ * for the sinks and replaced from the pool. A sub-buffer stands for itself:
  * whoever reads it needs no other.
  *
  * An effect's sequence number is drawn between lemona_begin()'s reservation and
@@ -11,37 +11,15 @@
  * the lock that orders the effect. So the numbers of a stream ascend, and
  * numbers follow the order of the locks.
  *
- * Nothing is lost in lossless mode because there are two limits. Where waiting
- * is legal (lemona_wait_for_space()) a task waits while more than pool_mb is
- * queued. Elsewhere lemona_prepare(), which may sleep but never waits for the
- * reader, adds sub-buffers to the pool as needed. What can't be recorded all
- * the same is counted and declared by a LOSS record.
+ * What finds no room is counted and declared by a LOSS record.
  */
-#include <linux/irq_work.h>
-#include <linux/list.h>
-#include <linux/math64.h>
 #include <linux/percpu.h>
 #include <linux/random.h>
-#include <linux/sizes.h>
-#include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/timekeeping.h>
-#include <linux/vmalloc.h>
-#include <linux/wait.h>
 
 #include "lemona.h"
-
-/**
- * struct lemona_sub - a sub-buffer
- * @list: in the pool's free or full list
- * @used: bytes written, header included
- * @data: lemona_subbuf_kb KiB
- */
-struct lemona_sub {
-	struct list_head list;
-	u32 used;
-	struct lemona_subbuf *data;
-};
+#include "pool.h"
 
 /**
  * struct lemona_stream - what one CPU records
@@ -68,96 +46,9 @@ struct lemona_stream {
 	} loss;
 };
 
-static struct {
-	raw_spinlock_t lock;	/* protects the lists and counts */
-	struct list_head free;
-	struct list_head full;
-	unsigned int nr_free;
-	unsigned int nr_full;
-	unsigned int nr_total;
-	unsigned int reserve;	/* lemona_prepare() keeps so many free */
-	unsigned int limit;	/* writers wait above so many full */
-	unsigned int early;	/* the pool's bound before a reader comes */
-	u64 pushed;		/* ever queued for the reader */
-	u64 consumed;		/* of those, given back by the reader */
-	u32 turn;		/* times it has given back a whole pool, from 1 */
-	bool attached;
-	bool idle;		/* the reader waits in read(), and runs no code */
-	bool stopping;
-} pool;
-
 static struct lemona_stream __percpu *streams;
 static atomic64_t lemona_seq;
-static atomic64_t throttled;
-static u64 boot_id;
-static u32 capacity;
-
-DECLARE_WAIT_QUEUE_HEAD(lemona_readq);
-static DECLARE_WAIT_QUEUE_HEAD(spaceq);	/* writers, and whoever drains */
-
-static void lemona_wake_reader(struct irq_work *work)
-{
-	wake_up_interruptible(&lemona_readq);
-}
-
-static DEFINE_IRQ_WORK(wake_work, lemona_wake_reader);
-
-static struct lemona_sub *sub_alloc(gfp_t gfp)
-{
-	struct lemona_sub *sub = kmalloc(sizeof(*sub), gfp);
-
-	if (!sub)
-		return NULL;
-	sub->data = __vmalloc(capacity, gfp);
-	if (!sub->data) {
-		kfree(sub);
-		return NULL;
-	}
-	return sub;
-}
-
-static void sub_free(struct lemona_sub *sub)
-{
-	vfree(sub->data);
-	kfree(sub);
-}
-
-struct lemona_subbuf *lemona_sub_data(struct lemona_sub *sub)
-{
-	return sub->data;
-}
-
-static void pool_add(struct lemona_sub *sub)
-{
-	unsigned long flags;
-
-	raw_spin_lock_irqsave(&pool.lock, flags);
-	list_add(&sub->list, &pool.free);
-	pool.nr_free++;
-	pool.nr_total++;
-	raw_spin_unlock_irqrestore(&pool.lock, flags);
-}
-
-/**
- * lemona_prepare - make sure that the next records find room
- *
- * May sleep for memory, never for the reader, so it may be called under inode,
- * folio and journal locks. In lossy mode the pool does not grow.
- */
-void lemona_prepare(void)
-{
-	while (READ_ONCE(pool.nr_free) < pool.reserve && !lemona_lossy) {
-		struct lemona_sub *sub;
-
-		if (!READ_ONCE(pool.attached) &&
-		    READ_ONCE(pool.nr_total) >= pool.early)
-			return;
-		sub = sub_alloc(GFP_NOFS | __GFP_NOWARN);
-		if (!sub)
-			return;
-		pool_add(sub);
-	}
-}
+u64 lemona_boot_id;
 
 /* Close the open sub-buffer and queue it. Stream locked. */
 static void stream_close(struct lemona_stream *s)
@@ -166,14 +57,10 @@ static void stream_close(struct lemona_stream *s)
 
 	s->sub = NULL;
 	sub->data->length = sub->used;
+	sub->relic.used = sub->used;
 	sub->data->issued = s->issued;
 	sub->data->dropped = s->dropped;
-	raw_spin_lock(&pool.lock);
-	list_add_tail(&sub->list, &pool.full);
-	pool.nr_full++;
-	pool.pushed++;
-	raw_spin_unlock(&pool.lock);
-	irq_work_queue(&wake_work);
+	lemona_pool_put(sub);
 }
 
 static struct lemona_rec *stream_put(struct lemona_stream *s, u64 now,
@@ -221,9 +108,11 @@ static void stream_declare(struct lemona_stream *s, u64 now)
  */
 static void stream_note(struct lemona_stream *s, u64 now, size_t size)
 {
-	u32 limit = size ? min(capacity / 2, capacity - (u32)size) : capacity;
 	struct lemona_lost lost, *rec;
+	u32 limit = lemona_capacity;
 
+	if (size)
+		limit = min(limit / 2, limit - (u32)size);
 	while (s->sub->used + sizeof(lost) <= limit &&
 	       lemona_lost_take(&lost)) {
 		s->issued++;
@@ -237,16 +126,9 @@ static void stream_note(struct lemona_stream *s, u64 now, size_t size)
 /* Open a sub-buffer with room for a record of @size bytes. */
 static bool stream_begin(struct lemona_stream *s, u64 now, size_t size)
 {
-	struct lemona_sub *sub;
+	struct lemona_sub *sub = lemona_pool_get();
 	struct lemona_subbuf *h;
 
-	raw_spin_lock(&pool.lock);
-	sub = list_first_entry_or_null(&pool.free, struct lemona_sub, list);
-	if (sub) {
-		list_del(&sub->list);
-		pool.nr_free--;
-	}
-	raw_spin_unlock(&pool.lock);
 	if (!sub)
 		return false;
 
@@ -256,11 +138,13 @@ static bool stream_begin(struct lemona_stream *s, u64 now, size_t size)
 	h->version = LEMONA_VERSION;
 	h->cpu = raw_smp_processor_id();
 	h->abi_hash = LEMONA_ABI_HASH;
-	h->boot_id = boot_id;
+	h->boot_id = lemona_boot_id;
 	h->number = s->number++;
 	h->mono_ns = now;
 	h->real_ns = ktime_get_real_fast_ns();
 	sub->used = sizeof(*h);
+	sub->relic.used = 0;
+	sub->relic.state = LEMONA_RELIC_OPEN;
 	s->sub = sub;
 	stream_declare(s, now);
 	stream_note(s, now, size);
@@ -274,25 +158,25 @@ static bool stream_begin(struct lemona_stream *s, u64 now, size_t size)
  */
 static bool stream_share(const struct lemona_stream *s, size_t size, bool effect)
 {
-	u32 rest = s->sub ? capacity - s->sub->used : 0;
-	u32 nr_free = READ_ONCE(pool.nr_free);
+	u32 rest = s->sub ? lemona_capacity - s->sub->used : 0;
+	u32 nr_free = lemona_pool_nr_free();
 	u32 spare = nr_free - min(nr_free, num_possible_cpus());
 
-	return lemona_has_share(size, (u64)nr_free * capacity + rest,
-				(u64)spare * capacity + rest,
-				READ_ONCE(pool.turn), effect);
+	return lemona_has_share(size, (u64)nr_free * lemona_capacity + rest,
+				(u64)spare * lemona_capacity + rest,
+				lemona_pool_turn(), effect);
 }
 
 /* Make room for @size bytes at time @now. Stream locked. */
 static bool stream_room(struct lemona_stream *s, size_t size, u64 now)
 {
-	if (s->sub && (s->sub->used + size > capacity ||
+	if (s->sub && (s->sub->used + size > lemona_capacity ||
 		       (s64)(now - s->sub->data->mono_ns) > U32_MAX))
 		stream_close(s);
 	if (s->sub)
 		return true;
 	return sizeof(struct lemona_subbuf) + sizeof(struct lemona_loss) +
-	       size <= capacity && stream_begin(s, now, size);
+	       size <= lemona_capacity && stream_begin(s, now, size);
 }
 
 /**
@@ -361,31 +245,16 @@ void *lemona_begin(struct lemona_slot *slot, enum lemona_kind kind, u16 code,
  */
 void lemona_end(struct lemona_slot *slot)
 {
-	raw_spin_unlock(&slot->stream->lock);
+	struct lemona_stream *s = slot->stream;
+
+	/* should the kernel crash, the host finds a whole sub-buffer */
+	if (s->sub) {
+		s->sub->data->issued = s->issued;
+		s->sub->data->dropped = s->dropped;
+		WRITE_ONCE(s->sub->relic.used, s->sub->used);
+	}
+	raw_spin_unlock(&s->lock);
 	local_irq_restore(slot->flags);
-}
-
-static bool pool_overfull(void)
-{
-	return READ_ONCE(pool.nr_full) > pool.limit &&
-	       READ_ONCE(pool.attached) && !READ_ONCE(pool.stopping);
-}
-
-/**
- * lemona_wait_for_space - wait for the reader if too much is queued
- *
- * Only where no lock is held that the reader might need. Kernel threads and
- * exempt tasks (the reader is one) do not wait.
- */
-void lemona_wait_for_space(void)
-{
-	if (likely(!pool_overfull()) || lemona_lossy)
-		return;
-	if ((current->flags & PF_KTHREAD) ||
-	    !test_task_syscall_work(current, LEMONA))
-		return;
-	atomic64_inc(&throttled);
-	wait_event_killable(spaceq, !pool_overfull());
 }
 
 /** lemona_push - queue all open sub-buffers that hold records */
@@ -412,20 +281,7 @@ void lemona_push(void)
 }
 
 /**
- * lemona_tick - keep the reader and the pool supplied
- *
- * A reader that has enough to do gets no half-full sub-buffers: they would use
- * up the pool while the scheduler, which can't call lemona_prepare(), needs it.
- */
-void lemona_tick(void)
-{
-	lemona_prepare();
-	if (!READ_ONCE(pool.nr_full))
-		lemona_push();
-}
-
-/**
- * lemona_drain - push, and wait until the reader has taken it all
+ * lemona_drain - push, and wait until all sinks have released it all
  *
  * A push takes one sub-buffer of notes for each CPU along. As many pushes as all
  * notes may need: there is no end to what tasks that go on may lose.
@@ -435,127 +291,15 @@ void lemona_tick(void)
 int lemona_drain(void)
 {
 	unsigned int pushes = 1 + LEMONA_NOTES * sizeof(struct lemona_lost) /
-				  (capacity - sizeof(struct lemona_subbuf));
+				  (lemona_capacity -
+				   sizeof(struct lemona_subbuf));
 	int error;
 
 	do {
-		u64 target;
-
 		lemona_push();
-		target = READ_ONCE(pool.pushed);
-		error = wait_event_interruptible(spaceq,
-						 READ_ONCE(pool.consumed) >= target ||
-						 READ_ONCE(pool.stopping));
+		error = lemona_pool_wait(lemona_pool_closed());
 	} while (!error && lemona_lost_pending() && pushes--);
 	return error;
-}
-
-void lemona_reader_attach(bool attached)
-{
-	WRITE_ONCE(pool.attached, attached);
-	wake_up_all(&spaceq);
-}
-
-bool lemona_readable(void)
-{
-	return READ_ONCE(pool.nr_full) || READ_ONCE(pool.stopping);
-}
-
-/**
- * lemona_next - take the oldest queued sub-buffer
- * @sub: set to it
- * @nonblock: do not wait
- *
- * Return: 0, -EAGAIN, -ERESTARTSYS, or -EPIPE when the driver stops.
- */
-int lemona_next(struct lemona_sub **sub, bool nonblock)
-{
-	unsigned long flags;
-	bool idle;
-	int error;
-
-	for (;;) {
-		raw_spin_lock_irqsave(&pool.lock, flags);
-		*sub = list_first_entry_or_null(&pool.full, struct lemona_sub,
-						list);
-		if (*sub) {
-			list_del(&(*sub)->list);
-			pool.nr_full--;
-		}
-		pool.idle = !*sub && !nonblock && !pool.stopping;
-		idle = pool.idle;
-		raw_spin_unlock_irqrestore(&pool.lock, flags);
-		if (*sub)
-			return 0;
-		if (!idle)
-			return nonblock ? -EAGAIN : -EPIPE;
-		wake_up_all(&spaceq);
-		error = wait_event_interruptible(lemona_readq,
-						 lemona_readable());
-		if (error) {
-			raw_spin_lock_irqsave(&pool.lock, flags);
-			pool.idle = false;
-			raw_spin_unlock_irqrestore(&pool.lock, flags);
-			return error;
-		}
-	}
-}
-
-/**
- * lemona_when_idle - call @fn while the reader waits in read()
- * @fn: called with interrupts off, and a lock held that keeps the reader there
- * @arg: for @fn
- *
- * Return: 0, -ERESTARTSYS, or -EPIPE when the driver stops; then @fn was not
- * called.
- */
-int lemona_when_idle(void (*fn)(void *arg), void *arg)
-{
-	unsigned long flags;
-	bool idle;
-	int error;
-
-	do {
-		error = wait_event_interruptible(spaceq,
-						 READ_ONCE(pool.idle) ||
-						 READ_ONCE(pool.stopping));
-		if (error)
-			return error;
-		raw_spin_lock_irqsave(&pool.lock, flags);
-		idle = pool.idle;
-		if (idle)
-			fn(arg);
-		raw_spin_unlock_irqrestore(&pool.lock, flags);
-		if (!idle && READ_ONCE(pool.stopping))
-			return -EPIPE;
-	} while (!idle);
-	return 0;
-}
-
-/**
- * lemona_free - the reader has delivered a sub-buffer
- * @sub: from lemona_next()
- */
-void lemona_free(struct lemona_sub *sub)
-{
-	unsigned long flags;
-	bool surplus;
-
-	raw_spin_lock_irqsave(&pool.lock, flags);
-	pool.consumed++;
-	pool.turn = 1 + div_u64(pool.consumed, max(pool.nr_total, 1U));
-	surplus = pool.nr_total > pool.limit + pool.reserve &&
-		  pool.nr_free > pool.reserve;
-	if (surplus) {
-		pool.nr_total--;
-	} else {
-		list_add(&sub->list, &pool.free);
-		pool.nr_free++;
-	}
-	raw_spin_unlock_irqrestore(&pool.lock, flags);
-	if (surplus)
-		sub_free(sub);
-	wake_up_all(&spaceq);
 }
 
 void lemona_get_stats(struct lemona_stats *stats)
@@ -572,89 +316,44 @@ void lemona_get_stats(struct lemona_stats *stats)
 	}
 	stats->recorded = stats->issued - stats->dropped;
 	stats->effects = atomic64_read(&lemona_seq);
-	stats->subbufs = pool.consumed;
-	stats->pool_bytes = (u64)pool.nr_total * capacity;
-	stats->throttled = atomic64_read(&throttled);
-}
-
-static void pool_empty(struct list_head *list)
-{
-	struct lemona_sub *sub, *next;
-
-	list_for_each_entry_safe(sub, next, list, list)
-		sub_free(sub);
+	lemona_pool_stats(stats);
 }
 
 int lemona_buffers_init(void)
 {
-	unsigned int i;
 	int error;
 	int cpu;
 
-	/* without losses there must be room for the largest effect */
-	capacity = clamp(lemona_subbuf_kb, lemona_lossy ? 64U : 96U, 1024U) *
-		   1024;
-	pool.turn = 1;
-	boot_id = get_random_u64();
-	raw_spin_lock_init(&pool.lock);
-	INIT_LIST_HEAD(&pool.free);
-	INIT_LIST_HEAD(&pool.full);
-	/*
-	 * One to open and one to spare for each CPU, for the scheduler's hook;
-	 * in lossy mode one more, since those to spare are not for everybody.
-	 */
-	pool.reserve = (lemona_lossy ? 3 : 2) * num_possible_cpus() + 2;
-	pool.limit = (u64)lemona_pool_mb * SZ_1M / capacity;
-	pool.early = (u64)lemona_early_mb * SZ_1M / capacity + pool.reserve;
-
+	lemona_boot_id = get_random_u64();
 	error = lemona_lost_init();
 	if (error)
 		return error;
 	streams = alloc_percpu(struct lemona_stream);
+	error = -ENOMEM;
 	if (!streams)
 		goto out_lost;
 	for_each_possible_cpu(cpu)
 		raw_spin_lock_init(&per_cpu_ptr(streams, cpu)->lock);
-
-	/* in lossy mode the pool has its full size at once */
-	for (i = 0; i < pool.reserve + (lemona_lossy ? pool.limit : 0); i++) {
-		struct lemona_sub *sub = sub_alloc(GFP_KERNEL);
-
-		if (!sub)
-			goto out_pool;
-		pool_add(sub);
-	}
-	return 0;
-
-out_pool:
-	pool_empty(&pool.free);
+	error = lemona_pool_init();
+	if (!error)
+		return 0;
 	free_percpu(streams);
 out_lost:
 	lemona_lost_exit();
-	return -ENOMEM;
-}
-
-/** lemona_buffers_stop - let nobody wait any more */
-void lemona_buffers_stop(void)
-{
-	WRITE_ONCE(pool.stopping, true);
-	wake_up_all(&spaceq);
-	wake_up_all(&lemona_readq);
+	return error;
 }
 
 void lemona_buffers_exit(void)
 {
 	int cpu;
 
-	irq_work_sync(&wake_work);
 	for_each_possible_cpu(cpu) {
 		struct lemona_stream *s = per_cpu_ptr(streams, cpu);
 
 		if (s->sub)
-			sub_free(s->sub);
+			lemona_sub_free(s->sub);
 	}
-	pool_empty(&pool.full);
-	pool_empty(&pool.free);
+	lemona_pool_exit();
 	free_percpu(streams);
 	lemona_lost_exit();
 }

@@ -7,7 +7,6 @@
  * delivered it: a reader that dies in between loses nothing, since the next one
  * gets it again.
  */
-#include <linux/crc32c.h>
 #include <linux/file.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
@@ -19,6 +18,8 @@
 #include <linux/uaccess.h>
 
 #include "lemona.h"
+#include "lemona_wire.h"
+#include "pool.h"
 
 /**
  * struct lemona_file - an open /dev/lemona
@@ -74,7 +75,7 @@ static int lemona_release(struct inode *inode, struct file *file)
 	mutex_lock(&reader_lock);
 	if (reader == lf) {
 		reader = NULL;
-		lemona_reader_attach(false);
+		lemona_relay_attach(false);
 	}
 	mutex_unlock(&reader_lock);
 	kfree(lf);
@@ -89,7 +90,7 @@ static int lemona_become_reader(struct lemona_file *lf)
 	if (!reader) {
 		reader = lf;
 		lf->reader = true;
-		lemona_reader_attach(true);
+		lemona_relay_attach(true);
 	} else {
 		error = -EBUSY;
 	}
@@ -104,6 +105,8 @@ static ssize_t lemona_read(struct file *file, char __user *buf, size_t count,
 	struct lemona_subbuf *h;
 	ssize_t ret;
 
+	if (!lemona_relay)
+		return -EOPNOTSUPP;
 	if (mutex_lock_interruptible(&lf->lock))
 		return -ERESTARTSYS;
 	if (!lf->reader) {
@@ -112,18 +115,15 @@ static ssize_t lemona_read(struct file *file, char __user *buf, size_t count,
 			goto out;
 		/* what the last reader did not give back comes again */
 	} else if (delivered) {
-		lemona_free(delivered);
+		lemona_relay_delivered(delivered);
 		delivered = NULL;
 	}
 	if (!delivered) {
-		ret = lemona_next(&delivered, file->f_flags & O_NONBLOCK);
+		ret = lemona_relay_next(&delivered, file->f_flags & O_NONBLOCK);
 		if (ret)
 			goto out;
-		h = lemona_sub_data(delivered);
-		h->crc32c = 0;
-		h->crc32c = ~crc32c(~0U, h, h->length);
 	}
-	h = lemona_sub_data(delivered);
+	h = delivered->data;
 	ret = h->length;
 	if (count < h->length)
 		ret = -EMSGSIZE;
@@ -137,7 +137,7 @@ out:
 static __poll_t lemona_poll(struct file *file, poll_table *wait)
 {
 	poll_wait(file, &lemona_readq, wait);
-	return lemona_readable() ? EPOLLIN | EPOLLRDNORM : 0;
+	return lemona_relay_readable() ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
 /*
@@ -184,11 +184,11 @@ static int lemona_freeze(struct lemona_file *lf, struct lemona_freeze *arg)
 /* The record is delivered, and says what it leaves out */
 static int lemona_close(void)
 {
-	int error = lemona_drain();
+	int error = lemona_drain() ?: lemona_account() ?: lemona_drain();
 
 	if (!error)
-		error = lemona_account();
-	return error ?: lemona_drain();
+		lemona_servers_end();
+	return error;
 }
 
 static int lemona_set_times(const struct lemona_settimes *arg)
@@ -224,6 +224,7 @@ static long lemona_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		struct lemona_freeze freeze;
 		struct lemona_settimes times;
 		struct lemona_stats stats;
+		struct lemona_key key;
 	} u;
 	long ret;
 
@@ -251,6 +252,12 @@ static long lemona_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		if (copy_from_user(&u.times, user, sizeof(u.times)))
 			return -EFAULT;
 		return lemona_set_times(&u.times);
+	case LEMONA_IOC_KEY:
+		if (copy_from_user(&u.key, user, sizeof(u.key)))
+			return -EFAULT;
+		ret = lemona_set_key(&u.key);
+		memzero_explicit(&u, sizeof(u));
+		return ret;
 	case LEMONA_IOC_STATS:
 		lemona_get_stats(&u.stats);
 		if (copy_to_user(user, &u.stats, sizeof(u.stats)))
@@ -284,7 +291,4 @@ int lemona_device_init(void)
 void lemona_device_exit(void)
 {
 	misc_deregister(&lemona_misc);
-	if (delivered)
-		lemona_free(delivered);
-	delivered = NULL;
 }

@@ -3,7 +3,13 @@
  * Lemona's driver, inside. One concern a file:
  *
  *   main.c      parameters, start and stop, the table of operations
- *   buffer.c    sub-buffers: reserving, numbering, flow control
+ *   buffer.c    streams: reserving, numbering
+ *   pool.c      sub-buffers: the pool, the sinks, flow control
+ *   relay.c     the sink that a process reads
+ *   server.c    the sinks that are logging servers
+ *   link.c      a connection to one
+ *   noise.c     its cryptography
+ *   selftest.c  tests of that
  *   share.c     lossy mode: who may record
  *   lost.c      what lost effects were about
  *   device.c    /dev/lemona: the reader and the controls
@@ -30,6 +36,12 @@ extern unsigned int lemona_early_mb;
 extern unsigned int lemona_subbuf_kb;
 extern unsigned int lemona_snap;
 extern unsigned int lemona_flush_ms;
+extern bool lemona_relay;
+extern char *lemona_server_list;
+extern char *lemona_machine;
+extern bool lemona_encrypted;
+extern unsigned int lemona_priority;
+extern unsigned int lemona_mark;
 
 int lemona_start(void);
 
@@ -49,28 +61,45 @@ struct lemona_slot {
 	u64 seq;
 };
 
-struct lemona_sub;
+extern u64 lemona_boot_id;
 
 int lemona_buffers_init(void);
-void lemona_buffers_stop(void);
 void lemona_buffers_exit(void);
-void lemona_prepare(void);
 void *lemona_begin(struct lemona_slot *slot, enum lemona_kind kind, u16 code,
 		   size_t size);
 void lemona_end(struct lemona_slot *slot);
-void lemona_wait_for_space(void);
 void lemona_push(void);
-void lemona_tick(void);
 int lemona_drain(void);
 void lemona_get_stats(struct lemona_stats *stats);
 
-void lemona_reader_attach(bool attached);
-bool lemona_readable(void);
-int lemona_next(struct lemona_sub **sub, bool nonblock);
+/* pool.c; more in pool.h */
+void lemona_prepare(void);
+void lemona_wait_for_space(void);
+void lemona_tick(void);
+
+/* relay.c */
+struct lemona_sub;
+
+int lemona_relay_init(void);
+void lemona_relay_attach(bool attached);
+bool lemona_relay_readable(void);
+int lemona_relay_next(struct lemona_sub **sub, bool nonblock);
+void lemona_relay_delivered(struct lemona_sub *sub);
 int lemona_when_idle(void (*fn)(void *arg), void *arg);
-void lemona_free(struct lemona_sub *sub);
-struct lemona_subbuf *lemona_sub_data(struct lemona_sub *sub);
 extern struct wait_queue_head lemona_readq;
+
+/* server.c */
+struct lemona_key;
+
+int lemona_servers_init(void);
+int lemona_servers_start(void);
+void lemona_servers_end(void);
+void lemona_servers_stop(void);
+void lemona_servers_exit(void);
+int lemona_set_key(const struct lemona_key *key);
+
+/* selftest.c */
+int lemona_selftest(void);
 
 /* share.c */
 bool lemona_has_share(size_t size, u64 free, u64 spare, u32 turn, bool effect);

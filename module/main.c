@@ -4,9 +4,11 @@
  */
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/pkt_sched.h>
 
 #include "capture.h"
 #include "lemona.h"
+#include "pool.h"
 
 static bool start = true;
 module_param(start, bool, 0444);
@@ -35,6 +37,35 @@ MODULE_PARM_DESC(snap, "bytes kept of a system call's buffer, up to 2048 (defaul
 unsigned int lemona_flush_ms = 50;
 module_param_named(flush_ms, lemona_flush_ms, uint, 0644);
 MODULE_PARM_DESC(flush_ms, "ms after which mapped stores are captured and records reach the reader at the latest (default: 50)");
+
+bool lemona_relay = true;
+module_param_named(relay, lemona_relay, bool, 0444);
+MODULE_PARM_DESC(relay, "keep records for a reader of /dev/lemona (default: yes)");
+
+char *lemona_server_list;
+module_param_named(server, lemona_server_list, charp, 0444);
+MODULE_PARM_DESC(server, "logging servers that are to have all records, IP:PORT[,IP:PORT...]; they need a key, see lemona-key");
+
+char *lemona_machine;
+module_param_named(machine, lemona_machine, charp, 0444);
+MODULE_PARM_DESC(machine, "the name by which the servers know this machine");
+
+static char *socket = "noise";
+module_param(socket, charp, 0444);
+MODULE_PARM_DESC(socket, "what goes to the servers: noise (encrypted; the default) or plain");
+bool lemona_encrypted;
+
+unsigned int lemona_priority = TC_PRIO_CONTROL;
+module_param_named(priority, lemona_priority, uint, 0444);
+MODULE_PARM_DESC(priority, "SO_PRIORITY of what goes to the servers (default: 7, above all other traffic)");
+
+unsigned int lemona_mark;
+module_param_named(mark, lemona_mark, uint, 0444);
+MODULE_PARM_DESC(mark, "SO_MARK of what goes to the servers (default: 0, none)");
+
+static bool selftest;
+module_param(selftest, bool, 0444);
+MODULE_PARM_DESC(selftest, "test the cryptography first, and do not start if it fails (default: no)");
 
 static const struct lemona_ops ops = {
 	.on_syscall_enter = lemona_on_syscall_enter,
@@ -101,6 +132,29 @@ int lemona_start(void)
 	return error;
 }
 
+/* Who is to have the records */
+static int __init lemona_sinks_init(void)
+{
+	int error;
+
+	lemona_encrypted = !strcmp(socket, "noise");
+	if (!lemona_encrypted && strcmp(socket, "plain")) {
+		pr_err("lemona: socket=%s: neither noise nor plain\n", socket);
+		return -EINVAL;
+	}
+	if (!lemona_relay && !lemona_server_list) {
+		pr_err("lemona: relay=0 without server=: nobody would have the records\n");
+		return -EINVAL;
+	}
+	if (selftest) {
+		error = lemona_selftest();
+		if (error)
+			return error;
+	}
+	return (lemona_relay ? lemona_relay_init() : 0) ?:
+	       lemona_servers_init();
+}
+
 static int __init lemona_setup(void)
 {
 	int error;
@@ -108,9 +162,12 @@ static int __init lemona_setup(void)
 	error = lemona_buffers_init();
 	if (error)
 		return error;
-	error = lemona_capture_init();
+	error = lemona_sinks_init();
 	if (error)
 		goto out_buffers;
+	error = lemona_capture_init();
+	if (error)
+		goto out_servers;
 	error = lemona_mapped_init();
 	if (error)
 		goto out_capture;
@@ -125,6 +182,8 @@ out_mapped:
 	lemona_mapped_exit();
 out_capture:
 	lemona_capture_exit();
+out_servers:
+	lemona_servers_exit();
 out_buffers:
 	lemona_buffers_exit();
 	return error;
@@ -134,7 +193,7 @@ out_buffers:
 
 static void lemona_teardown(void)
 {
-	lemona_buffers_stop();
+	lemona_pool_stop();
 	if (started) {
 		lemona_taint_exit();
 		lemona_unregister();
@@ -142,7 +201,10 @@ static void lemona_teardown(void)
 	lemona_effects_exit();
 	lemona_mapped_exit();
 	lemona_capture_exit();
+	lemona_push();
+	lemona_servers_stop();
 	lemona_buffers_exit();
+	lemona_servers_exit();
 }
 
 static int __init lemona_module_init(void)
@@ -151,7 +213,7 @@ static int __init lemona_module_init(void)
 
 	if (error)
 		return error;
-	error = lemona_device_init();
+	error = lemona_servers_start() ?: lemona_device_init();
 	if (error)
 		lemona_teardown();
 	return error;
@@ -175,6 +237,7 @@ module_exit(lemona_module_exit);
  * the breakpoint that stands there meanwhile.
  */
 early_initcall(lemona_setup);
+device_initcall(lemona_servers_start);
 device_initcall(lemona_device_init);
 
 #endif

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../module/lemona_abi.h"
@@ -22,6 +23,7 @@
 static int initramfs = -1; /* its root directory */
 static int module = -1;	   /* lemona.ko */
 static int control = -1;   /* /dev/lemona, for ioctls */
+static bool key_given;
 
 void driver_keep(void)
 {
@@ -68,6 +70,57 @@ static int open_mark_port(void *arg)
 {
 	(void)arg;
 	return open_port_by_number(PORT_MARK, O_RDWR);
+}
+
+bool driver_has_relay(void)
+{
+	const char *relay = cmdline_get("relay");
+
+	return !relay || !strchr("0nN", *relay);
+}
+
+bool driver_has_key(void)
+{
+	return key_given || !cmdline_get("server");
+}
+
+static _Noreturn void run_lemona_key(int program, int port)
+{
+	static char *const args[] = { "lemona-key", "--file", "-", NULL };
+	static char *const env[] = { NULL };
+
+	if (dup2(port, STDIN_FILENO) == STDIN_FILENO)
+		fexecve(program, args, env);
+	say("cannot run lemona-key: %s", strerror(errno));
+	_exit(127);
+}
+
+int driver_give_key(char *error, size_t len)
+{
+	int program, port, status = -1;
+	pid_t child;
+
+	if (!cmdline_get("server"))
+		return 0;
+	program = openat(initramfs, "lemona-key", O_RDONLY | O_CLOEXEC);
+	port = open_port_by_number(PORT_KEY, O_RDONLY);
+	if (program < 0 || port < 0) {
+		snprintf(error, len, "there are servers, but no %s", program < 0 ? "lemona-key" : "port lemona.key");
+	} else {
+		child = fork();
+		if (child == 0)
+			run_lemona_key(program, port);
+		while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+			;
+		if (status)
+			snprintf(error, len, "lemona-key did not give the driver its key");
+	}
+	if (program >= 0)
+		close(program);
+	if (port >= 0)
+		close(port);
+	key_given = status == 0;
+	return status ? -1 : 0;
 }
 
 int driver_attach(char *error, size_t len)
@@ -159,7 +212,7 @@ int driver_mark(const char *label, unsigned int flags, char *error, size_t len)
 
 int driver_drain(char *error, size_t len)
 {
-	if (control < 0 || !forward_running())
+	if (control < 0 || (driver_has_relay() && !forward_running()))
 		return 0;
 	/* What we do from here on would be recorded after the record is delivered, and so be lost. */
 	if (ioctl(control, LEMONA_IOC_EXEMPT) || ioctl(control, LEMONA_IOC_DRAIN)) {

@@ -18,6 +18,19 @@ bool driver_present(void);
 /* True if the initramfs carries the driver as a module. */
 bool driver_has_module(void);
 
+/* True if the driver keeps records for a reader of /dev/lemona. */
+bool driver_has_relay(void);
+
+/*
+ * Has lemona-key give the driver the machine's key, which comes through the key
+ * port, if there are servers to show it to. Returns 0, or -1 with a text in
+ * `error`.
+ */
+int driver_give_key(char *error, size_t len);
+
+/* True if the driver got its key, or needs none. */
+bool driver_has_key(void);
+
 /*
  * Starts the forwarder on /dev/lemona and the trace port, whose name may take a
  * moment to arrive. Returns 0, or -1 with a text in `error`.
@@ -34,8 +47,8 @@ int driver_load(char *error, size_t len);
 int driver_mark(const char *label, unsigned int flags, char *error, size_t len);
 
 /*
- * Waits until the forwarder has delivered everything that was recorded. The
- * caller's own calls are recorded no more.
+ * Waits until the forwarder and the servers have everything that was recorded.
+ * The caller's own calls are recorded no more.
  */
 int driver_drain(char *error, size_t len);
 

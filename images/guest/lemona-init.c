@@ -89,9 +89,9 @@ static void hello(const char *flags, bool mounted)
 	int len;
 
 	uname(&uts);
-	len = snprintf(text, sizeof(text), "kernel=%s\nlemona=%s\nmodule=%s\nforwarder=%s\nroot=%s\nrootflags=%s\n",
+	len = snprintf(text, sizeof(text), "kernel=%s\nlemona=%s\nmodule=%s\nforwarder=%s\nkey=%s\nroot=%s\nrootflags=%s\n",
 		       uts.release, driver_present() ? "yes" : "no", driver_has_module() ? "yes" : "no",
-		       forward_running() ? "yes" : "no", mounted ? "/dev/vda" : "none", flags);
+		       forward_running() ? "yes" : "no", driver_has_key() ? "yes" : "no", mounted ? "/dev/vda" : "none", flags);
 	ctl_send('H', text, len);
 }
 
@@ -103,9 +103,9 @@ static void checkpoint(void)
 	 * The forwarder comes last: while recording is enabled nothing else makes
 	 * calls, so that all are either before the record or in it.
 	 */
-	if (driver_load(error, sizeof(error)) ||
+	if (driver_load(error, sizeof(error)) || driver_give_key(error, sizeof(error)) ||
 	    driver_mark("start", LEMONA_FREEZE_F_ENABLE, error, sizeof(error)) ||
-	    (!forward_running() && driver_attach(error, sizeof(error))))
+	    (driver_has_relay() && !forward_running() && driver_attach(error, sizeof(error))))
 		ctl_problem("checkpoint: %s", error);
 }
 
@@ -324,7 +324,8 @@ int main(void)
 		give_up("signalfd failed");
 	driver_keep();
 	/* As early as can be: a static build has been recording since its first process. */
-	if (driver_present() && driver_attach(attach_error, sizeof(attach_error)))
+	if (driver_present() && ((driver_has_relay() && driver_attach(attach_error, sizeof(attach_error))) ||
+				 driver_give_key(attach_error, sizeof(attach_error))))
 		say("%s", attach_error);
 	/* Out of memory is no reason to die: the kernel never kills PID 1 for it. */
 	if (mlockall(MCL_CURRENT | MCL_FUTURE))

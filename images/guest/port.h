@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #define PORT_CTL "lemona.ctl"
+#define PORT_KEY "lemona.key"
 #define PORT_MARK "lemona.mark"
 #define PORT_TRACE "lemona.trace"
 

@@ -5,6 +5,8 @@ import { comment, emitEnum, emitIoctls, emitStruct, joinHeader, macro } from './
 import { table } from './markdown.js';
 import type { NumberDef } from './records.js';
 import {
+  RELIC_MAGIC,
+  RELIC_STATES,
   WIRE_FRAMES,
   WIRE_HEARTBEAT_MS,
   WIRE_IOCTL_STRUCTS,
@@ -56,6 +58,7 @@ export function emitWireHeader(): string {
       macro('LEMONA_WIRE_REKEY_MESSAGES', `${WIRE_REKEY_MESSAGES}u`, 'of one direction under one key'),
       macro('LEMONA_WIRE_HEARTBEAT_MS', `${WIRE_HEARTBEAT_MS}u`, 'something is sent so often'),
       macro('LEMONA_WIRE_SILENCE_MS', `${WIRE_SILENCE_MS}u`, 'whoever is silent so long is gone'),
+      macro('LEMONA_RELIC_MAGIC', `"${RELIC_MAGIC}"`, 'begins each struct lemona_relic'),
       macro('LEMONA_WIRE_KDF_SALT', `"${WIRE_KDF.saltPrefix}"`, "then the machine's name"),
       macro('LEMONA_WIRE_KDF_COST', `${WIRE_KDF.cost}u`, "scrypt's N"),
       macro('LEMONA_WIRE_KDF_BLOCK', `${WIRE_KDF.blockSize}u`, "scrypt's r"),
@@ -64,6 +67,7 @@ export function emitWireHeader(): string {
     emitEnum('lemona_wire_mode', 'LEMONA_WIRE_', 'Modes', WIRE_MODES),
     emitEnum('lemona_wire_type', 'LEMONA_WIRE_', 'Types of frames', WIRE_FRAMES),
     emitEnum('lemona_wire_code', 'LEMONA_WIRE_', 'Statuses', WIRE_STATUSES),
+    emitEnum('lemona_relic_state', 'LEMONA_RELIC_', 'States of a relic', RELIC_STATES),
     ...[...WIRE_STRUCTS, ...WIRE_IOCTL_STRUCTS].map((def) => emitStruct(def, WIRE_LAYOUTS)),
     emitIoctls(WIRE_IOCTLS),
     `#endif ${comment('LEMONA_WIRE_H')}`,
@@ -89,7 +93,8 @@ export function emitWireDoc(): string {
     [
       'A machine has a name, and a key of 32 bytes that only it and its servers know. A key is drawn at random, or made of a',
       `passphrase by scrypt (N = ${WIRE_KDF.cost}, r = ${WIRE_KDF.blockSize}, p = ${WIRE_KDF.parallelism}, 32 bytes; salt: "${WIRE_KDF.saltPrefix}" and the machine's name) in user space.`,
-      'It reaches the driver by the ioctl LEMONA_IOC_KEY, once; nothing gives it back.',
+      'It reaches the driver by the ioctl LEMONA_IOC_KEY, and may be replaced until a server has accepted it; nothing gives it',
+      'back.',
     ].join('\n'),
     '## Opening',
     [
@@ -128,6 +133,13 @@ export function emitWireDoc(): string {
     numberTable(WIRE_FRAMES),
     '### Statuses',
     numberTable(WIRE_STATUSES),
+    '## What a dead guest did not send',
+    [
+      'A host that has the memory of a guest whose kernel has crashed finds the sub-buffers in it by their `lemona_relic`s: on a',
+      'multiple of 8, with the right magic and its own address in `self`. It takes `used` bytes of those that are open or closed,',
+      'and makes the length, the counts and the checksum in the header again.',
+    ].join('\n'),
+    numberTable(RELIC_STATES),
     '## Structures',
     ...[...WIRE_STRUCTS, ...WIRE_IOCTL_STRUCTS].map((def) => structSection(def, WIRE_LAYOUTS)),
     '## ioctl of /dev/lemona',

@@ -119,7 +119,17 @@ export const WIRE_STATUSES = [
   { name: 'REPLACED', value: 9, doc: 'the same boot has connected anew' },
 ] as const satisfies readonly NumberDef[];
 
-/** The one structure that is no message: how a key reaches the driver. */
+/** Begins each `lemona_relic`. */
+export const RELIC_MAGIC = 'LMNARELC';
+
+/** States of a `lemona_relic`. */
+export const RELIC_STATES = [
+  { name: 'FREE', value: 0, doc: 'holds nothing' },
+  { name: 'OPEN', value: 1, doc: 'is being written; its header is right but for the checksum' },
+  { name: 'CLOSED', value: 2, doc: 'waits for a sink; the checksum may be missing' },
+] as const satisfies readonly NumberDef[];
+
+/** The structures that are no message: how a key reaches the driver, how a host finds what a dead guest did not send. */
 export const WIRE_IOCTL_STRUCTS = [
   {
     name: 'lemona_key',
@@ -127,10 +137,31 @@ export const WIRE_IOCTL_STRUCTS = [
     doc: 'Argument of LEMONA_IOC_KEY.',
     fields: [{ name: 'key', type: 'u8', count: WIRE_KEY_BYTES, doc: "the machine's key" }],
   },
+  {
+    name: 'lemona_relic',
+    size: 48,
+    doc: 'In the memory of the driver, for each sub-buffer. `pages` u64s follow: the page frames that it lies in, in order.',
+    fields: [
+      { name: 'magic', type: 'char', count: 8, doc: '"LMNARELC"' },
+      { name: 'self', type: 'u64', doc: 'physical address of this structure: what lies elsewhere is a copy' },
+      { name: 'boot_id', type: 'u64', doc: 'as in the header of the sub-buffer' },
+      { name: 'state', type: 'u32', doc: 'LEMONA_RELIC_*' },
+      { name: 'owed', type: 'u32', doc: 'sinks that are still to have it, a bit for each' },
+      { name: 'used', type: 'u32', doc: 'bytes of whole records, header included' },
+      { name: 'pages', type: 'u32', doc: 'page frames' },
+      { name: 'zero', type: 'u64' },
+    ],
+  },
 ] as const satisfies readonly StructDef[];
 
 export const WIRE_IOCTLS = [
-  { name: 'KEY', nr: 7, dir: '_IOW', struct: 'lemona_key', doc: 'give the driver its key, once' },
+  {
+    name: 'KEY',
+    nr: 7,
+    dir: '_IOW',
+    struct: 'lemona_key',
+    doc: 'give the driver its key; EBUSY once a server has accepted one',
+  },
 ] as const satisfies readonly IoctlDef[];
 
 export const WIRE_LAYOUTS = layOut([...WIRE_STRUCTS, ...WIRE_IOCTL_STRUCTS]);

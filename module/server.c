@@ -1,0 +1,587 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Logging servers: sinks at the other end of a TCP connection. Each has a
+ * thread that connects, sends, and connects again when the link breaks. A
+ * sub-buffer is released when the server says that it is on its disk, so
+ * nothing is lost or doubled whichever side fails.
+ */
+#include <crypto/utils.h>
+#include <linux/completion.h>
+#include <linux/inet.h>
+#include <linux/kthread.h>
+#include <linux/mutex.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/utsname.h>
+#include <net/net_namespace.h>
+#include <net/sock.h>
+
+#include "lemona.h"
+#include "link.h"
+#include "pool.h"
+
+#define SERVERS_MAX	4
+#define RETRY_MIN	(HZ / 10)
+#define RETRY_MAX	(5 * HZ)
+#define HEARTBEAT	msecs_to_jiffies(LEMONA_WIRE_HEARTBEAT_MS)
+#define SILENCE		msecs_to_jiffies(LEMONA_WIRE_SILENCE_MS)
+
+/**
+ * struct lemona_server - a server
+ * @sink: what it is to have
+ * @name: address and port, as they were given
+ * @address: the same
+ * @thread: of the connection
+ * @wait: entry in the socket's wait queue
+ * @kicked: there may be something to do
+ * @ending: no more will come: say so when all is sent
+ * @done: the end is said, or there is nobody to tell
+ * @link: the connection
+ * @ready: the server has shown that it has the key
+ * @part: what is being sent: a frame's header, its content
+ * @parts: of them, how many are left
+ * @sending: the sub-buffer that is its content, or NULL
+ * @header: of that frame
+ * @content: of that frame, if it is not a sub-buffer
+ * @next: of each CPU, the number after the last that was sent
+ * @sent: the sub-buffers that were closed before so many
+ * @end_sent: and so is the frame END
+ * @heard: when the server was heard
+ * @beaten: when our last heartbeat was sent
+ * @connects: how often it was tried
+ * @refusals: of those, not authentic
+ * @reported: the last error that was printed
+ * @status: what the server said of itself
+ */
+struct lemona_server {
+	struct lemona_sink sink;
+	const char *name;
+	struct sockaddr_storage address;
+	struct task_struct *thread;
+	wait_queue_entry_t wait;
+	bool kicked;
+	bool ending;
+	struct completion done;
+	struct lemona_link link;
+	bool ready;
+	struct kvec part[2];
+	unsigned int parts;
+	struct lemona_sub *sending;
+	struct lemona_wire_frame header;
+	void *content;
+	u64 *next;
+	u64 sent;
+	bool end_sent;
+	unsigned long heard;
+	unsigned long beaten;
+	u64 connects;
+	u64 refusals;
+	int reported;
+	u32 status;
+};
+
+static struct lemona_server servers[SERVERS_MAX];
+static unsigned int nr_servers;
+
+static struct {
+	struct mutex lock;	/* protects the next three */
+	u8 key[LEMONA_KEY_SIZE];
+	bool given;
+	bool accepted;		/* by a server */
+} machine_key = { .lock = __MUTEX_INITIALIZER(machine_key.lock) };
+
+static void kick(struct lemona_server *s)
+{
+	struct task_struct *thread = READ_ONCE(s->thread);
+
+	WRITE_ONCE(s->kicked, true);
+	if (thread)
+		wake_up_process(thread);
+}
+
+static void kick_sink(struct lemona_sink *sink)
+{
+	kick(container_of(sink, struct lemona_server, sink));
+}
+
+static int kick_socket(wait_queue_entry_t *wait, unsigned int mode, int sync,
+		       void *key)
+{
+	kick(container_of(wait, struct lemona_server, wait));
+	return 1;
+}
+
+/* Sleep until there may be something to do */
+static void rest(struct lemona_server *s, long timeout)
+{
+	set_current_state(TASK_IDLE);
+	if (!xchg(&s->kicked, false) && !kthread_should_stop())
+		schedule_timeout(timeout);
+	__set_current_state(TASK_RUNNING);
+}
+
+/**
+ * lemona_set_key - give the machine its key
+ * @key: it
+ *
+ * Return: 0, or -EBUSY if a server has accepted the one that is there.
+ */
+int lemona_set_key(const struct lemona_key *key)
+{
+	unsigned int i;
+	int error = 0;
+
+	mutex_lock(&machine_key.lock);
+	if (machine_key.accepted) {
+		error = -EBUSY;
+	} else {
+		memcpy(machine_key.key, key->key, sizeof(machine_key.key));
+		machine_key.given = true;
+	}
+	mutex_unlock(&machine_key.lock);
+	for (i = 0; !error && i < nr_servers; i++)
+		kick(&servers[i]);
+	return error;
+}
+
+static bool get_key(u8 key[LEMONA_KEY_SIZE])
+{
+	bool given;
+
+	mutex_lock(&machine_key.lock);
+	given = machine_key.given;
+	memcpy(key, machine_key.key, LEMONA_KEY_SIZE);
+	mutex_unlock(&machine_key.lock);
+	return given;
+}
+
+/* The server has these: release them */
+static int take_streams(struct lemona_server *s,
+			const struct lemona_wire_stream *stream, u32 len)
+{
+	u32 i;
+
+	if (len % sizeof(*stream))
+		return -EPROTO;
+	for (i = 0; i < len / sizeof(*stream); i++)
+		lemona_sink_release_stream(&s->sink, stream[i].cpu,
+					   stream[i].next,
+					   s->ready ? s->sent : U64_MAX);
+	return 0;
+}
+
+static int take_ready(struct lemona_server *s, const void *data, u32 len)
+{
+	int error;
+
+	if (s->ready || len < LEMONA_HASH_SIZE)
+		return -EPROTO;
+	if (crypto_memneq(data, s->link.proof, LEMONA_HASH_SIZE))
+		return -EKEYREJECTED;
+	lemona_sink_rewind(&s->sink);
+	error = take_streams(s, data + LEMONA_HASH_SIZE,
+			     len - LEMONA_HASH_SIZE);
+	if (error)
+		return error;
+	s->ready = true;
+	mutex_lock(&machine_key.lock);
+	machine_key.accepted = true;
+	mutex_unlock(&machine_key.lock);
+	lemona_sink_attach(&s->sink, true);
+	pr_info("lemona: server %s: connected\n", s->name);
+	s->reported = 0;
+	return 0;
+}
+
+static int take_status(struct lemona_server *s,
+		       const struct lemona_wire_status *status, u32 len)
+{
+	if (len != sizeof(*status))
+		return -EPROTO;
+	if (status->status == LEMONA_WIRE_DISK_FULL &&
+	    s->status != LEMONA_WIRE_DISK_FULL)
+		pr_warn("lemona: server %s: its disk is full\n", s->name);
+	s->status = status->status;
+	return 0;
+}
+
+static int take_frame(void *arg, u16 type, const void *data, u32 len)
+{
+	struct lemona_server *s = arg;
+
+	if (type == LEMONA_WIRE_REFUSED && len == 8)
+		return lemona_status_error(*(const u32 *)data) ?: -EPROTO;
+	if (type == LEMONA_WIRE_READY)
+		return take_ready(s, data, len);
+	if (!s->ready)
+		return -EPROTO;
+	switch (type) {
+	case LEMONA_WIRE_ACK:
+		return take_streams(s, data, len);
+	case LEMONA_WIRE_HEARTBEAT:
+		return take_status(s, data, len);
+	}
+	return -EPROTO;
+}
+
+static void start_frame(struct lemona_server *s, u16 type, void *data, u32 len)
+{
+	s->header = (struct lemona_wire_frame){ .length = len, .type = type };
+	s->part[0] = (struct kvec){ data, len };
+	s->part[1] = (struct kvec){ &s->header, sizeof(s->header) };
+	s->parts = 2;
+}
+
+static void start_heartbeat(struct lemona_server *s)
+{
+	struct lemona_wire_status *status = s->content;
+	struct lemona_stats stats;
+
+	lemona_get_stats(&stats);
+	*status = (struct lemona_wire_status){
+		.queued = READ_ONCE(s->sink.queued),
+		.issued = stats.issued,
+		.recorded = stats.recorded,
+		.dropped = stats.dropped,
+		.effects = stats.effects,
+		.connects = s->connects,
+		.refusals = s->refusals,
+	};
+	s->beaten = jiffies;
+	start_frame(s, LEMONA_WIRE_HEARTBEAT, status, sizeof(*status));
+}
+
+static void start_end(struct lemona_server *s)
+{
+	struct lemona_wire_stream *stream = s->content;
+	u32 count = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		if (s->next[cpu])
+			stream[count++] = (struct lemona_wire_stream){
+				.cpu = cpu,
+				.next = s->next[cpu],
+			};
+	}
+	s->end_sent = true;
+	start_frame(s, LEMONA_WIRE_END, stream, count * sizeof(*stream));
+}
+
+/* Begin the next frame, if there is one to send */
+static bool next_frame(struct lemona_server *s)
+{
+	if (time_after_eq(jiffies, s->beaten + HEARTBEAT)) {
+		start_heartbeat(s);
+		return true;
+	}
+	if (s->end_sent)
+		return false;
+	s->sending = lemona_sink_take(&s->sink);
+	if (s->sending)
+		start_frame(s, LEMONA_WIRE_SUBBUF, s->sending->data,
+			    s->sending->data->length);
+	else if (READ_ONCE(s->ending))
+		start_end(s);
+	else
+		return false;
+	return true;
+}
+
+static void frame_put(struct lemona_server *s)
+{
+	const struct lemona_subbuf *h;
+
+	if (!s->sending)
+		return;
+	h = s->sending->data;
+	s->next[h->cpu] = h->number + 1;
+	s->sent = s->sending->order + 1;
+	s->sending = NULL;
+}
+
+/* Fill the link's next message */
+static void fill(struct lemona_server *s)
+{
+	while (s->parts || next_frame(s)) {
+		struct kvec *part = &s->part[s->parts - 1];
+		u32 put = lemona_link_put(&s->link, part->iov_base,
+					  part->iov_len);
+
+		part->iov_base += put;
+		part->iov_len -= put;
+		if (part->iov_len)
+			return;
+		if (!--s->parts)
+			frame_put(s);
+	}
+}
+
+/* Send and receive until the link breaks. Return: why. */
+static int run(struct lemona_server *s)
+{
+	int received, sent;
+
+	for (;;) {
+		received = lemona_link_receive(&s->link, take_frame, s);
+		if (received < 0)
+			return received;
+		if (received)
+			s->heard = jiffies;
+		if (s->ready)
+			fill(s);
+		sent = lemona_link_flush(&s->link);
+		if (sent < 0)
+			return sent;
+		if (kthread_should_stop())
+			return -ESHUTDOWN;
+		if (time_after(jiffies, s->heard + SILENCE))
+			return -ETIMEDOUT;
+		if (s->end_sent && !s->parts && !s->link.out_len)
+			kernel_sock_shutdown(s->link.sock, SHUT_WR);
+		if (!received && !sent)
+			rest(s, HEARTBEAT);
+	}
+}
+
+static void report(struct lemona_server *s, int error)
+{
+	if (error == -EBADMSG || error == -EKEYREJECTED)
+		s->refusals++;
+	if (error == s->reported)
+		return;
+	s->reported = error;
+	switch (error) {
+	case -EKEYREJECTED:
+		pr_err("lemona: server %s: one of us has the wrong key\n",
+		       s->name);
+		break;
+	case -EBADMSG:
+		pr_err("lemona: server %s: a message was altered, replayed or reordered\n",
+		       s->name);
+		break;
+	case -ENOKEY:
+		pr_err("lemona: server %s: does not know machine %s\n",
+		       s->name, lemona_machine);
+		break;
+	default:
+		pr_warn("lemona: server %s: %pe; will connect again\n",
+			s->name, ERR_PTR(error));
+	}
+}
+
+static int connect_and_run(struct lemona_server *s)
+{
+	struct lemona_wire_hello hello = {
+		.magic = LEMONA_WIRE_MAGIC,
+		.version = LEMONA_WIRE_VERSION,
+		.mode = lemona_encrypted ? LEMONA_WIRE_NOISE :
+					   LEMONA_WIRE_PLAIN,
+		.abi_hash = LEMONA_ABI_HASH,
+		.boot_id = lemona_boot_id,
+		.cpus = nr_cpu_ids,
+	};
+	u8 key[LEMONA_KEY_SIZE];
+	int error;
+
+	strscpy(hello.machine, lemona_machine, sizeof(hello.machine));
+	if (!get_key(key))
+		return -ENOKEY;
+	s->connects++;
+	s->ready = false;
+	s->parts = 0;
+	s->sending = NULL;
+	s->sent = 0;
+	s->end_sent = false;
+	s->heard = jiffies;
+	s->beaten = jiffies - HEARTBEAT;
+	error = lemona_link_open(&s->link, &s->address, &hello, key);
+	memzero_explicit(key, sizeof(key));
+	if (!error) {
+		add_wait_queue(sk_sleep(s->link.sock->sk), &s->wait);
+		error = run(s);
+		remove_wait_queue(sk_sleep(s->link.sock->sk), &s->wait);
+	}
+	lemona_link_close(&s->link);
+	return error;
+}
+
+static int server_fn(void *arg)
+{
+	unsigned int flags = memalloc_noio_save();
+	struct lemona_server *s = arg;
+	long delay = RETRY_MIN;
+	u8 key[LEMONA_KEY_SIZE];
+	int error;
+
+	while (!kthread_should_stop() && !get_key(key))
+		rest(s, MAX_SCHEDULE_TIMEOUT);
+	memzero_explicit(key, sizeof(key));
+	while (!kthread_should_stop()) {
+		error = connect_and_run(s);
+		if (s->end_sent && error == -ECONNRESET)
+			break;
+		report(s, error);
+		if (s->ready)
+			delay = RETRY_MIN;
+		if (!kthread_should_stop())
+			schedule_timeout_idle(delay);
+		delay = min(delay * 2, (long)RETRY_MAX);
+	}
+	lemona_sink_remove(&s->sink);
+	complete(&s->done);
+	while (!kthread_should_stop())
+		rest(s, MAX_SCHEDULE_TIMEOUT);
+	memalloc_noio_restore(flags);
+	return 0;
+}
+
+/* IP:PORT or [IP]:PORT */
+static int parse_address(struct lemona_server *s, char *text)
+{
+	char *port = strrchr(text, ':');
+	char *ip = text;
+	size_t len;
+
+	s->name = kstrdup(text, GFP_KERNEL);
+	if (!s->name)
+		return -ENOMEM;
+	if (!port)
+		return -EINVAL;
+	*port++ = '\0';
+	len = strlen(ip);
+	if (len > 2 && ip[0] == '[' && ip[len - 1] == ']') {
+		ip[len - 1] = '\0';
+		ip++;
+	}
+	return inet_pton_with_scope(&init_net, AF_UNSPEC, ip, port,
+				    &s->address);
+}
+
+static bool machine_name_ok(const char *name)
+{
+	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-");
+
+	return len && !name[len] && len < sizeof_field(struct lemona_wire_hello,
+						       machine);
+}
+
+static int server_init(struct lemona_server *s, char *text)
+{
+	u32 content = max(sizeof(struct lemona_wire_status),
+			  nr_cpu_ids * sizeof(struct lemona_wire_stream));
+	int error = parse_address(s, text);
+
+	if (error) {
+		pr_err("lemona: server=%s: not IP:PORT\n", s->name ?: "");
+		return error;
+	}
+	init_completion(&s->done);
+	init_waitqueue_func_entry(&s->wait, kick_socket);
+	s->sink.kick = kick_sink;
+	s->next = kcalloc(nr_cpu_ids, sizeof(*s->next), GFP_KERNEL);
+	s->content = kzalloc(content, GFP_KERNEL);
+	if (!s->next || !s->content)
+		return -ENOMEM;
+	return lemona_link_init(&s->link, sizeof(struct lemona_wire_frame) +
+				LEMONA_HASH_SIZE + content) ?:
+	       lemona_sink_add(&s->sink);
+}
+
+/**
+ * lemona_servers_init - know the servers of lemona.server=
+ *
+ * Before anything is recorded. Return: 0 or an error.
+ */
+int lemona_servers_init(void)
+{
+	char *list, *rest, *text;
+	int error = 0;
+
+	if (!lemona_server_list || !*lemona_server_list)
+		return 0;
+	if (!lemona_machine || !machine_name_ok(lemona_machine)) {
+		pr_err("lemona: with server= there must be machine=NAME, of a-z 0-9 . _ -\n");
+		return -EINVAL;
+	}
+	list = kstrdup(lemona_server_list, GFP_KERNEL);
+	if (!list)
+		return -ENOMEM;
+	rest = list;
+	while (!error && (text = strsep(&rest, ","))) {
+		error = nr_servers == SERVERS_MAX ?
+			-ENOSPC : server_init(&servers[nr_servers++], text);
+	}
+	kfree(list);
+	if (error)
+		lemona_servers_exit();
+	return error;
+}
+
+/** lemona_servers_start - connect, once there is a key */
+int lemona_servers_start(void)
+{
+	struct task_struct *thread;
+	unsigned int i;
+
+	for (i = 0; i < nr_servers; i++) {
+		thread = kthread_create(server_fn, &servers[i],
+					"lemona_server/%u", i);
+		if (IS_ERR(thread))
+			return PTR_ERR(thread);
+		WRITE_ONCE(servers[i].thread, thread);
+		wake_up_process(thread);
+	}
+	return 0;
+}
+
+/** lemona_servers_end - tell the servers that no more will come */
+void lemona_servers_end(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_servers; i++) {
+		WRITE_ONCE(servers[i].ending, true);
+		kick(&servers[i]);
+	}
+}
+
+/** lemona_servers_stop - send what is there, if that can be, and leave */
+void lemona_servers_stop(void)
+{
+	unsigned int i;
+
+	lemona_servers_end();
+	for (i = 0; i < nr_servers; i++) {
+		struct lemona_server *s = &servers[i];
+		struct task_struct *thread = s->thread;
+		u32 left;
+
+		if (!thread)
+			continue;
+		if (s->sink.attached)
+			wait_for_completion_timeout(&s->done, SILENCE);
+		left = READ_ONCE(s->sink.queued);
+		if (left)
+			pr_warn("lemona: server %s: %u sub-buffers were not acknowledged\n",
+				s->name, left);
+		/* whoever kicks it must not find it gone */
+		WRITE_ONCE(s->thread, NULL);
+		lemona_pool_sync();
+		kthread_stop(thread);
+	}
+}
+
+void lemona_servers_exit(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_servers; i++) {
+		lemona_link_exit(&servers[i].link);
+		kfree(servers[i].content);
+		kfree(servers[i].next);
+		kfree(servers[i].name);
+	}
+	nr_servers = 0;
+	memzero_explicit(machine_key.key, sizeof(machine_key.key));
+}
