@@ -27,7 +27,7 @@ export const DEPS = [
   { folder: 'lab/link', folders: ['lab/abi', 'lab/trace', 'lab/util'], packages: [] },
   {
     folder: 'lab/run',
-    folders: ['lab/evidence', 'lab/vm', 'lab/link', 'lab/trace', 'lab/proc', 'lab/util'],
+    folders: ['lab/evidence', 'lab/vm', 'lab/link', 'lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
     packages: ['zod'],
   },
   { folder: 'lab/server', folders: ['lab/abi', 'lab/link', 'lab/run', 'lab/trace', 'lab/util'], packages: ['zod'] },
@@ -86,6 +86,7 @@ export const DEPS = [
         'lab/parts',
         'lab/proc',
         'lab/run',
+        'lab/server',
         'lab/store',
         'lab/trace',
         'lab/util',

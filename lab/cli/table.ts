@@ -137,7 +137,12 @@ export const VERBS: readonly VerbSpec[] = [
     args: [{ name: 'cmd', help: 'the command and its arguments', variadic: true }],
     flags: [
       { name: 'run', kind: 'string', value: 'NAME', help: 'name of the new run', required: true },
-      { name: 'config', kind: 'string', value: 'C', help: 'configuration (default: static-relay)' },
+      {
+        name: 'config',
+        kind: 'string',
+        value: 'C',
+        help: 'configuration: how the driver is built and where its record goes (default: static-relay)',
+      },
       { name: 'image', kind: 'string', value: 'I', help: 'image: tiny, debian or suite (default: debian)' },
       { name: 'smp', kind: 'int', value: 'N', help: 'virtual CPUs (default: the smallest that works)' },
       { name: 'memory', kind: 'int', value: 'MIB', help: 'memory in MiB (default: the smallest that works)' },

@@ -20,7 +20,7 @@ export async function recordParts(
   const debugFlavour = config.flavour === 'm' ? 'debug-m' : 'debug';
   const kernel = await buildKernel(debug ? debugFlavour : config.flavour, ctx);
   const image = await buildImage(imageKind, ctx);
-  const initramfs = await buildInitramfs({ role: 'record', module: kernel.module }, ctx);
+  const initramfs = await buildInitramfs({ role: 'record', module: kernel.module, hasKey: config.socket }, ctx);
   return { kernel, image, initramfs };
 }
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /**
  * The twelve configurations of the paper: which kernel, whether the driver
- * runs, and where its records go. Unsupported ones are rows too, so that
- * asking for them says why.
+ * runs, and where its records go.
  */
 import { LabError } from '../util/errors.js';
 
@@ -40,25 +39,12 @@ export type ConfigName = keyof typeof RUN_CONFIGS;
 
 export const CONFIG_NAMES = Object.keys(RUN_CONFIGS) as readonly ConfigName[];
 
-/** Names of the configurations that can run today. */
-export const BUILT_CONFIG_NAMES = CONFIG_NAMES.filter((name) => !RUN_CONFIGS[name].socket);
-
-/** The configuration of that name; unknown and not yet built ones are usage errors that name the others. */
+/** The configuration of that name; an unknown one is a usage error that names the others. */
 export function findConfig(name: string): RunConfig & { readonly name: ConfigName } {
   if (!Object.hasOwn(RUN_CONFIGS, name)) {
     throw new LabError('LAB_CONFIG_UNKNOWN', `there is no configuration '${name}'`, {
       next: `choose one of: ${CONFIG_NAMES.join(', ')}`,
     });
   }
-  const config: RunConfig = RUN_CONFIGS[name as ConfigName];
-  if (config.socket) {
-    throw new LabError(
-      'LAB_CONFIG_NOT_BUILT',
-      `configuration '${name}' needs the socket backend, which is not built yet`,
-      {
-        next: `choose one of: ${BUILT_CONFIG_NAMES.join(', ')}`,
-      },
-    );
-  }
-  return { name: name as ConfigName, ...config };
+  return { name: name as ConfigName, ...RUN_CONFIGS[name as ConfigName] };
 }

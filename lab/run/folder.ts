@@ -7,6 +7,7 @@
  *   console.log    the guest's serial console
  *   qmp.jsonl      both directions of the QMP connection
  *   segments/      the record: NNNNNN.seg
+ *   segments-socket/  the same as it came by the socket, if it came by the relay as well
  *   disk/          disk.qcow2: overlay on the image, with a snapshot for each mark
  *   checkpoints/   one JSON for each checkpoint
  *   chain.jsonl    signatures of all of it; custody.jsonl: who did what to it (../evidence/)
@@ -25,6 +26,7 @@ export interface RunFolder {
   readonly manifestFile: string;
   readonly consoleLog: string;
   readonly segmentsDir: string;
+  readonly socketSegmentsDir: string;
   readonly diskFile: string;
   readonly checkpointsDir: string;
   readonly witnessFile: string;
@@ -44,6 +46,7 @@ export function runFolderAt(dir: string): RunFolder {
     manifestFile: path.join(absolute, 'run.json'),
     consoleLog: path.join(absolute, 'console.log'),
     segmentsDir: path.join(absolute, 'segments'),
+    socketSegmentsDir: path.join(absolute, 'segments-socket'),
     diskFile: path.join(absolute, 'disk', 'disk.qcow2'),
     checkpointsDir: path.join(absolute, 'checkpoints'),
     witnessFile: path.join(absolute, 'witness.bin'),

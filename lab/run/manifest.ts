@@ -86,6 +86,8 @@ export const runManifestSchema = commonSchema.extend({
   exitStatus: z.number().int().nullable(),
   timedOut: z.boolean(),
   seconds: z.object({ boot: z.number().nullable(), command: z.number().nullable(), total: z.number().nullable() }),
+  /** Of a record that came by relay and by socket: sub-buffers that are the same, and of the relay alone after its end. */
+  bothWays: z.object({ same: z.number().int(), afterEnd: z.number().int() }).optional(),
 });
 
 /** A boot of a machine, as a logging server received it. */

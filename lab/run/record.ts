@@ -15,7 +15,8 @@ import { text as collectText } from 'node:stream/consumers';
 import { EvidenceChain } from '../evidence/chain.js';
 import { serveMarks } from '../link/mark.js';
 import { type TracePace, TraceReceiver, type TraceTotals } from '../link/receiver.js';
-import { SegmentWriter } from '../trace/segment-writer.js';
+import { compareStreams } from '../trace/compare-streams.js';
+import { SegmentWriter, type SegmentWriterOptions } from '../trace/segment-writer.js';
 import type { LabContext } from '../util/context.js';
 import { withDeadline } from '../util/deadline.js';
 import { ioError, LabError, messageOf, throwIfAborted } from '../util/errors.js';
@@ -23,7 +24,7 @@ import { type AcceleratorChoice, chooseAccelerator } from '../vm/accel.js';
 import { CtlClient } from '../vm/ctl.js';
 import type { KernelReport } from '../vm/kernel-reports.js';
 import { Machine, type MachineSpec } from '../vm/machine.js';
-import type { Accelerator } from '../vm/qemu-args.js';
+import { type Accelerator, NETWORK_KERNEL_ARGS, SERVER_ADDRESS } from '../vm/qemu-args.js';
 import { bootsAgain, failedBootProblem } from './boot-again.js';
 import { ASK_CHECKERS, answersOf, CHECKERS_KERNEL_ARGS, reportsOnConsole } from './checkers.js';
 import { findConfig, type RunConfig } from './configs.js';
@@ -33,6 +34,14 @@ import { createOverlay } from './disk.js';
 import { createRunFolder, keepFailedBoot, type RunFolder } from './folder.js';
 import { type RunManifest, writeAtomically, writeManifest } from './manifest.js';
 import { MarkTaker } from './marks.js';
+import { recoverRelics } from './recover.js';
+import {
+  listenForGuest,
+  MACHINE,
+  type SocketReceiver,
+  type SocketReceiverOptions,
+  type SocketTotals,
+} from './socket-receiver.js';
 import { readWitnessFile, type WitnessParts } from './witness.js';
 
 /** What `buildKernel` returns, as far as a run needs it. */
@@ -81,6 +90,8 @@ export interface RecordOptions {
   readonly onMachine?: (machine: Machine) => void | Promise<void>;
   /** Slows the taking of the record down; tests use it to be a slow host. */
   readonly tracePace?: TracePace;
+  /** Who takes what the socket backend sends; tests put their own in place of the run's. */
+  readonly listenForGuest?: (options: SocketReceiverOptions) => Promise<SocketReceiver>;
 }
 
 export interface RecordResult {
@@ -169,8 +180,26 @@ function checkWitness(config: RunConfig & { readonly name: string }, options: Re
 interface Guest {
   readonly machine: Machine;
   readonly ctl: CtlClient;
+  /** What comes through the trace port: nothing, if the configuration has no relay. */
   readonly receiver: TraceReceiver;
+  readonly socket: SocketReceiver | undefined;
   readonly marksServed: Promise<void>;
+}
+
+/** What the driver is told by the kernel's command line; as a module it gets the same from init. */
+function driverArgs(config: RunConfig): string[] {
+  return [
+    ...(config.flavour === 'y' ? ['lemona.start=1'] : []),
+    ...(config.socket
+      ? [
+          ...NETWORK_KERNEL_ARGS,
+          `lemona.server=${SERVER_ADDRESS}`,
+          `lemona.machine=${MACHINE}`,
+          `lemona.socket=${config.encrypted ? 'noise' : 'plain'}`,
+          `lemona.relay=${config.relay ? 1 : 0}`,
+        ]
+      : []),
+  ];
 }
 
 class Recording {
@@ -308,7 +337,9 @@ class Recording {
     const step = this.#ctx.progress.step('booting the guest');
     const bootedFromMs = performance.now();
     let guest: Guest | undefined;
+    let socket: SocketReceiver | undefined;
     try {
+      socket = await this.#listen();
       const machine = await Machine.launch(
         {
           name: `lemona-${this.#folder.name}`,
@@ -316,18 +347,20 @@ class Recording {
           smp: this.#manifest.smp,
           patchesRunningCode: this.#config.flavour === 'm' && this.#config.records,
           memoryMiB: this.#manifest.memoryMiB,
+          keepsMemory: this.#config.records,
           kernel: this.#manifest.kernel.bzImage,
           initrd: path.resolve(this.#options.initramfs),
-          append: [...(this.#config.flavour === 'y' ? ['lemona.start=1'] : []), ...this.#manifest.kernelArgs],
+          append: [...driverArgs(this.#config), ...this.#manifest.kernelArgs],
           disks: [{ nodeName: 'disk0', path: this.#folder.diskFile, format: 'qcow2' }],
-          ports: ['lemona.ctl', 'lemona.trace', 'lemona.mark'],
+          ports: ['lemona.ctl', 'lemona.trace', 'lemona.mark', ...(socket === undefined ? [] : ['lemona.key'])],
+          ...(socket === undefined ? {} : { network: { hostPort: socket.port } }),
           logFolder: this.#folder.dir,
           ...this.#plugin(),
           extraArgs: this.#manifest.qemuArgs,
         },
         { log: this.#ctx.log, signal: this.#stop.signal },
       );
-      guest = await this.#attach(machine);
+      guest = await this.#attach(machine, socket);
       await this.#options.onMachine?.(machine);
       await this.#save({ qemuVersion: machine.qemuVersion });
       await machine.start();
@@ -347,6 +380,7 @@ class Recording {
       step.fail();
       await guest?.machine.quit();
       if (guest !== undefined) await this.#settle(guest);
+      else await socket?.close();
       throw error;
     }
   }
@@ -357,11 +391,30 @@ class Recording {
     return { plugin: { file: witness.plugin, args: { counts: this.#folder.witnessFile, ...witness.entryPoints } } };
   }
 
-  async #attach(machine: Machine): Promise<Guest> {
+  /** What is in `segments/`, by whatever way it came, is in the chain. */
+  readonly #onSealed: NonNullable<SegmentWriterOptions['onSealed']> = async (segment) => this.#chain?.segment(segment);
+
+  /** The server of the socket backend, if the configuration has one. */
+  async #listen(): Promise<SocketReceiver | undefined> {
+    const { relay, socket, encrypted } = this.#config;
+    if (!socket) return undefined;
+    const receiver = await (this.#options.listenForGuest ?? listenForGuest)({
+      ...(relay
+        ? { folder: this.#folder.socketSegmentsDir }
+        : { folder: this.#folder.segmentsDir, onSealed: this.#onSealed }),
+      isEncrypted: encrypted,
+      onEvent: (event) =>
+        this.#ctx.log.debug(`socket: ${event.event}${event.why === undefined ? '' : `: ${event.why}`}`),
+    });
+    receiver.ended.catch((error: unknown) => this.#stop.abort(error));
+    return receiver;
+  }
+
+  async #attach(machine: Machine, socket: SocketReceiver | undefined): Promise<Guest> {
     const writer = await SegmentWriter.create({
       folder: this.#folder.segmentsDir,
       now: () => BigInt(Date.now()) * 1_000_000n,
-      onSealed: async (segment) => this.#chain?.segment(segment),
+      onSealed: this.#onSealed,
     });
     const receiver = new TraceReceiver(
       machine.port('lemona.trace'),
@@ -410,7 +463,9 @@ class Recording {
         );
       }
     });
-    return { machine, ctl, receiver, marksServed };
+    // On no command line, where everybody could read it. QEMU keeps it until the guest opens the port.
+    if (socket !== undefined) machine.port('lemona.key').write(`${socket.key.toString('hex')}\n`);
+    return { machine, ctl, receiver, socket, marksServed };
   }
 
   #checkHello(hello: ReadonlyMap<string, string>, guest: Guest): void {
@@ -421,7 +476,8 @@ class Recording {
     if (!this.#config.records || this.#config.flavour !== 'y') return;
     const wants = `configuration '${this.#config.name}' wants the driver built in`;
     if (hello.get('lemona') === 'no') throw fail(`${wants}, but the guest has no /dev/lemona`);
-    if (hello.get('forwarder') === 'no') throw fail(`${wants}, but nothing forwards its records`);
+    if (this.#config.relay && hello.get('forwarder') === 'no') throw fail(`${wants}, but nothing forwards its records`);
+    if (this.#config.socket && hello.get('key') === 'no') throw fail(`${wants}, but nobody gave it its key`);
   }
 
   /** A static build records from its first instruction: its checkpoint is the image, known before power-on. */
@@ -501,15 +557,17 @@ class Recording {
 
   /** Waits for the guest's Z; as long as trace still flows, it is draining and not stuck. */
   async #shutDown(guest: Guest): Promise<void> {
-    const { machine, ctl, receiver } = guest;
+    const { machine, ctl, receiver, socket } = guest;
     this.#taker.allow('end');
     // The guest powers off only when we have what it sent: nothing may be on its way when QEMU ends.
     const off = ctl.shutDown().then(async (sentBytes) => {
       await receiver.received(sentBytes);
+      await socket?.ended;
       ctl.powerOff();
     });
+    const received = () => receiver.receivedBytes + (socket?.receivedBytes ?? 0);
     for (;;) {
-      const before = receiver.receivedBytes;
+      const before = received();
       try {
         await machine.guard(off, {
           label: "the guest's shutdown",
@@ -519,26 +577,48 @@ class Recording {
         break;
       } catch (error) {
         const timedOut = error instanceof LabError && error.code === 'LAB_TIMEOUT';
-        if (!timedOut || receiver.receivedBytes === before) throw error;
+        if (!timedOut || received() === before) throw error;
       }
     }
-    await withDeadline(machine.exited, {
-      label: "QEMU's end after the guest powered off",
+    await withDeadline(machine.off, {
+      label: 'the end of a guest that said it would power off',
       timeoutMs: POWER_OFF_TIMEOUT_MS,
       signal: this.#stop.signal,
     });
   }
 
-  /** After QEMU's end: everything that is in the sockets is read, then the segments are sealed. */
-  async #finish(guest: Guest): Promise<TraceTotals> {
-    const totals = await guest.receiver.done;
-    await guest.marksServed;
+  /** After the guest's end: everything that is in the sockets is read, then the segments are sealed. */
+  async #finish(guest: Guest): Promise<RecordTotals> {
     await guest.machine.quit();
-    return totals;
+    const totals = await guest.receiver.done;
+    await guest.socket?.close();
+    await guest.marksServed;
+    return this.#totalsOf(guest, totals);
   }
 
-  async #seal(totals: TraceTotals): Promise<void> {
+  /** Of the way by which the record in `segments/` came. */
+  #totalsOf({ socket }: Guest, relay: TraceTotals): RecordTotals {
+    return socket === undefined || this.#config.relay ? relay : { ...socket.totals, tornBytes: 0 };
+  }
+
+  /** A record that came by two ways must be the same one. */
+  async #compare(): Promise<readonly string[]> {
+    const { relay, socket } = this.#config;
+    if (!relay || !socket) return [];
+    const { segmentsDir, socketSegmentsDir } = this.#folder;
+    const { same, afterEnd, differences } = await compareStreams(segmentsDir, socketSegmentsDir, true);
+    this.#manifest = { ...this.#manifest, bothWays: { same, afterEnd } };
+    this.#ctx.log.info(
+      `relay and socket: ${same} sub-buffers are the same, ${differences.length} differences, ` +
+        `${afterEnd} of the relay alone after the end of the record`,
+    );
+    for (const difference of differences) this.#problem(`relay and socket: ${difference}`);
+    return differences;
+  }
+
+  async #seal(totals: RecordTotals): Promise<void> {
     await this.#saving;
+    const differences = await this.#compare();
     const hasEnd = this.#manifest.marks.some((mark) => mark.label === 'end');
     if (this.#config.records && !hasEnd) {
       const text = "the guest's disk could not be marked at the end: there is no truth for `end`";
@@ -556,6 +636,13 @@ class Recording {
       disk: { sha256: await sha256FileCached(this.#folder.diskFile, this.#ctx.cacheDir) },
       seconds: { ...this.#manifest.seconds, total: this.#totalSeconds() },
     });
+    if (differences.length > 0) {
+      throw new LabError(
+        'LAB_DIFFERENCE',
+        `run '${this.#folder.name}': what came by the relay and by the socket differs: ${differences.slice(0, 3).join('; ')}`,
+        { next: `all differences are in ${this.#folder.manifestFile}` },
+      );
+    }
     if (!whole) {
       throw new LabError(
         'LAB_RUN_TORN',
@@ -568,8 +655,10 @@ class Recording {
   async #fail(error: unknown, guest: Guest | undefined): Promise<unknown> {
     // Read before our own `quit` changes it: a QEMU that was killed by somebody else.
     if (guest !== undefined) {
+      const dump = await this.#saveMemory(guest);
       await guest.machine.quit();
       await this.#settle(guest);
+      if (dump !== undefined) await this.#recover(dump);
     }
     const totals = this.#manifest.trace;
     const up = this.#manifest.seconds.boot !== null;
@@ -602,11 +691,46 @@ class Recording {
     return error;
   }
 
+  /** The memory of a guest whose kernel crashed: what it had not sent is still there. */
+  async #saveMemory({ machine }: Guest): Promise<string | undefined> {
+    if (machine.console.crash === undefined || machine.qmp.state !== 'ready') return undefined;
+    const dump = path.join(this.#folder.dir, 'memory.elf');
+    try {
+      await machine.dumpMemory(dump);
+      return dump;
+    } catch (error) {
+      this.#problem(`the crashed guest's memory could not be read: ${messageOf(error)}`);
+      await rm(dump, { force: true });
+      return undefined;
+    }
+  }
+
+  /** Appends to the segments what is only in that memory. */
+  async #recover(dump: string): Promise<void> {
+    try {
+      const { subbufs, bytes } = await recoverRelics(dump, {
+        folder: this.#folder.segmentsDir,
+        onSealed: this.#onSealed,
+      });
+      const { trace } = this.#manifest;
+      this.#manifest = {
+        ...this.#manifest,
+        trace: { ...trace, subbufs: trace.subbufs + subbufs, bytes: trace.bytes + bytes },
+      };
+      this.#problem(`${subbufs} sub-buffers (${bytes} bytes) were recovered from the crashed guest's memory`);
+    } catch (error) {
+      this.#problem(`recovering the record from the crashed guest's memory failed: ${messageOf(error)}`);
+    } finally {
+      await rm(dump, { force: true });
+    }
+  }
+
   /** Lets receiver and mark port come to their ends, and notes what the receiver has. */
   async #settle(guest: Guest): Promise<void> {
     await guest.receiver.done.catch((error: unknown) => this.#problem(messageOf(error)));
+    await guest.socket?.close();
     await guest.marksServed;
-    this.#manifest = { ...this.#manifest, trace: traceOf(guest.receiver.totals) };
+    this.#manifest = { ...this.#manifest, trace: traceOf(this.#totalsOf(guest, guest.receiver.totals)) };
   }
 
   /** On a full disk, its room is what the last run.json is written into. */
@@ -662,7 +786,9 @@ class Recording {
   }
 }
 
-function traceOf(totals: TraceTotals): RunManifest['trace'] {
+type RecordTotals = SocketTotals & Pick<TraceTotals, 'tornBytes'>;
+
+function traceOf(totals: RecordTotals): RunManifest['trace'] {
   return { segments: totals.segments, bytes: totals.bytes, subbufs: totals.subbufs, tornBytes: totals.tornBytes };
 }
 

@@ -14,7 +14,6 @@ export const ERROR_CODES = {
   // What the user typed or named.
   LAB_USAGE: 2,
   LAB_CONFIG_UNKNOWN: 2,
-  LAB_CONFIG_NOT_BUILT: 2,
   LAB_IMAGE_UNKNOWN: 2,
   LAB_RUN_UNKNOWN: 2,
   LAB_RUN_EXISTS: 2,

@@ -41,6 +41,8 @@ export interface GuardOptions extends Omit<DeadlineOptions, 'signal'> {
 const CONNECT_TIMEOUT_MS = 30_000;
 /** A panic reboots at once (panic=-1); this is how long its report may take on the serial line. */
 const PANIC_SETTLE_MS = 5_000;
+/** Some gigabytes to a slow disk. */
+const DUMP_TIMEOUT_MS = 120_000;
 /** Bytes QEMU sent just before it ended may still be on their way to whoever waits for them. */
 const EXIT_SETTLE_MS = 1_000;
 
@@ -54,6 +56,8 @@ export class Machine {
   readonly #ports: ReadonlyMap<string, Socket>;
   readonly #scope: Scope;
   readonly #log: Log;
+  /** Settles when the guest is off: QEMU has ended, or holds still (`keepsMemory`). Never rejects. */
+  readonly off: Promise<void>;
 
   private constructor(
     spec: MachineSpec,
@@ -75,6 +79,12 @@ export class Machine {
     this.#ports = parts.ports;
     this.#scope = parts.scope;
     this.#log = parts.log;
+    this.off = new Promise((resolve) => {
+      void this.exited.then(() => resolve());
+      this.qmp.onEvent(({ event }) => {
+        if (event === 'SHUTDOWN') resolve();
+      });
+    });
   }
 
   /** Starts QEMU, paused, with every socket connected. Close it with `quit`. */
@@ -189,7 +199,7 @@ export class Machine {
     // A port that closed under the work is the first sign of QEMU's end; its exit is the better story.
     const told = work.catch(async (error: unknown) => {
       if (!(error instanceof LabError) || error.code !== 'LAB_VM_EXITED') throw error;
-      await Promise.race([this.exited, settle(PANIC_SETTLE_MS)]);
+      await Promise.race([this.off, settle(PANIC_SETTLE_MS)]);
       throw this.failure('LAB_VM_EXITED', `${options.label}: QEMU ended`, error);
     });
     told.catch(() => {});
@@ -197,11 +207,11 @@ export class Machine {
       const first = await Promise.race([
         told.then((value) => ({ value })),
         crash,
-        this.exited.then(() => 'exit' as const),
+        this.off.then(() => 'exit' as const),
       ]);
       if (typeof first === 'object') return first;
       if (first === 'crash') {
-        await Promise.race([this.exited, settle(PANIC_SETTLE_MS)]);
+        await Promise.race([this.off, settle(PANIC_SETTLE_MS)]);
         throw this.failure('LAB_GUEST_PANIC', `${options.label}: the guest's kernel crashed`);
       }
       const late = await Promise.race([told.then((value) => ({ value })), settle(EXIT_SETTLE_MS)]);
@@ -239,6 +249,12 @@ export class Machine {
       ...(cause === undefined ? {} : { cause }),
       next: `sh ${shellQuote([path.join(this.spec.logFolder, 'reproduce.sh')])} boots the same guest by hand`,
     });
+  }
+
+  /** Writes the guest's memory to a file, as an ELF core file with physical addresses. */
+  async dumpMemory(file: string): Promise<void> {
+    const args = { paging: false, protocol: `file:${file}` };
+    await this.qmp.execute('dump-guest-memory', args, { timeoutMs: DUMP_TIMEOUT_MS });
   }
 
   /** Ends it: QMP `quit`, SIGTERM, SIGKILL, then the wait. Safe to call twice, and after its own end. */

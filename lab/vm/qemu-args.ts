@@ -33,6 +33,11 @@ export type Endpoints =
     }
   | { readonly kind: 'by-hand'; readonly portNames: readonly string[]; readonly portFolder: string };
 
+/** The guest's network: it reaches one TCP port of the host's loopback, as SERVER_ADDRESS, and nothing else. */
+export interface NetworkSpec {
+  readonly hostPort: number;
+}
+
 export interface PluginSpec {
   /** The shared object. */
   readonly file: string;
@@ -52,6 +57,9 @@ export interface QemuArgsSpec {
   readonly append: readonly string[];
   readonly disks: readonly DiskSpec[];
   readonly endpoints: Endpoints;
+  readonly network?: NetworkSpec;
+  /** When the guest is off, QEMU holds still instead of ending, so that the guest's memory can be read. */
+  readonly keepsMemory?: boolean;
   /** A plugin of the emulator; not loaded by hand, where its files are not to be overwritten. */
   readonly plugin?: PluginSpec;
   /** Passed through as they are, last: the user's word wins. */
@@ -71,6 +79,12 @@ export const TCG_CPU = 'max,la57=off,sse4.2=off,erms=off,fsrm=off,smap=off,smep=
  * then uses slower clocks; it also patches running code to do so (see `acceleratorArg`).
  */
 export const TCG_KERNEL_ARGS = ['tsc=reliable'] as const;
+
+/** Where a guest with a network finds the host's port. */
+export const SERVER_ADDRESS = '10.0.2.100:7021';
+
+/** What such a guest's kernel is told: its own address, and no way out of that network. */
+export const NETWORK_KERNEL_ARGS = ['ip=10.0.2.15:::255.255.255.0:::off'] as const;
 
 export const QEMU_PROGRAM = 'qemu-system-x86_64';
 
@@ -136,6 +150,17 @@ function portArgs(endpoints: Endpoints): string[] {
   ];
 }
 
+function networkArgs({ network }: QemuArgsSpec): string[] {
+  if (network === undefined) return [];
+  // A program for each connection: QEMU's own forwarding to a socket knows one connection, and not where it ends.
+  const forward = `tcp:${SERVER_ADDRESS}-cmd:busybox nc 127.0.0.1 ${network.hostPort}`;
+  return [
+    ...['-netdev', `user,id=net0,restrict=on,ipv6=off,guestfwd=${value(forward)}`],
+    // No option ROM: nothing boots from it, and its file is in a package of its own.
+    ...['-device', 'virtio-net-pci,netdev=net0,romfile='],
+  ];
+}
+
 function diskArgs(disk: DiskSpec, isByHand: boolean): string[] {
   const device = ['-device', `virtio-blk-pci,drive=${disk.nodeName},serial=${disk.nodeName}`];
   if (isByHand || disk.isThrowaway === true) {
@@ -183,12 +208,14 @@ export function qemuArgs(spec: QemuArgsSpec): [string, ...string[]] {
     ...['-append', kernelCommandLine([...(tcg ? TCG_KERNEL_ARGS : []), ...spec.append])],
     // A panicking or rebooting guest ends QEMU, so its end can be waited for.
     '-no-reboot',
+    ...(spec.keepsMemory === true && spec.endpoints.kind === 'sockets' ? ['-action', 'shutdown=pause'] : []),
     ...consoleArgs(spec.endpoints),
     // Guests without entropy wait for it at boot.
     ...['-object', 'rng-random,id=rng,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng'],
     // A boot by hand leaves the run's disk as it is.
     ...spec.disks.flatMap((disk) => diskArgs(disk, spec.endpoints.kind === 'by-hand')),
     ...portArgs(spec.endpoints),
+    ...networkArgs(spec),
     ...pluginArgs(spec),
     ...spec.extraArgs,
   ];

@@ -22,7 +22,6 @@ const UNKNOWN: readonly BadRow[] = [
   { args: ['truth', 'nope', '--at', 'end', '--output', 'out.raw'], status: 2, says: /LAB_RUN_UNKNOWN/ },
   { args: ['reconstruct', '../r', '--output', 'out.raw'], status: 2, says: /'\.\.\/r' can't be a run's name/ },
   { args: record('--config', 'fast'), status: 2, says: /LAB_CONFIG_UNKNOWN.*'fast'\nnext: choose one of: vanilla/ },
-  { args: record('--config', 'static-socket-plain'), status: 2, says: /LAB_CONFIG_NOT_BUILT/ },
   { args: record('--image', 'big'), status: 2, says: /LAB_IMAGE_UNKNOWN.*'big'\nnext: choose one of: tiny, debian/ },
   { args: record('--smp', '0'), status: 2, says: /a whole number above 0 is wanted/ },
   { args: record('--copy-in', '/nope:/root/x'), status: 2, says: /\/nope can't be read/ },

@@ -31,6 +31,18 @@ describe("QEMU's arguments", () => {
     expect(qemuArgs(spec)).to.include.members(['-S', '-no-reboot', '-nodefaults', '-no-user-config']);
   });
 
+  it('give a network to a guest that has a server, and to no other', () => {
+    expect(qemuArgs(spec).join(' ')).not.to.match(/netdev|virtio-net/);
+    const [netdev = ''] = valuesOf(qemuArgs({ ...spec, network: { hostPort: 4711 } }), '-netdev');
+    expect(netdev).to.match(/^user,id=net0,restrict=on,/);
+    expect(netdev).to.include('guestfwd=tcp:10.0.2.100:7021-cmd:busybox nc 127.0.0.1 4711');
+  });
+
+  it('keep the memory of a guest that is off, if that may be wanted', () => {
+    expect(valuesOf(qemuArgs(spec), '-action')).to.deep.equal([]);
+    expect(valuesOf(qemuArgs({ ...spec, keepsMemory: true }), '-action')).to.deep.equal(['shutdown=pause']);
+  });
+
   it('use one thread per vCPU only where there is more than one', () => {
     expect(valuesOf(qemuArgs(spec), '-accel')).to.deep.equal(['tcg,thread=multi']);
     expect(valuesOf(qemuArgs({ ...spec, smp: 1 }), '-accel')).to.deep.equal(['tcg,thread=single']);

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The logging server of one run: takes the record of one boot of one guest, over the guest's only network connection,
+ * into a folder of segments. The machine is enrolled by being started; its key is drawn for the run.
+ */
+import { randomBytes } from 'node:crypto';
+import { WIRE_KEY_BYTES } from '../abi/wire.js';
+import { BootStore, Gate } from '../link/boot-store.js';
+import type { BootId, BootKeeper } from '../link/boots.js';
+import { MODE } from '../link/wire.js';
+import { type WireEvent, WireServer } from '../link/wire-server.js';
+import type { SegmentWriterOptions } from '../trace/segment-writer.js';
+import { deferred } from '../util/deadline.js';
+import { LabError } from '../util/errors.js';
+
+/** What every guest of the lab is called. */
+export const MACHINE = 'guest';
+
+export interface SocketTotals {
+  readonly segments: number;
+  readonly bytes: number;
+  readonly subbufs: number;
+}
+
+/** Where the driver's socket backend leads to. */
+export interface SocketReceiver {
+  /** On the host's loopback. */
+  readonly port: number;
+  readonly key: Buffer;
+  /** Settles when the driver has said that no more will come, and all is on the disk. Rejects if that can't be. */
+  readonly ended: Promise<void>;
+  readonly hasEnded: boolean;
+  /** Grows while the guest sends. */
+  readonly receivedBytes: number;
+  readonly totals: SocketTotals;
+  /** Ends it. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+export interface SocketReceiverOptions extends Pick<SegmentWriterOptions, 'onSealed'> {
+  readonly folder: string;
+  readonly isEncrypted: boolean;
+  readonly onEvent: (event: WireEvent) => void;
+  /** Instead of one that is drawn. */
+  readonly key?: Buffer;
+}
+
+const NONE: SocketTotals = { segments: 0, bytes: 0, subbufs: 0 };
+
+class RunKeeper implements BootKeeper {
+  readonly ended = deferred<void>();
+  hasEnded = false;
+  readonly #options: SocketReceiverOptions;
+  #boot: bigint | undefined;
+  #store: BootStore | undefined;
+
+  constructor(options: SocketReceiverOptions) {
+    this.#options = options;
+    this.ended.promise.catch(() => {});
+  }
+
+  get totals(): SocketTotals {
+    return this.#store?.totals ?? NONE;
+  }
+
+  async open({ bootId }: BootId): Promise<BootStore> {
+    this.#boot ??= bootId;
+    if (this.#boot !== bootId) throw new LabError('LAB_LINK_PROTOCOL', 'another boot of the guest wants to send');
+    const { folder, onSealed } = this.#options;
+    this.#store = await BootStore.open({
+      folder,
+      ...(onSealed === undefined ? {} : { onSealed }),
+      now: () => BigInt(Date.now()) * 1_000_000n,
+      syncGate: new Gate(1),
+    });
+    return this.#store;
+  }
+
+  closed(_id: BootId, _store: BootStore, isEnded: boolean): Promise<void> {
+    this.hasEnded = isEnded;
+    if (isEnded) this.ended.resolve();
+    return Promise.resolve();
+  }
+}
+
+/** Listens for the guest. */
+export async function listenForGuest(options: SocketReceiverOptions): Promise<SocketReceiver> {
+  const key = options.key ?? randomBytes(WIRE_KEY_BYTES);
+  const keeper = new RunKeeper(options);
+  const modes = [options.isEncrypted ? MODE.NOISE : MODE.PLAIN];
+  const server = await WireServer.listen({
+    host: '127.0.0.1',
+    port: 0,
+    serverId: randomBytes(8).readBigUInt64LE(),
+    findMachine: (name) => Promise.resolve(name === MACHINE ? { key, modes } : undefined),
+    keeper,
+    onEvent: (event) => {
+      options.onEvent(event);
+      // A run does not wait for somebody to make room.
+      if (event.event === 'disk full') {
+        keeper.ended.reject(
+          new LabError('LAB_ENV_DISK_FULL', `the record could not be kept in ${options.folder}: no space left`, {
+            next: 'free some space, or choose another folder with --runs',
+          }),
+        );
+      }
+    },
+  });
+  return {
+    port: server.port,
+    key,
+    ended: keeper.ended.promise,
+    get hasEnded() {
+      return keeper.hasEnded;
+    },
+    get receivedBytes() {
+      return keeper.totals.bytes;
+    },
+    get totals() {
+      return keeper.totals;
+    },
+    close: () => server.close(),
+  };
+}

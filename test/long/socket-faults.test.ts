@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+import { mkdir, open, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { PassThrough } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'chai';
+import { runTool } from '../../lab/proc/tool.js';
+import { readSegments } from '../../lab/trace/segment-reader.js';
+import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
+import { FaultyLink } from '../harness/faulty-link.js';
+import { receiverOf, ServerProcess } from '../harness/server-process.js';
+
+/** LEMONA_FAULTS asks for fewer. */
+const FAULTS = Number(process.env.LEMONA_FAULTS ?? 200);
+/** Of the server's disk: room for the record. */
+const DISK_MIB = 512;
+
+/** Works until a line comes, at the file system and with many calls. */
+const SCRIPT = `
+( read line; touch /root/stop ) &
+mkdir /root/w; cd /root/w; i=0
+while [ ! -e /root/stop ]; do
+  dd if=/dev/urandom of=f$((i % 20)) bs=16k count=4 2>/dev/null
+  mv f$((i % 20)) g$((i % 7)); ln -f g$((i % 7)) h$((i % 5)); : > e$((i % 50)); rm -f e$(((i + 25) % 50))
+  i=$((i + 1))
+done
+echo "$i rounds"`;
+
+/** A small generator: the same faults for the same seed. */
+function randomOf(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** Takes all space of the disk for a while. */
+async function fillDisk(folder: string, ms: number): Promise<void> {
+  const file = path.join(folder, 'filler');
+  const handle = await open(file, 'w');
+  const block = Buffer.alloc(1024 * 1024);
+  try {
+    for (;;) await handle.write(block);
+  } catch {
+    // Full: that is what was wanted.
+  } finally {
+    await handle.close();
+  }
+  await sleep(ms);
+  await rm(file);
+}
+
+describe('a record over a link that fails', () => {
+  const bench = useBench();
+
+  for (const mode of ['plain', 'encrypted'] as const) {
+    for (const isLossy of [false, true]) {
+      const faults = isLossy ? Math.ceil(FAULTS / 10) : FAULTS;
+      const promise = isLossy ? 'every loss is declared' : 'nothing is lost and nothing doubled';
+      it(`${mode}, ${isLossy ? 'lossy' : 'lossless'}, ${faults} random faults: ${promise}`, async function () {
+        this.timeout(3_600_000);
+        const random = randomOf(testSeed());
+        const { folder } = bench();
+        const disk = path.join(folder, 'disk');
+        await mkdir(disk);
+        await runTool(['mount', '-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'tmpfs', disk]);
+        const server = new ServerProcess(path.join(disk, 'point'));
+        await server.enroll(mode === 'plain' ? 'plain' : 'noise');
+        await server.start();
+        const link = await FaultyLink.listen(() => server.port);
+        const stdin = new PassThrough();
+        const done = new Map<string, number>();
+        const kinds: Record<string, () => Promise<void>> = {
+          cut: async () => link.cut(),
+          stall: async () => {
+            link.stall(true);
+            await sleep(random() * 2000);
+            link.stall(false);
+          },
+          kill: async () => {
+            await server.stop('SIGKILL');
+            await server.start();
+          },
+          full: () => fillDisk(disk, random() * 2000),
+          // Who alters plain traffic can forge it: nothing is promised there.
+          ...(mode === 'plain' ? {} : { alter: async () => link.alter() }),
+        };
+        const weights = ['cut', 'cut', 'cut', 'stall', 'stall', 'kill', 'full', ...(mode === 'plain' ? [] : ['alter'])];
+        const harm = async () => {
+          for (let n = 0; n < faults; n++) {
+            await sleep(100 + random() * 900);
+            const name = weights[Math.floor(random() * weights.length)] ?? 'cut';
+            await kinds[name]?.();
+            done.set(name, (done.get(name) ?? 0) + 1);
+          }
+          stdin.end('stop\n');
+        };
+        try {
+          let harmed: Promise<void> | undefined;
+          const { manifest, output } = await bench().record('r', SCRIPT, {
+            config: `static-socket-${mode}`,
+            stdin,
+            kernelArgs: isLossy ? ['lemona.lossy=1', 'lemona.pool_mb=2'] : [],
+            listenForGuest: ({ folder: segments }) => Promise.resolve(receiverOf(server, link, segments)),
+            onMachine: () => {
+              harmed = harm();
+            },
+          });
+          await harmed;
+          const told = [...done].map(([name, count]) => `${count} × ${name}`).join(', ');
+          const { bytes, subbufs } = manifest.trace;
+          process.stderr.write(
+            `    ${told}; ${link.altered} bytes altered, ${server.refusals} refusals told by the server; ` +
+              `${subbufs} sub-buffers, ${bytes} bytes; ${output.trim()}\n`,
+          );
+          const seen = new Set<string>();
+          for await (const item of readSegments(path.join(bench().runDir('r'), 'segments'))) {
+            if (item.type === 'problem') throw new Error(`segment ${item.segment}: ${item.detail}`);
+            const key = `${item.header.cpu}:${item.header.number}`;
+            expect(seen.has(key), `${key} is doubled`).to.equal(false);
+            seen.add(key);
+          }
+          const account = await accountOf(bench().runDir('r'));
+          expect(account.missing).to.equal(0n);
+          expect(account.isHonest).to.equal(true);
+          if (isLossy) return;
+          expect([account.dropped, account.gaps.length, account.isComplete]).to.deep.equal([0n, 0, true]);
+          const result = await bench().verify('r');
+          expect(describeVerdict(result)).to.equal('');
+          expect(result.isEqual).to.equal(true);
+        } finally {
+          await server.stop('SIGKILL');
+          link.close();
+          await runTool(['umount', '-l', disk]);
+        }
+      });
+    }
+  }
+});
