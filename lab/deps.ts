@@ -43,7 +43,7 @@ export const DEPS = [
   {
     folder: 'lab/store',
     folders: ['images', 'lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
-    packages: ['msgpackr', 'sqlite3'],
+    packages: ['msgpackr', 'pg', 'sqlite3'],
   },
   {
     folder: 'lab/parts',

@@ -75,8 +75,8 @@ const AT: FlagSpec = { name: 'at', kind: 'string', value: 'INSTANT', help: 'the 
 const DB: FlagSpec = {
   name: 'db',
   kind: 'string',
-  value: 'FILE',
-  help: 'the database (default: index.db in the folder of the run)',
+  value: 'DB',
+  help: 'the database: a file, or postgres://… (default: index.db in the folder of the run)',
 };
 
 const GO_ON: FlagSpec = {

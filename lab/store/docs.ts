@@ -70,6 +70,8 @@ export function renderSchemaDoc(): string {
     '',
     '`./lemona index RUN` loads the segments of a run into `index.db`, an SQLite database. It can be deleted at any time:',
     'segments are the truth. Each segment comes in one transaction, so that it is there whole or not at all.',
+    '`--db postgres://…` loads into PostgreSQL instead: the same tables, views and rows; texts are searched with its own',
+    'full-text functions there.',
     '',
     '- A time is `…_ns`: whole nanoseconds, exact in 64 bits. A program that keeps numbers as doubles must cast it to text;',
     '  `./lemona query` does.',

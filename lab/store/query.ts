@@ -4,7 +4,7 @@ import { access } from 'node:fs/promises';
 import type { BuildContext } from '../../images/context.js';
 import { LabError } from '../util/errors.js';
 import { Db } from './db.js';
-import { fillIn } from './sql.js';
+import { type Dialect, fillIn } from './sql.js';
 import { QUERIES } from './views.js';
 
 export interface Answer {
@@ -26,7 +26,7 @@ export function queryNames(): string[] {
  * What words of a command line ask for: a named query with its arguments, or one SELECT. Pure.
  * @throws LabError LAB_USAGE
  */
-export function parseQuestion(words: readonly string[]): Question {
+export function parseQuestion(words: readonly string[], dialect: Dialect = 'sqlite'): Question {
   const [first = '', ...rest] = words;
   const named = QUERIES.find((query) => query.name === first);
   if (named === undefined) {
@@ -48,7 +48,7 @@ export function parseQuestion(words: readonly string[]): Question {
       'LAB_USAGE',
       `query ${named.name}: ${named.args[wrong]?.name} '${rest[wrong]}': wanted a number`,
     );
-  return { sql: fillIn(named.sql, 'sqlite'), bound: rest };
+  return { sql: fillIn(named.sql, dialect), bound: rest };
 }
 
 /** A database that is only read. */

@@ -64,11 +64,22 @@ function iso(ns: string, dialect: Dialect): string {
     : `to_char(to_timestamp(${ns} / 1000000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS') || '.' || lpad((${ns} % 1000000000)::text, 9, '0') || 'Z'`;
 }
 
+/** What PostgreSQL takes for words: those that SQLite's full-text index has too. */
+function words(text: string): string {
+  const signs = `!"#$%&''()*+,-./:;<=>?@[]^\`{|}~`;
+  return `translate(${text}, '${signs}\\', '${' '.repeat(signs.length)}')`;
+}
+
+/** PostgreSQL's full-text index. */
+export function searchIndex(): string {
+  return `CREATE INDEX IF NOT EXISTS texts_search ON texts USING gin(to_tsvector('simple', ${words('text')}))`;
+}
+
 /** The full-text condition: rows of `texts` that match; `parameter` is what is looked for. */
 function matching(parameter: string, dialect: Dialect): string {
   return dialect === 'sqlite'
     ? `SELECT rowid FROM search WHERE search MATCH ${parameter}`
-    : `SELECT id FROM texts WHERE to_tsvector('simple', translate(text, '/._-=:,', '       ')) @@ plainto_tsquery('simple', translate(${parameter}, '/._-=:,', '       '))`;
+    : `SELECT id FROM texts WHERE to_tsvector('simple', ${words('text')}) @@ plainto_tsquery('simple', ${words(`${parameter}::text`)})`;
 }
 
 /**

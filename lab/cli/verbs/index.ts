@@ -3,7 +3,10 @@ import path from 'node:path';
 import { baseOfRun } from '../../parts/base-names.js';
 import { openRun, runDirOf } from '../../run/folder.js';
 import { findTraces, Load, loadAll, type Sources } from '../../store/load.js';
+import { isPostgres } from '../../store/postgres-db.js';
+import { PostgresStore } from '../../store/postgres-store.js';
 import { SqliteStore } from '../../store/sqlite-store.js';
+import type { Store } from '../../store/store.js';
 import type { LabContext } from '../../util/context.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
@@ -36,10 +39,10 @@ export async function run(invocation: Invocation): Promise<number> {
       next: 'name a run, or a folder that holds segments/, boots/ or machines/',
     });
   }
-  const file = invocation.string('db') ?? path.join(folderOf(invocation.run, ctx.runsDir), DATABASE_NAME);
-  const store = await SqliteStore.open(file, ctx);
+  const where = invocation.string('db') ?? path.join(folderOf(invocation.run, ctx.runsDir), DATABASE_NAME);
+  const store: Store = isPostgres(where) ? await PostgresStore.open(where) : await SqliteStore.open(where, ctx);
   const beganMs = performance.now();
-  const step = ctx.progress.step(`load into ${file}`);
+  const step = ctx.progress.step(`load into ${store.label}`);
   step.update('what is there');
   try {
     const load = new Load(store, ctx.signal, ({ segments, records }) =>
@@ -50,10 +53,10 @@ export async function run(invocation: Invocation): Promise<number> {
     const { sum } = load;
     const rate = Math.round(sum.records / Math.max(seconds, 0.001));
     step.done(`${sum.segments} segments`);
-    if (invocation.json) await invocation.out.json({ db: file, ...sum, seconds, recordsPerSecond: rate });
+    if (invocation.json) await invocation.out.json({ db: store.label, ...sum, seconds, recordsPerSecond: rate });
     else {
       await invocation.out.line(
-        `${file}: ${sum.segments} segments of ${sum.traces} traces loaded: ${sum.records} records in ${seconds.toFixed(1)} s (${rate} records/s)`,
+        `${store.label}: ${sum.segments} segments of ${sum.traces} traces loaded: ${sum.records} records in ${seconds.toFixed(1)} s (${rate} records/s)`,
       );
     }
     return 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import path from 'node:path';
+import { isPostgres, PostgresQueries } from '../../store/postgres-db.js';
 import { type Answer, parseQuestion, QueryDb } from '../../store/query.js';
 import { QUERIES } from '../../store/views.js';
 import type { Invocation } from '../invocation.js';
@@ -38,9 +39,9 @@ export async function run(invocation: Invocation): Promise<number> {
     await print({ columns: ['query', 'answers'], rows }, invocation.json, invocation.out);
     return 0;
   }
-  const question = parseQuestion(words);
-  const file = invocation.string('db') ?? path.join(folderOf(operand, ctx.runsDir), DATABASE_NAME);
-  const db = await QueryDb.open(file, ctx);
+  const where = invocation.string('db') ?? path.join(folderOf(operand, ctx.runsDir), DATABASE_NAME);
+  const question = parseQuestion(words, isPostgres(where) ? 'postgres' : 'sqlite');
+  const db = isPostgres(where) ? await PostgresQueries.open(where) : await QueryDb.open(where, ctx);
   try {
     await print(await db.ask(question), invocation.json, invocation.out);
     return 0;
