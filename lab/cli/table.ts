@@ -335,6 +335,21 @@ export const VERBS: readonly VerbSpec[] = [
     flags: [{ name: 'note', kind: 'string', value: 'TEXT', help: 'add a note' }, JSON_FLAG, RUNS],
   },
   {
+    name: 'merge',
+    module: 'merge',
+    summary:
+      'rebuild one run from what several storage points hold of the same boot; 1 if copies disagree or any is missing',
+    args: [{ name: 'source', help: 'names of runs, or paths of their folders', variadic: true }],
+    flags: [
+      { name: 'run', kind: 'string', value: 'NAME', help: 'name of the new run', required: true },
+      { name: 'copies', kind: 'int', value: 'N', help: 'copies there should be of each sub-buffer (default: 1)' },
+      { name: 'force', kind: 'bool', help: 'replace a run of that name' },
+      JSON_FLAG,
+      RUNS,
+    ],
+    custody: 'flag',
+  },
+  {
     name: 'seal',
     module: 'seal',
     summary:

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+import path from 'node:path';
+import { auditRun } from '../../audit/audit.js';
+import { noteCustody } from '../../evidence/custody.js';
+import { runDirOf } from '../../run/folder.js';
+import { type MergeReport, type MergeSource, mergeRuns, type NumberRange } from '../../run/merge.js';
+import { statsOf } from '../../trace/stats.js';
+import { LabError, messageOf } from '../../util/errors.js';
+import { withStep } from '../../util/progress.js';
+import type { Invocation } from '../invocation.js';
+import { isIntact } from './audit.js';
+import { equation } from './stats.js';
+
+function span({ cpu, first, last }: NumberRange): string {
+  return `cpu ${cpu}: sub-buffer${first === last ? ` ${first}` : `s ${first} to ${last}`}`;
+}
+
+/** What was found, a line for each thing. Pure. */
+export function mergeLines(report: MergeReport): string[] {
+  const { sources, missing, tooFew, disagreements, copies, wantedCopies, again } = report;
+  const lines: string[] = [];
+  for (const { dir, subbufs, cpus, isProven, problems, gone } of sources) {
+    lines.push(
+      `${dir}: ${subbufs} sub-buffers of CPU ${cpus.join(', ')}; its chain is ${isProven ? 'whole' : 'NOT whole'}`,
+    );
+    for (const { segment, offset, detail } of problems)
+      lines.push(`${dir}: segment ${segment} at ${offset}: ${detail}`);
+    if (gone !== null) lines.push(`${dir}: ${gone}`);
+  }
+  for (const { cpu, number, contents } of disagreements) {
+    const told = contents.map(
+      ({ sha256, sources: held }) => `${held.map((i) => sources[i]?.dir).join(', ')} ${sha256}`,
+    );
+    lines.push(`cpu ${cpu}: sub-buffer ${number}: copies DISAGREE: ${told.join('; ')}; the first was taken`);
+  }
+  for (const range of missing) lines.push(`${span(range)}: MISSING from all sources`);
+  for (const range of tooFew) lines.push(`${span(range)}: fewer than ${wantedCopies} copies`);
+  if (again > 0) lines.push(`${again} sub-buffers stood in a source twice or out of order`);
+  const counted = Object.entries(copies).map(([count, of]) => `${of} with ${count}`);
+  lines.push(`copies: ${counted.join(', ')}`);
+  return lines;
+}
+
+/** `merge`: 0 if one whole record came out, the copies agree, and there are as many as wanted. */
+export async function run(invocation: Invocation): Promise<number> {
+  const ctx = invocation.context();
+  const { out } = invocation;
+  const name = invocation.need('run');
+  const runDir = runDirOf(ctx.runsDir, name);
+  const sources: MergeSource[] = [];
+  for (const given of invocation.args) {
+    const dir = given.includes('/') ? path.resolve(given) : runDirOf(ctx.runsDir, given);
+    if (sources.some((source) => source.dir === dir)) throw new LabError('LAB_USAGE', `${dir} is named twice`);
+    const audit = await withStep(ctx.progress, `auditing ${dir}`, () => auditRun(dir, { isQuick: true })).catch(
+      (error: unknown) => {
+        throw new LabError('LAB_RUN_UNKNOWN', `${dir} can't be read: ${messageOf(error)}`, { cause: error });
+      },
+    );
+    sources.push({ dir, isProven: isIntact(audit), head: audit.head });
+  }
+  const began = new Date().toISOString();
+  const copies = invocation.int('copies') ?? 1;
+  const options = { sources, runDir, force: invocation.bool('force'), copies };
+  const report = await withStep(ctx.progress, 'merging', () => mergeRuns(options, ctx));
+  const { account, problems } = await statsOf(runDir, ctx.signal);
+  const cut = report.sources.filter(({ gone }) => gone !== null).length;
+  const isComplete = account.isHonest && report.missing.length === 0 && problems.length === 0 && cut === 0;
+  const isGood = isComplete && report.disagreements.length === 0 && report.tooFew.length === 0;
+  const { argv, version } = invocation.command;
+  for (const { dir } of sources) {
+    await noteCustody(dir, ctx.dataDir, { act: 'merge', args: argv, version, began, status: isGood ? 0 : 1 }).catch(
+      (error: unknown) => ctx.log.warn(`the custody log of ${dir} could not be written: ${messageOf(error)}`),
+    );
+  }
+  if (invocation.json) await out.json({ run: name, runDir, isComplete, isGood, account, ...report });
+  else {
+    for (const line of mergeLines(report)) await out.line(line);
+    for (const { first, last, isDeclared } of account.gaps)
+      if (!isDeclared) await out.line(`effects ${first} to ${last}: MISSING without a declaration`);
+    await out.line(equation(account));
+    const verdict = isComplete ? 'complete' : cut > 0 ? 'NOT proven complete: a source was cut' : 'NOT complete';
+    await out.line(`${name}: ${report.subbufs} sub-buffers, ${report.bytes} bytes: ${verdict}`);
+  }
+  return isGood ? 0 : 1;
+}

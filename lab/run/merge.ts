@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Rebuilds one run from what several storage points hold of the same boot: each source is a run's folder, at the recorder
+ * or at a logging server. The new run has a chain of its own, and `merge.json` says where everything came from.
+ */
+import { constants } from 'node:fs';
+import { copyFile, mkdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { EvidenceChain } from '../evidence/chain.js';
+import { evidenceFiles } from '../evidence/files.js';
+import { type Disagreement, mergeCopies } from '../trace/merge-copies.js';
+import { segmentsFolder } from '../trace/run-index.js';
+import { readSegments, type SegmentProblem } from '../trace/segment-reader.js';
+import { SegmentWriter } from '../trace/segment-writer.js';
+import type { LabContext } from '../util/context.js';
+import { ioError, LabError, throwIfAborted } from '../util/errors.js';
+import { goneSince } from './arrived.js';
+import { sha256File } from './digest.js';
+import { createRunFolder, type OpenRun, openRun } from './folder.js';
+import { writeAtomically, writeManifest } from './manifest.js';
+
+export interface MergeSource {
+  readonly dir: string;
+  /** An audit found its chain closed and nothing altered. */
+  readonly isProven: boolean;
+  /** Of its chain. */
+  readonly head: string | null;
+}
+
+export interface MergeOptions {
+  readonly sources: readonly MergeSource[];
+  readonly runDir: string;
+  readonly force: boolean;
+  /** Copies that there should be of each sub-buffer. */
+  readonly copies: number;
+}
+
+/** Sub-buffers `first` to `last` of a CPU. */
+export interface NumberRange {
+  readonly cpu: number;
+  readonly first: string;
+  readonly last: string;
+}
+
+export interface SourceReport extends MergeSource {
+  readonly subbufs: number;
+  readonly cpus: readonly number[];
+  /** Damage in its segments. */
+  readonly problems: readonly SegmentProblem[];
+  /** What its run.json counted, and its segments no longer hold. */
+  readonly gone: string | null;
+}
+
+export interface MergeReport {
+  readonly boot: string;
+  readonly sources: readonly SourceReport[];
+  readonly subbufs: number;
+  readonly bytes: number;
+  /** How many sub-buffers there are so many copies of. */
+  readonly copies: Readonly<Record<number, number>>;
+  readonly wantedCopies: number;
+  /** With fewer copies than wanted. */
+  readonly tooFew: readonly NumberRange[];
+  /** In no source, and before something that is. */
+  readonly missing: readonly NumberRange[];
+  readonly disagreements: readonly (Omit<Disagreement, 'number'> & { readonly number: string })[];
+  /** Numbers that a source has twice or out of order. */
+  readonly again: number;
+}
+
+/** Ranges and disagreements listed: more are only a longer list of the same damage. */
+const LISTED = 10_000;
+
+/** Merges; the new run is whole when this returns, and gone when it throws. */
+export async function mergeRuns(options: MergeOptions, ctx: LabContext): Promise<MergeReport> {
+  const opened: OpenRun[] = [];
+  for (const { dir } of options.sources) opened.push(await openRun(dir));
+  const target = path.resolve(options.runDir);
+  if (opened.some(({ dir }) => dir === target))
+    throw new LabError('LAB_USAGE', `${target} is one of the sources: it can't be the result`);
+  const { reports, bootId } = await survey(opened, options.sources, ctx);
+  const folder = await createRunFolder(options.runDir, options.force);
+  try {
+    const best = opened.find(({ manifest }) => manifest.checkpoints.length > 0) ?? opened[0];
+    if (best === undefined) throw new LabError('LAB_BUG', 'merge: no source');
+    const chain = await EvidenceChain.open(
+      { dir: folder.dir, dataDir: ctx.dataDir, digest: (file) => sha256File(file) },
+      folder.name,
+    );
+    const { report, segments } = await mergeInto(folder.segmentsDir, chain, reports, bootId, options.copies, ctx);
+    await copyRest(best.dir, folder.dir);
+    await writeAtomically(path.join(folder.dir, 'merge.json'), `${JSON.stringify(report, null, 2)}\n`);
+    const isWhole = report.missing.length === 0 && best.manifest.state === 'complete';
+    await writeManifest(folder.manifestFile, {
+      ...best.manifest,
+      name: folder.name,
+      state: isWhole ? 'complete' : 'torn',
+      trace: { segments, bytes: report.bytes, subbufs: report.subbufs, tornBytes: 0 },
+    });
+    await chain.close();
+    return report;
+  } catch (error) {
+    await rm(folder.dir, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** One look at everything: which boot, which streams, what is damaged. */
+async function survey(
+  runs: readonly OpenRun[],
+  sources: readonly MergeSource[],
+  ctx: LabContext,
+): Promise<{ reports: SourceReport[]; bootId: bigint }> {
+  const boots = new Map<bigint, string[]>();
+  const reports: SourceReport[] = [];
+  for (const [i, { dir, manifest }] of runs.entries()) {
+    const source = sources[i] ?? { dir, isProven: false, head: null };
+    const cpus = new Set<number>();
+    const here = new Set<bigint>();
+    const problems: SegmentProblem[] = [];
+    const found = { subbufs: 0, bytes: 0 };
+    for await (const item of readSegments(segmentsFolder(dir))) {
+      throwIfAborted(ctx.signal, 'merging');
+      if (item.type === 'problem') {
+        if (problems.length < LISTED) problems.push(item);
+        continue;
+      }
+      cpus.add(item.header.cpu);
+      here.add(item.header.bootId);
+      found.subbufs++;
+      found.bytes += item.header.length;
+    }
+    for (const boot of here) boots.set(boot, [...(boots.get(boot) ?? []), dir]);
+    const gone = goneSince(manifest.trace, found) ?? null;
+    reports.push({ ...source, subbufs: found.subbufs, cpus: [...cpus].sort((a, b) => a - b), problems, gone });
+  }
+  const [boot] = boots.keys();
+  if (boot === undefined) {
+    const [first] = reports.flatMap(({ dir, problems }) => problems.map(({ detail }) => `${dir}: ${detail}`));
+    throw new LabError(
+      'LAB_RUN_STATE',
+      `merge: the sources hold no good sub-buffer${first === undefined ? '' : `: ${first}`}`,
+    );
+  }
+  if (boots.size > 1) {
+    const names = [...boots].map(([id, dirs]) => `${id.toString(16)} in ${dirs.join(', ')}`);
+    throw new LabError('LAB_USAGE', `merge: the sources are of different boots: ${names.join('; ')}`, {
+      next: 'name folders of the same boot',
+    });
+  }
+  return { reports, bootId: boot };
+}
+
+/** Writes the merged record, and counts. */
+async function mergeInto(
+  segmentsDir: string,
+  chain: EvidenceChain,
+  sources: readonly SourceReport[],
+  bootId: bigint,
+  wantedCopies: number,
+  ctx: LabContext,
+): Promise<{ report: MergeReport; segments: number }> {
+  const writer = await SegmentWriter.create({
+    folder: segmentsDir,
+    now: () => BigInt(Date.now()) * 1_000_000n,
+    onSealed: (segment) => chain.segment(segment),
+  });
+  const copies: Record<number, number> = {};
+  const tooFew = new Ranges();
+  const missing = new Ranges();
+  const disagreements: (Omit<Disagreement, 'number'> & { number: string })[] = [];
+  let again = 0;
+  const folders = sources.map(({ dir, isProven }) => ({ folder: segmentsFolder(dir), isProven }));
+  const cpus = new Set(sources.flatMap((source) => source.cpus));
+  try {
+    for await (const item of mergeCopies(folders, bootId, cpus)) {
+      throwIfAborted(ctx.signal, 'merging');
+      if (item.type === 'again') again++;
+      else if (item.type === 'missing') missing.add(item.cpu, item.first, item.last);
+      else if (item.type === 'disagreement') {
+        const { cpu, number, contents } = item;
+        if (disagreements.length < LISTED) disagreements.push({ cpu, number: number.toString(), contents });
+      } else {
+        await writer.append(item.bytes);
+        copies[item.copies] = (copies[item.copies] ?? 0) + 1;
+        if (item.copies < wantedCopies) tooFew.add(item.cpu, item.number, item.number);
+      }
+    }
+  } finally {
+    await writer.close();
+  }
+  const { bytes, subbufs, segments } = writer.totals;
+  const report: MergeReport = {
+    ...{ boot: bootId.toString(16).padStart(16, '0'), sources, subbufs, bytes, copies, wantedCopies },
+    ...{ tooFew: tooFew.list, missing: missing.list, disagreements, again },
+  };
+  return { report, segments };
+}
+
+/** Ranges of numbers, those of a CPU ascending; neighbours become one. */
+class Ranges {
+  readonly #all: { readonly cpu: number; readonly first: bigint; last: bigint }[] = [];
+  readonly #open = new Map<number, { readonly cpu: number; readonly first: bigint; last: bigint }>();
+
+  add(cpu: number, first: bigint, last: bigint): void {
+    const open = this.#open.get(cpu);
+    if (open !== undefined && open.last + 1n === first) open.last = last;
+    else if (this.#all.length < LISTED) {
+      const range = { cpu, first, last };
+      this.#all.push(range);
+      this.#open.set(cpu, range);
+    }
+  }
+
+  get list(): NumberRange[] {
+    return this.#all.map(({ cpu, first, last }) => ({ cpu, first: first.toString(), last: last.toString() }));
+  }
+}
+
+/** What a rebuild needs besides the record: checkpoints, the disk with its marks, logs. */
+async function copyRest(from: string, to: string): Promise<void> {
+  for (const file of await evidenceFiles(from)) {
+    if (file === 'run.json' || file === 'merge.json' || file.startsWith('segments/')) continue;
+    const target = path.join(to, file);
+    try {
+      await mkdir(path.dirname(target), { recursive: true });
+      await copyFile(path.join(from, file), target, constants.COPYFILE_FICLONE);
+    } catch (error) {
+      throw ioError(`copying ${file} of ${from}`, error);
+    }
+  }
+}

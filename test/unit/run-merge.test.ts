@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect } from 'chai';
+import { auditRun } from '../../lab/audit/audit.js';
+import { mergeLines } from '../../lab/cli/verbs/merge.js';
+import { writeManifest } from '../../lab/run/manifest.js';
+import { type MergeReport, mergeRuns } from '../../lab/run/merge.js';
+import { segmentsFolder } from '../../lab/trace/run-index.js';
+import { readSegments } from '../../lab/trace/segment-reader.js';
+import { statsOf } from '../../lab/trace/stats.js';
+import type { LabContext } from '../../lab/util/context.js';
+import { LabError } from '../../lab/util/errors.js';
+import { silentLog } from '../../lab/util/log.js';
+import { silentProgress } from '../../lab/util/progress.js';
+import { collect, writeSegments } from '../support/run-builder.js';
+import * as b from '../support/trace-builder.js';
+
+const BOOT = 0x1122334455667788n;
+
+/** Sub-buffers of a boot on two CPUs: numbers, effects and sums come out. */
+function boot(count: number): { readonly cpu: number; readonly bytes: Buffer }[] {
+  return Array.from({ length: count }, (_none, i) => {
+    const cpu = i % 2;
+    const number = BigInt(i >> 1);
+    const options = { cpu, number, issued: number + 1n, monoNs: BigInt(i) * 1000n };
+    return { cpu, bytes: b.subbuf([b.nop(BigInt(i + 1))], options) };
+  });
+}
+
+/** One record changed, the checksum right. */
+function forged(bytes: Buffer): Buffer {
+  const other = Buffer.from(bytes);
+  other.writeUInt32LE(4711, 96 + 8);
+  return b.reseal(other);
+}
+
+describe('merging what storage points hold', () => {
+  let folder: string;
+  let ctx: LabContext;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'lemona-test-'));
+    ctx = {
+      ...{ log: silentLog, progress: silentProgress, signal: new AbortController().signal },
+      ...{ cacheDir: path.join(folder, 'cache'), dataDir: path.join(folder, 'data'), runsDir: folder },
+    };
+  });
+
+  afterEach(() => rm(folder, { recursive: true }));
+
+  /** A storage point that holds these sub-buffers. */
+  async function point(name: string, subbufs: readonly Buffer[], counted = subbufs): Promise<string> {
+    const dir = path.join(folder, name);
+    await mkdir(dir);
+    if (subbufs.length > 0) await writeSegments(dir, subbufs, 400);
+    else await mkdir(segmentsFolder(dir));
+    await writeManifest(path.join(dir, 'run.json'), {
+      ...{ format: 1, name, created: '2026-01-01T00:00:00.000Z', state: 'complete', config: 'static-relay' },
+      ...{ flavour: 'y', kernel: { digest: 'k', release: '6.12', bzImage: '/k' }, smp: 2, memoryMiB: 512 },
+      ...{ image: { kind: 'tiny', digest: 'i', raw: '/i' }, initramfs: { sha256: 'a'.repeat(64) } },
+      ...{ kernelArgs: [], qemuArgs: [], accelerator: 'tcg', acceleratorWhy: 'asked for', qemuVersion: '7.2.22' },
+      ...{ command: ['true'], copyIn: [], exitStatus: 0, timedOut: false, checkpoints: [], marks: [], problems: [] },
+      ...{ seconds: { boot: 1, command: 1, total: 3 }, disk: { sha256: null } },
+      trace: {
+        ...{ segments: 1, subbufs: counted.length, tornBytes: 0 },
+        bytes: counted.reduce((sum, bytes) => sum + bytes.length, 0),
+      },
+    });
+    return dir;
+  }
+
+  async function merge(dirs: readonly string[], copies = 1, proven: readonly string[] = []): Promise<MergeReport> {
+    const sources = dirs.map((dir) => ({ dir, isProven: proven.includes(dir), head: null }));
+    return mergeRuns({ sources, runDir: path.join(folder, 'merged'), force: true, copies }, ctx);
+  }
+
+  /** What the merged run holds, as numbers of CPU 0 and of CPU 1. */
+  async function merged(): Promise<Buffer[]> {
+    const items = await collect(readSegments(segmentsFolder(path.join(folder, 'merged'))));
+    return items.flatMap((item) => (item.type === 'subbuf' ? [Buffer.from(item.bytes)] : []));
+  }
+
+  const all = boot(20);
+  const bytesOf = (some: readonly { readonly bytes: Buffer }[]) => some.map(({ bytes }) => bytes);
+
+  it('makes one of mirrored copies, counts them, and signs it', async () => {
+    // The same streams, in another order.
+    const other = [...all.filter(({ cpu }) => cpu === 1), ...all.filter(({ cpu }) => cpu === 0)];
+    const report = await merge([await point('a', bytesOf(all)), await point('b', bytesOf(other))], 2);
+    expect(report).to.deep.include({ copies: { 2: 20 }, missing: [], disagreements: [], tooFew: [], again: 0 });
+    expect(await merged()).to.deep.equal(bytesOf(all));
+    const dir = path.join(folder, 'merged');
+    expect((await statsOf(dir)).account).to.include({ isComplete: true, effects: 20n });
+    expect(await auditRun(dir)).to.deep.include({ findings: [], isClosed: true });
+    expect(JSON.parse(await readFile(path.join(dir, 'merge.json'), 'utf8'))).to.deep.include({ copies: { 2: 20 } });
+  });
+
+  it('puts shards together, and says which have fewer copies than wanted', async () => {
+    const shards = [0, 1].map((wanted) => bytesOf(all.filter(({ cpu }) => cpu === wanted)));
+    const dirs = [await point('a', shards[0] ?? []), await point('b', shards[1] ?? [])];
+    const extra = await point('c', (shards[1] ?? []).slice(0, 4));
+    const report = await merge([...dirs, extra], 2);
+    expect(report.copies).to.deep.equal({ 1: 16, 2: 4 });
+    expect(report.tooFew).to.deep.equal([
+      { cpu: 0, first: '0', last: '9' },
+      { cpu: 1, first: '4', last: '9' },
+    ]);
+    expect((await statsOf(path.join(folder, 'merged'))).account.isComplete).to.equal(true);
+  });
+
+  it('names what no copy has', async () => {
+    const holes = (lost: readonly number[]) => bytesOf(all.filter((_item, i) => !lost.includes(i)));
+    const report = await merge([await point('a', holes([2, 4, 7])), await point('b', holes([2, 4, 9, 10]))]);
+    expect(report.missing).to.deep.equal([{ cpu: 0, first: '1', last: '2' }]);
+    expect((await statsOf(path.join(folder, 'merged'))).account.isHonest).to.equal(false);
+    expect(mergeLines(report)).to.include('cpu 0: sub-buffers 1 to 2: MISSING from all sources');
+  });
+
+  it('shows where copies disagree, and takes the proven one, or else what most have', async () => {
+    const wrong = bytesOf(all).with(5, forged(all[5]?.bytes ?? Buffer.alloc(0)));
+    const dirs = [await point('a', wrong), await point('b', bytesOf(all)), await point('c', wrong)];
+    const byCount = await merge(dirs);
+    expect(
+      byCount.disagreements.map(({ cpu, number, contents }) => [cpu, number, contents.map((c) => c.sources)]),
+    ).to.deep.equal([[1, '2', [[0, 2], [1]]]]);
+    expect(await merged()).to.deep.equal(wrong);
+    await merge(dirs, 1, [dirs[1] ?? '']);
+    expect(await merged()).to.deep.equal(bytesOf(all));
+  });
+
+  it('takes from another copy what one has damaged, and says so', async () => {
+    const a = await point('a', bytesOf(all));
+    const b2 = await point('b', bytesOf(all));
+    const segment = path.join(a, 'segments/000002.seg');
+    const bytes = await readFile(segment);
+    bytes[64 + 100] = (bytes[64 + 100] ?? 0) ^ 1;
+    await writeFile(segment, bytes);
+    const report = await merge([a, b2], 2);
+    expect(report.sources[0]?.problems.map(({ segment: number, kind }) => [number, kind])).to.deep.equal([
+      [2, 'corrupt'],
+    ]);
+    expect(report.missing).to.deep.equal([]);
+    expect(report.tooFew.length).to.be.greaterThan(0);
+    expect(await merged()).to.deep.equal(bytesOf(all));
+  });
+
+  it('says that a source lost its end, and what a source has twice', async () => {
+    const cut = await point('a', bytesOf(all).slice(0, 18), bytesOf(all));
+    const twice = bytesOf(all).toSpliced(6, 0, all[2]?.bytes ?? Buffer.alloc(0));
+    const report = await merge([cut, await point('b', twice)]);
+    expect(report.sources.map(({ gone }) => gone !== null)).to.deep.equal([true, false]);
+    expect(report.again).to.equal(1);
+    expect(await merged()).to.deep.equal(bytesOf(all));
+  });
+
+  it('refuses other boots, itself as a source and nothing at all, and leaves nothing behind', async () => {
+    const a = await point('a', bytesOf(all));
+    const foreign = await point('b', [b.subbuf([b.nop(1n)], { bootId: BOOT + 1n })]);
+    const empty = await point('c', []);
+    const refused = async (work: () => Promise<unknown>) => {
+      const error = await work().catch((reason: unknown) => reason);
+      expect(error).to.be.instanceOf(LabError);
+      return (error as LabError).message;
+    };
+    expect(await refused(() => merge([a, foreign]))).to.match(
+      /different boots: 1122334455667788 in .*a; 1122334455667789/,
+    );
+    expect(await refused(() => merge([empty]))).to.match(/hold no good sub-buffer$/);
+    const sources = [{ dir: a, isProven: false, head: null }];
+    const self = { sources, runDir: a, force: true, copies: 1 };
+    expect(await refused(() => mergeRuns(self, ctx))).to.match(/is one of the sources/);
+    const controller = new AbortController();
+    controller.abort();
+    const stopped = { ...ctx, signal: controller.signal };
+    await refused(() => mergeRuns({ sources, runDir: path.join(folder, 'merged'), force: false, copies: 1 }, stopped));
+    expect((await readdir(folder)).sort()).to.deep.equal(['a', 'b', 'c']);
+  });
+});
