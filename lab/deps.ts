@@ -60,8 +60,11 @@ export const DEPS = [
   },
   {
     folder: 'lab/bench',
-    folders: ['guest-kernel', 'images', 'replay', 'lab/parts', 'lab/run', 'lab/vm', 'lab/proc', 'lab/util'],
-    packages: [],
+    folders: [
+      ...['guest-kernel', 'images', 'replay', 'lab/parts', 'lab/run', 'lab/vm', 'lab/trace', 'lab/abi'],
+      ...['lab/proc', 'lab/util'],
+    ],
+    packages: ['@observablehq/plot', '@resvg/resvg-js', 'jsdom', 'zod'],
   },
   {
     folder: 'lab/cli',

@@ -85,6 +85,8 @@ export function buildProgram(version: string, onVerb: OnVerb): Command {
       .command(second ?? first)
       .description(verb.summary)
       .exitOverride();
+    // A verb of one word may have others below it.
+    if (second === undefined) parents.set(first, command);
     for (const arg of verb.args) {
       const argument = new Argument(argSyntax(arg), arg.help);
       if (arg.choices !== undefined) {

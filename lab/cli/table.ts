@@ -315,6 +315,32 @@ export const VERBS: readonly VerbSpec[] = [
     flags: [JSON_FLAG],
   },
   {
+    name: 'bench',
+    module: 'bench',
+    summary: 'measure what recording costs, in all configurations; goes on where an interrupted one was',
+    args: [],
+    flags: [
+      { name: 'lane', kind: 'list', value: 'LANE', help: 'deterministic (instructions) or parallel (time)' },
+      { name: 'configs', kind: 'list', value: 'A,B', help: 'only these configurations' },
+      { name: 'workloads', kind: 'list', value: 'A,B', help: 'only these workloads (lab/bench/workloads/)' },
+      { name: 'quick', kind: 'bool', help: 'less work and fewer repeats, without the parallel lane unless asked for' },
+      { name: 'repeat', kind: 'string', value: 'F', help: 'do again what the report.json F says' },
+      { name: 'output', kind: 'string', value: 'DIR', help: 'folder of the report (default: runs/bench)' },
+      JSON_FLAG,
+      RUNS,
+    ],
+  },
+  {
+    name: 'bench compare',
+    module: 'bench-compare',
+    summary: 'say what changed from one report of `bench` to another; 1 if anything did',
+    args: [
+      { name: 'before', help: 'a report.json' },
+      { name: 'after', help: 'another' },
+    ],
+    flags: [JSON_FLAG],
+  },
+  {
     name: 'audit',
     module: 'audit',
     summary: 'find every alteration of a run: an edit, a reorder, a removal, an insertion, a cut of its end',

@@ -24,7 +24,7 @@ import { type AcceleratorChoice, chooseAccelerator } from '../vm/accel.js';
 import { CtlClient } from '../vm/ctl.js';
 import type { KernelReport } from '../vm/kernel-reports.js';
 import { Machine, type MachineSpec } from '../vm/machine.js';
-import { type Accelerator, NETWORK_KERNEL_ARGS, SERVER_ADDRESS } from '../vm/qemu-args.js';
+import { type Accelerator, NETWORK_KERNEL_ARGS, type PluginSpec, SERVER_ADDRESS } from '../vm/qemu-args.js';
 import { bootsAgain, failedBootProblem } from './boot-again.js';
 import { ASK_CHECKERS, answersOf, CHECKERS_KERNEL_ARGS, reportsOnConsole } from './checkers.js';
 import { findConfig, type RunConfig } from './configs.js';
@@ -79,6 +79,8 @@ export interface RecordOptions {
   readonly qemuArgs?: readonly string[];
   /** Count system calls outside the guest; emulates, whatever the host could do. */
   readonly witness?: WitnessParts;
+  /** Another plugin of the emulator instead; it emulates too. */
+  readonly plugin?: PluginSpec;
   /** Replace a run of that name. */
   readonly force?: boolean;
   /** Takes the answer instead of finding it out. */
@@ -386,7 +388,8 @@ class Recording {
   }
 
   #plugin(): Pick<MachineSpec, 'plugin'> {
-    const { witness } = this.#options;
+    const { witness, plugin } = this.#options;
+    if (plugin !== undefined) return { plugin };
     if (witness === undefined) return {};
     return { plugin: { file: witness.plugin, args: { counts: this.#folder.witnessFile, ...witness.entryPoints } } };
   }

@@ -13,7 +13,7 @@
  *   exempt     calls of exempt tasks that the kernel counted
  *
  * It has to come out for each entry of the kernel by itself. The file of
- * counts is written by lab/vm/witness/witness.c, which draws its layout.
+ * counts is written by lab/vm/plugins/witness.c, which draws its layout.
  */
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';

@@ -14,42 +14,16 @@
  * is taken. All counters are then copied to `began` or `accounted`.
  *
  * The counters are in a shared file, which outlives QEMU however it ends.
- *
- * QEMU 7.2 documents the API in docs/devel/tcg-plugins.rst; Debian packages no
- * header for it, so the few functions are declared here.
  */
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define EXPORT __attribute__((visibility("default")))
-
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-struct qemu_info;
-enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
-
-typedef void (*tb_trans_cb)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb);
-typedef void (*exec_cb)(unsigned int vcpu, void *arg);
-
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, tb_trans_cb cb);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, exec_cb cb,
-					    enum qemu_plugin_cb_flags flags, void *arg);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
-
-EXPORT int qemu_plugin_version = 1;
-EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv);
+#include "plugin.h"
 
 /* The file; lab/run/witness.ts reads it. Little-endian, as the host is. */
 #define MAGIC "LMNAWIT1"
@@ -88,11 +62,6 @@ static struct entry {
 };
 
 #define ENTRIES (sizeof(entries) / sizeof(entries[0]))
-
-static bool in_kernel_half(uint64_t address)
-{
-	return address >> 63;
-}
 
 static void count(unsigned int vcpu, void *arg)
 {

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+/** One cell of the matrix: one workload in one configuration, on one lane, recorded once. */
+import { readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { Writable } from 'node:stream';
+import { verifyRun } from '../../replay/verify.js';
+import { recordParts, replayVm } from '../parts/parts.js';
+import { buildPlugin } from '../parts/plugins.js';
+import { runTool } from '../proc/tool.js';
+import { type ConfigName, findConfig } from '../run/configs.js';
+import { recordRun } from '../run/record.js';
+import type { LabContext } from '../util/context.js';
+import { ioError, LabError } from '../util/errors.js';
+import { parseSymbols, readCounts, writeSymbols } from './counts.js';
+import { ICOUNT_KERNEL_ARGS, ICOUNT_QEMU_ARGS } from './icount.js';
+import type { DoneCell, Lane } from './report-data.js';
+import { traceFigures } from './trace-figures.js';
+import type { Size, Workload } from './workload.js';
+
+/** vCPUs of the parallel lane: as many as the smallest machine has cores. */
+const PARALLEL_SMP = 2;
+const TIMEOUT_MS = 1_800_000;
+/** Functions of the kernel that are listed: the costliest ones. */
+const FUNCTIONS_KEPT = 60;
+const GUEST = path.join(import.meta.dirname, 'guest');
+const PROGRAMS = ['span', 'micro'] as const;
+
+export interface CellSpec {
+  readonly config: ConfigName;
+  readonly workload: Workload;
+  readonly lane: Lane;
+  readonly repeat: number;
+  readonly size: Size;
+  /** Rebuild the disk and compare it. */
+  readonly verify: boolean;
+  /** Folder of the run; removed afterwards if all went well. */
+  readonly runDir: string;
+}
+
+/** `span LABEL UNITS SECONDS` lines of the work's output. Pure. */
+export function parseSpans(
+  output: string,
+): { readonly label: string; readonly units: number; readonly seconds: number }[] {
+  return [...output.matchAll(/^span (\S+) (\d+) (\d+\.\d+)$/gm)].map(([, label = '', units, seconds]) => ({
+    label,
+    units: Number(units),
+    seconds: Number(seconds),
+  }));
+}
+
+/** The programs of the guest, compiled into a folder. */
+export async function buildPrograms(folder: string, ctx: LabContext): Promise<void> {
+  for (const name of PROGRAMS) {
+    await runTool(
+      [
+        ...(['gcc', '-static', '-O1', '-std=gnu11', '-Wall', '-Wextra', '-Werror'] as const),
+        ...['-I', path.join(import.meta.dirname, '../../module'), '-o', path.join(folder, name)],
+        path.join(GUEST, `${name}.c`),
+      ],
+      { signal: ctx.signal, next: 'install the packages gcc and libc6-dev' },
+    );
+  }
+}
+
+function guestScript(workload: Workload, size: Size): string {
+  return `set -e
+export PATH=/root/bin:$PATH LC_ALL=C
+mkdir /root/work && cd /root/work
+${workload.script(size)}`;
+}
+
+/** Runs it; throws if the guest or the work fails. The run's folder stays then. */
+export async function runCell(spec: CellSpec, programs: string, ctx: LabContext): Promise<DoneCell> {
+  const startedMs = performance.now();
+  const config = findConfig(spec.config);
+  const parts = await recordParts(config, spec.workload.image, false, ctx);
+  const isCounted = spec.lane === 'deterministic';
+  const counter = isCounted ? await counterOf(parts.kernel.systemMap, spec.runDir, ctx) : undefined;
+  let output = '';
+  const stdout = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      output += chunk.toString('latin1');
+      done();
+    },
+  });
+  const cpuBefore = process.cpuUsage();
+  const { exitStatus, manifest } = await recordRun(
+    {
+      ...parts,
+      runDir: spec.runDir,
+      config: spec.config,
+      smp: isCounted ? 1 : PARALLEL_SMP,
+      memoryMiB: spec.workload.memoryMiB,
+      timeoutMs: TIMEOUT_MS,
+      command: ['sh', '-c', guestScript(spec.workload, spec.size)],
+      copyIn: PROGRAMS.map((name) => ({ source: path.join(programs, name), destination: `/root/bin/${name}` })),
+      stdout,
+      stderr: stdout,
+      force: true,
+      ...(counter === undefined
+        ? {}
+        : {
+            accelerator: 'tcg' as const,
+            plugin: counter.plugin,
+            qemuArgs: ICOUNT_QEMU_ARGS,
+            kernelArgs: ICOUNT_KERNEL_ARGS,
+          }),
+    },
+    ctx,
+  );
+  const cpu = process.cpuUsage(cpuBefore);
+  if (exitStatus !== 0)
+    throw new LabError('LAB_GUEST_PROBLEM', `the work ended with status ${exitStatus}: ${output.slice(-500)}`);
+  const spans = parseSpans(output);
+  const counts = await counter?.read();
+  if (spans.length === 0 || (counts !== undefined && counts.length !== spans.length))
+    throw new LabError('LAB_GUEST_PROBLEM', `${spans.length} spans were printed, ${counts?.length ?? 0} counted`);
+  const trace = config.records ? await traceFigures(spec.runDir, ctx.signal) : null;
+  let rebuild: DoneCell['rebuild'] = null;
+  if (config.records && spec.verify) {
+    const { isEqual, marks } = await verifyRun(
+      { runDir: spec.runDir, at: 'end', vm: () => replayVm(spec.runDir, ctx), strict: false },
+      ctx,
+    );
+    const end = marks[0];
+    rebuild = { isEqual, differences: end?.differences ?? 0, compared: end?.compared ?? 0 };
+  }
+  await counter?.remove();
+  await rm(spec.runDir, { recursive: true });
+  return {
+    state: 'done',
+    config: spec.config,
+    workload: spec.workload.name,
+    lane: spec.lane,
+    repeat: spec.repeat,
+    spans: spans.map((span, i) => ({
+      ...span,
+      user: counts?.[i]?.user ?? null,
+      kernel: counts?.[i]?.kernel ?? null,
+      functions: costliest(counts?.[i]?.functions ?? {}),
+    })),
+    trace,
+    hostCpuSeconds: (cpu.user + cpu.system) / 1e6,
+    rebuild,
+    accelerator: manifest.accelerator ?? 'none',
+    wallSeconds: (performance.now() - startedMs) / 1000,
+  };
+}
+
+function costliest(functions: Readonly<Record<string, number>>): Record<string, number> {
+  const sorted = Object.entries(functions).sort(([, a], [, b]) => b - a);
+  return Object.fromEntries(sorted.slice(0, FUNCTIONS_KEPT));
+}
+
+/** The counter for a kernel; its files lie beside the run, whose folder `record` makes itself. */
+async function counterOf(systemMap: string, runDir: string, ctx: LabContext) {
+  let map: string;
+  try {
+    map = await readFile(systemMap, 'utf8');
+  } catch (error) {
+    throw ioError(`reading ${systemMap}`, error);
+  }
+  const symbols = parseSymbols(map);
+  const files = { symbols: `${runDir}.symbols`, counts: `${runDir}.counts` };
+  await writeSymbols(symbols, files.symbols);
+  return {
+    plugin: { file: await buildPlugin('counter', ctx), args: files },
+    read: () => readCounts(files.counts, symbols),
+    remove: async () => {
+      await rm(files.symbols, { force: true });
+      await rm(files.counts, { force: true });
+    },
+  };
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+/** How the deterministic lane boots: one vCPU whose clock is the count of its instructions. */
+
+/** The guest's wall clock begins here, whenever the bench runs: file times, and what is made of them, are the same. */
+const EPOCH = '2026-01-01T00:00:00';
+
+/**
+ * As lab/vm/qemu-args.ts has it, but with the instruction that computes crc32c: emulating it is slow, but here instructions
+ * count, and real processors have it; ext4 and the driver use it. Without `erms` and `fsrm`: QEMU executes `rep movsb`
+ * once for each byte, and would count it so.
+ */
+const CPU = 'max,la57=off,erms=off,fsrm=off';
+
+/**
+ * One instruction is one nanosecond. `sleep=off`: an idle guest's clock jumps to its next timer instead of waiting for the
+ * host's.
+ */
+export const ICOUNT_QEMU_ARGS = [
+  '-cpu',
+  CPU,
+  '-icount',
+  'shift=0,sleep=off',
+  '-rtc',
+  `clock=vm,base=${EPOCH}`,
+] as const;
+
+/** Addresses that differ from boot to boot make hash chains, page faults and alignments differ. */
+export const ICOUNT_KERNEL_ARGS = ['norandmaps', 'random.trust_cpu=on'] as const;

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+/** Plots of the matrix as SVG: the overhead of each configuration, one plot for each lane and workload. */
+import * as Plot from '@observablehq/plot';
+import { JSDOM } from 'jsdom';
+import type { Lane } from './report-data.js';
+import { BASELINE, type Row } from './summary.js';
+
+export interface OverheadPlot {
+  readonly lane: Lane;
+  readonly workload: string;
+  readonly svg: string;
+}
+
+const WIDTH = 720;
+const BAR_HEIGHT = 16;
+
+/** Bars of overhead against vanilla, grouped by what was measured. */
+export function overheadPlots(rows: readonly Row[]): OverheadPlot[] {
+  const groups = new Map<string, Row[]>();
+  for (const row of rows) {
+    if (row.config === BASELINE || row.overhead === undefined) continue;
+    const key = `${row.lane} ${row.workload}`;
+    groups.set(key, [...(groups.get(key) ?? []), row]);
+  }
+  const { document } = new JSDOM('').window;
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group;
+    if (first === undefined) return [];
+    const configs = [...new Set(group.map((row) => row.config))];
+    const things = [...new Set(group.map((row) => row.label))];
+    const bars = group.map((row) => ({ config: row.config, thing: row.label, overhead: (row.overhead ?? 0) * 100 }));
+    const plot = Plot.plot({
+      document,
+      width: WIDTH,
+      height: 50 + things.length * (configs.length * BAR_HEIGHT + 12),
+      marginLeft: 190,
+      marginRight: 130,
+      insetRight: 50,
+      x: { label: 'more than vanilla, %', grid: true },
+      y: { label: null, domain: configs },
+      fy: { label: null, domain: things },
+      color: { domain: configs, scheme: 'Tableau10' },
+      marks: [
+        Plot.barX(bars, { x: 'overhead', y: 'config', fy: 'thing', fill: 'config' }),
+        Plot.text(bars, {
+          x: 'overhead',
+          y: 'config',
+          fy: 'thing',
+          text: (bar: (typeof bars)[number]) => bar.overhead.toFixed(1),
+          textAnchor: 'start',
+          dx: 4,
+        }),
+        Plot.ruleX([0]),
+      ],
+    });
+    plot.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
+    return [{ lane: first.lane, workload: first.workload, svg: plot.outerHTML }];
+  });
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+/**
+ * What a workload is. Each file of `workloads/` exports one as `workload`; a file more is a workload more.
+ */
+import type { ImageKind } from '../../images/build.js';
+
+export type Size = 'full' | 'quick';
+
+export interface Workload {
+  /** As `--workloads` takes it. */
+  readonly name: string;
+  readonly about: string;
+  readonly image: ImageKind;
+  readonly memoryMiB: number;
+  /**
+   * Run by sh in an empty folder of the traced disk. Each thing that is measured is one command
+   * `span LABEL UNITS COMMAND…` (units: what a cost is divided by) or `micro NAME ROUNDS`; both are on the PATH.
+   */
+  script(size: Size): string;
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+import path from 'node:path';
+import { runMatrix } from '../../bench/matrix.js';
+import { readReport, writeReport } from '../../bench/report.js';
+import { type BenchOptions, LANES } from '../../bench/report-data.js';
+import { chooseWorkloads, loadWorkloads } from '../../bench/workloads.js';
+import { BUILT_CONFIG_NAMES, findConfig } from '../../run/configs.js';
+import { LabError } from '../../util/errors.js';
+import type { Invocation } from '../invocation.js';
+
+/** Fewer than 10 samples of time give no interval worth the name; instructions hardly differ. */
+const REPEATS = { full: { deterministic: 3, parallel: 10 }, quick: { deterministic: 1, parallel: 3 } } as const;
+
+/** `A,B`, once or more often. */
+function names(values: readonly string[]): string[] {
+  return values.flatMap((value) => value.split(',')).filter((name) => name !== '');
+}
+
+async function optionsOf(invocation: Invocation): Promise<BenchOptions> {
+  const repeated = invocation.string('repeat');
+  if (repeated !== undefined) {
+    const other = ['lane', 'configs', 'workloads'].find((flag) => invocation.list(flag).length > 0);
+    if (other !== undefined || invocation.bool('quick'))
+      throw new LabError('LAB_USAGE', `--repeat takes all options from the report: leave out --${other ?? 'quick'}`);
+    return (await readReport(repeated)).options;
+  }
+  const size = invocation.bool('quick') ? 'quick' : 'full';
+  const lanes = names(invocation.list('lane')).map((name) => {
+    const lane = LANES.find((one) => one === name);
+    if (lane === undefined) throw new LabError('LAB_USAGE', `there is no lane '${name}': ${LANES.join(' or ')}`);
+    return lane;
+  });
+  const configs = names(invocation.list('configs')).map((name) => findConfig(name).name);
+  const all = await loadWorkloads();
+  const workloads = chooseWorkloads(all, names(invocation.list('workloads')));
+  return {
+    lanes: lanes.length > 0 ? lanes : size === 'quick' ? ['deterministic'] : [...LANES],
+    configs: configs.length > 0 ? configs : [...BUILT_CONFIG_NAMES],
+    workloads: workloads.map(({ name }) => name),
+    size,
+    repeats: REPEATS[size],
+  };
+}
+
+/** `bench`: 1 if a cell failed, lost records or was not rebuilt exactly. */
+export async function run(invocation: Invocation): Promise<number> {
+  const ctx = invocation.context();
+  const options = await optionsOf(invocation);
+  const output = path.resolve(invocation.string('output') ?? path.join(ctx.runsDir, 'bench'));
+  const command = [
+    './lemona bench',
+    ...(options.size === 'quick' ? ['--quick'] : []),
+    `--lane ${options.lanes.join(',')}`,
+    `--configs ${options.configs.join(',')}`,
+    `--workloads ${options.workloads.join(',')}`,
+  ].join(' ');
+  const workloads = chooseWorkloads(await loadWorkloads(), options.workloads);
+  const report = await runMatrix({ options, workloads, output, command }, ctx);
+  const written = await writeReport(report, output);
+  if (invocation.json) await invocation.out.json(report);
+  else for (const file of written) await invocation.out.line(file);
+  const isGood = report.cells.every(
+    (cell) =>
+      cell.state === 'done' &&
+      (cell.trace === null || cell.trace.lost + cell.trace.missing === 0) &&
+      (cell.rebuild === null || cell.rebuild.isEqual),
+  );
+  return isGood ? 0 : 1;
+}
