@@ -76,7 +76,7 @@ export const DEPS = [
   },
   {
     folder: 'test/support',
-    folders: ['lab/abi', 'lab/evidence', 'lab/link', 'lab/trace'],
+    folders: ['lab/abi', 'lab/evidence', 'lab/link', 'lab/server', 'lab/trace'],
     packages: [],
   },
   {

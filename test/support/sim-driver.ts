@@ -188,6 +188,7 @@ export class SimDriver {
   /** By CPU, ascending by number. */
   readonly #kept = new Map<number, { readonly number: bigint; readonly bytes: Buffer }[]>();
   #progress = 0;
+  #isStopped = false;
 
   constructor(options: SimOptions) {
     this.options = options;
@@ -251,12 +252,17 @@ export class SimDriver {
 
   /** Connects again and again until all is acknowledged. */
   async deliver(use?: (connection: SimConnection) => void, retryMs = 20): Promise<void> {
-    while (this.waiting > 0) {
+    while (this.waiting > 0 && !this.#isStopped) {
       await this.connection(use).catch((error: unknown) => {
         if (error instanceof SimRefused) this.refusals.push(error.status);
       });
       if (this.waiting > 0) await new Promise((resolve) => setTimeout(resolve, retryMs));
     }
+  }
+
+  /** No further connection is tried. */
+  stop(): void {
+    this.#isStopped = true;
   }
 
   /** Says that nothing more will come, and waits until the server has it all. */
