@@ -4,7 +4,7 @@ import { runMatrix } from '../../bench/matrix.js';
 import { readReport, writeReport } from '../../bench/report.js';
 import { type BenchOptions, LANES } from '../../bench/report-data.js';
 import { chooseWorkloads, loadWorkloads } from '../../bench/workloads.js';
-import { BUILT_CONFIG_NAMES, findConfig } from '../../run/configs.js';
+import { CONFIG_NAMES, findConfig } from '../../run/configs.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
 
@@ -35,7 +35,7 @@ async function optionsOf(invocation: Invocation): Promise<BenchOptions> {
   const workloads = chooseWorkloads(all, names(invocation.list('workloads')));
   return {
     lanes: lanes.length > 0 ? lanes : size === 'quick' ? ['deterministic'] : [...LANES],
-    configs: configs.length > 0 ? configs : [...BUILT_CONFIG_NAMES],
+    configs: configs.length > 0 ? configs : [...CONFIG_NAMES],
     workloads: workloads.map(({ name }) => name),
     size,
     repeats: REPEATS[size],
