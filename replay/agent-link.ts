@@ -28,6 +28,7 @@ import {
   encodeStop,
   parseAnswer,
 } from './control.js';
+import { Doubts } from './doubts.js';
 
 /** What the replay VM boots: our own kernel, for it alone can set all four times. */
 export interface ReplayVm {
@@ -86,7 +87,7 @@ class Answers {
   #failure: unknown;
   #last: Answer | undefined;
   #taken = 0;
-  #doubts: Doubt[] = [];
+  readonly #doubts = new Doubts();
 
   constructor(socket: Socket, onProgress: ((answer: Extract<Answer, { t: 'progress' }>) => void) | undefined) {
     let rest = '';
@@ -100,7 +101,7 @@ class Answers {
           this.#last = answer;
           if (answer.t === 'progress') onProgress?.(answer);
           else if (answer.t === 'taken') this.#taken++;
-          else if (answer.t === 'doubt') this.#doubts.push(answer);
+          else if (answer.t === 'doubt') this.#doubts.add(answer);
           else this.#waiting.push(answer);
         } catch (error) {
           this.#failure ??= error;
@@ -145,14 +146,12 @@ class Answers {
 
   /** What the agent said since it was asked last. */
   takeDoubts(): readonly Doubt[] {
-    const doubts = this.#doubts;
-    this.#doubts = [];
-    return doubts;
+    return this.#doubts.take();
   }
 
   rewound(): void {
     this.#taken = 0;
-    this.#doubts = [];
+    this.#doubts.take();
     this.#waiting.length = 0;
   }
 

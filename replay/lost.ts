@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** Lost effects on their way into the rebuild: which notes speak of a gap, and what they mean together. Pure. */
 import { type LostNote, notesCover, TO_THE_END, WHAT } from '../lab/trace/lost.js';
+import type { Notes } from '../lab/trace/note-list.js';
+import type { Gaps } from './gaps.js';
 import type { PlanGap } from './plan.js';
 
 export type About = Pick<LostNote, 'ino' | 'gen' | 'what' | 'pos' | 'len'>;
@@ -12,53 +14,94 @@ export interface LostEffects {
   /** What the effects of a gap were about: to be made known before the effects after it. */
   readonly of: (gap: PlanGap) => readonly About[];
   /** What all effects lost up to and including `seq` were about. */
-  readonly upTo: (seq: bigint) => readonly About[];
+  readonly upTo: (seq: bigint) => AboutList;
+}
+
+/** A list that is made as it is read. */
+export interface AboutList extends Iterable<About> {
+  readonly length: number;
 }
 
 /**
  * @param gaps every missing number of the record
  * @param dev the root file system's device number in the recording
  */
-export function lostEffects(gaps: readonly PlanGap[], notes: readonly LostNote[], dev: number): LostEffects {
-  const missing = gaps.reduce((sum, gap) => sum + gap.last - gap.first + 1n, 0n);
-  const isCovered = gaps.every((gap) => gap.isDeclared) && notesCover(missing, notes);
-  const relevant = notes
-    .filter((note) => note.what !== 0 && (note.dev === dev || (note.ino === 0n && note.dev === 0)))
-    .sort((a, b) => (a.seqFirst < b.seqFirst ? -1 : a.seqFirst > b.seqFirst ? 1 : 0));
-  /** How far the notes up to each one reach: where a search for earlier ones may stop. */
-  const reach: bigint[] = [];
-  for (const { seqLast } of relevant) {
-    const before = reach.at(-1) ?? 0n;
-    reach.push(seqLast > before ? seqLast : before);
-  }
-  const aboutOf = (note: LostNote): About => (note.ino === 0n ? ANYTHING : note);
-  if (!isCovered) {
+export function lostEffects(gaps: Gaps, notes: Notes, dev: number): LostEffects {
+  if (!gaps.areDeclared || !notesCover(gaps.missing, notes)) {
+    const first = gaps.listed[0]?.first;
     return {
       of: () => [ANYTHING],
-      upTo: (seq) => (gaps.some((gap) => gap.first <= seq) ? [ANYTHING] : []),
+      upTo: (seq) => (first !== undefined && first <= seq ? [ANYTHING] : []),
     };
   }
+  const relevant = relevantNotes(notes, dev);
   return {
     of: (gap) => {
       const found: About[] = [];
-      for (let i = countUpTo(relevant, gap.last) - 1; i >= 0 && (reach[i] ?? 0n) >= gap.first; i--) {
-        const note = relevant[i];
+      for (let i = relevant.beginningUpTo(gap.last) - 1; i >= 0 && relevant.reach(i) >= gap.first; i--) {
+        const note = relevant.at(i);
         if (note !== undefined && note.seqLast >= gap.first) found.push(aboutOf(note));
       }
       return found;
     },
-    upTo: (seq) => relevant.slice(0, countUpTo(relevant, seq)).map(aboutOf),
+    upTo: (seq) => {
+      const length = relevant.beginningUpTo(seq);
+      return {
+        length,
+        *[Symbol.iterator]() {
+          for (let i = 0; i < length; i++) {
+            const note = relevant.at(i);
+            if (note !== undefined) yield aboutOf(note);
+          }
+        },
+      };
+    },
   };
 }
 
-/** How many notes, ascending by `seqFirst`, begin at or before `seq`. */
-function countUpTo(notes: readonly LostNote[], seq: bigint): number {
-  let low = 0;
-  let high = notes.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((notes[middle]?.seqFirst ?? 0n) <= seq) low = middle + 1;
-    else high = middle;
+function aboutOf(note: LostNote): About {
+  return note.ino === 0n ? ANYTHING : note;
+}
+
+interface SortedNotes {
+  readonly at: (i: number) => LostNote | undefined;
+  /** How far the notes up to this one reach: where a search for earlier ones may stop. */
+  readonly reach: (i: number) => bigint;
+  /** How many notes begin at or before `seq`. */
+  readonly beginningUpTo: (seq: bigint) => number;
+}
+
+/** The notes that say anything of this file system, ascending by their first number; in arrays of numbers. */
+function relevantNotes(notes: Notes, dev: number): SortedNotes {
+  const places: number[] = [];
+  const firsts = new BigUint64Array(notes.length);
+  let place = 0;
+  for (const note of notes) {
+    firsts[place] = note.seqFirst;
+    if (note.what !== 0 && (note.dev === dev || (note.ino === 0n && note.dev === 0))) places.push(place);
+    place++;
   }
-  return low;
+  const first = (at: number) => firsts[at] ?? 0n;
+  const order = Uint32Array.from(places).sort((a, b) => (first(a) < first(b) ? -1 : first(a) > first(b) ? 1 : a - b));
+  const reach = new BigUint64Array(order.length);
+  let most = 0n;
+  for (const [i, at] of order.entries()) {
+    const last = notes.at(at)?.seqLast ?? 0n;
+    if (last > most) most = last;
+    reach[i] = most;
+  }
+  return {
+    at: (i) => notes.at(order[i] ?? notes.length),
+    reach: (i) => reach[i] ?? 0n,
+    beginningUpTo: (seq) => {
+      let low = 0;
+      let high = order.length;
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (first(order[middle] ?? 0) <= seq) low = middle + 1;
+        else high = middle;
+      }
+      return low;
+    },
+  };
 }

@@ -5,8 +5,8 @@
  * handed out as gaps. Reads segments, decides nothing else.
  */
 import { AT, OP } from '../lab/abi/layout.js';
-import { declaredRanges, splitGap } from '../lab/trace/account.js';
 import { mergeEffects } from '../lab/trace/merge.js';
+import { splitGap } from '../lab/trace/ranges.js';
 import type { RunIndex } from '../lab/trace/run-index.js';
 import { LabError } from '../lab/util/errors.js';
 
@@ -56,7 +56,7 @@ export async function* planEffects(
   index: RunIndex,
   options: PlanOptions,
 ): AsyncGenerator<PlanItem, void, void> {
-  const declared = declaredRanges(index.losses);
+  const { declared } = index;
   const { after, to, dev, signal } = options;
   let reached = after;
   for await (const item of mergeEffects(runDir, index, { from: after + 1n, to, ...(signal ? { signal } : {}) })) {

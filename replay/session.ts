@@ -18,6 +18,7 @@ import { LabError } from '../lab/util/errors.js';
 import { runJob } from '../lab/vm/jobs.js';
 import { QEMU_PROGRAM } from '../lab/vm/qemu-args.js';
 import { AgentLink, DISK_NODE, type ReplayVm } from './agent-link.js';
+import type { Gaps } from './gaps.js';
 import {
   deleteKeyframes,
   type Keyframe,
@@ -50,7 +51,7 @@ export interface Reached {
   readonly loaded: bigint | undefined;
   readonly applied: number;
   readonly seconds: number;
-  /** Holes in the record before this instant. */
+  /** Holes in the record before this instant; of very many, the first. */
   readonly gaps: readonly PlanGap[];
   /** Results that contradict the record, since the checkpoint. */
   readonly mismatches: bigint;
@@ -96,7 +97,7 @@ export class ReplaySession {
   #position: bigint;
   /** Bytes of records since the last keyframe that was saved or loaded. */
   #bytesSince = 0;
-  readonly #gaps: readonly PlanGap[];
+  readonly #gaps: Gaps;
   readonly #lost: LostEffects;
   #mismatches = 0n;
   #stops = 0;
@@ -111,7 +112,7 @@ export class ReplaySession {
       dev: number;
       keyframes: readonly Keyframe[];
       position: bigint;
-      gaps: readonly PlanGap[];
+      gaps: Gaps;
     },
     ctx: LabContext,
   ) {
@@ -342,7 +343,7 @@ export class ReplaySession {
       op,
       loaded,
       seconds: (performance.now() - startedMs) / 1000,
-      gaps: this.#gaps.filter((gap) => gap.first <= seq),
+      gaps: this.#gaps.listed.filter((gap) => gap.first <= seq),
       mismatches: this.#mismatches,
     };
   }

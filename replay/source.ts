@@ -5,8 +5,9 @@ import { imageOf, type OpenRun, openRun } from '../lab/run/folder.js';
 import { indexRun, type RunIndex } from '../lab/trace/run-index.js';
 import type { SegmentProblem } from '../lab/trace/segment-reader.js';
 import { ioError, LabError } from '../lab/util/errors.js';
+import { GapSum, type Gaps } from './gaps.js';
 import { resolveInstant } from './instants.js';
-import { findRootDev, type PlanGap, planEffects } from './plan.js';
+import { findRootDev, planEffects } from './plan.js';
 
 /** Close its index. */
 export interface RebuildSource {
@@ -82,12 +83,14 @@ export async function rootDevOf(source: RebuildSource, signal: AbortSignal): Pro
  * All numbers that are missing after the checkpoint, those after the last recorded one included if their loss was
  * declared. Counting answers nearly always; only a run with holes is read for it.
  */
-export async function gapsOf(source: RebuildSource, signal: AbortSignal): Promise<PlanGap[]> {
+export async function gapsOf(source: RebuildSource, signal: AbortSignal): Promise<Gaps> {
   const { seqFirst: first, seqLast: last, effects: count } = source.index.totals;
-  const to = source.index.losses.reduce((most, loss) => (loss.seqLast > most ? loss.seqLast : most), last);
-  if (first <= source.checkpointSeq + 1n && count === to - first + 1n) return [];
-  const gaps: PlanGap[] = [];
+  const { declared } = source.index;
+  const lost = declared.count > 0 ? declared.last(declared.count - 1) : 0n;
+  const to = lost > last ? lost : last;
+  const gaps = new GapSum();
+  if (first <= source.checkpointSeq + 1n && count === to - first + 1n) return gaps;
   const plan = planEffects(source.run.dir, source.index, { after: source.checkpointSeq, to, dev: -1, signal });
-  for await (const item of plan) if (item.type === 'gap') gaps.push(item);
+  for await (const item of plan) if (item.type === 'gap') gaps.add(item);
   return gaps;
 }

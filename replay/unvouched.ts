@@ -53,18 +53,16 @@ function rangeOf({ pos, len }: About): ByteRange {
  * @param names the rebuilt disk's names
  */
 export function unvouched(
-  about: readonly About[],
+  about: Iterable<About>,
   doubts: readonly Doubt[],
   names: Iterable<ImageName>,
 ): readonly Unvouched[] {
-  if (about.some((one) => one.ino === 0n) || doubts.some((doubt) => doubt.ino === 0n))
-    return [{ path: '/', what: ['anything'], ranges: [] }];
-  const ranges = new Map<string, ByteRange[]>();
+  const anything: Unvouched[] = [{ path: '/', what: ['anything'], ranges: [] }];
+  if (doubts.some((doubt) => doubt.ino === 0n)) return anything;
+  const ranges = new Map<string, ByteRange[]>(doubts.map((doubt) => [key(doubt.ino, doubt.gen), []]));
   for (const one of about) {
-    if ((one.what & WHAT.CONTENT) === 0) continue;
-    const list = ranges.get(key(one.ino, one.gen));
-    if (list) list.push(rangeOf(one));
-    else ranges.set(key(one.ino, one.gen), [rangeOf(one)]);
+    if (one.ino === 0n) return anything;
+    if ((one.what & WHAT.CONTENT) !== 0) ranges.get(key(one.ino, one.gen))?.push(rangeOf(one));
   }
   // Several recorded inodes may come to one rebuilt inode, one after the other.
   const byRebuilt = new Map<string, { what: number; ranges: ByteRange[] }>();
@@ -77,7 +75,10 @@ export function unvouched(
     const known = ranges.get(key(doubt.ino, doubt.gen));
     if ((doubt.what & WHAT.CONTENT) !== 0)
       entry.ranges.push(
-        ...((doubt.what & WHAT.ALL) === WHAT.ALL || (doubt.what & WHAT.WHOLE) !== 0 || known === undefined
+        ...((doubt.what & WHAT.ALL) === WHAT.ALL ||
+        (doubt.what & WHAT.WHOLE) !== 0 ||
+        known === undefined ||
+        known.length === 0
           ? [{ first: 0n, end: TO_THE_END }]
           : known),
       );

@@ -6,9 +6,9 @@
  *   3. the sub-buffers of a stream are numbered 0, 1, 2, …
  */
 import { mergeEffects } from './merge.js';
+import { type SeqRange, splitGap } from './ranges.js';
 import type { RunIndex } from './run-index.js';
-import type { SeqRange, StreamTotals } from './totals.js';
-import type { DeclaredLoss } from './walk.js';
+import type { StreamTotals } from './totals.js';
 
 export interface StreamAccount {
   readonly cpu: number;
@@ -56,67 +56,11 @@ function streamAccount({ cpu, subbufs, issued, dropped, recorded: count, numberG
   return { cpu, subbufs, issued, recorded, dropped, missing: issued - dropped - recorded, numberGaps };
 }
 
-/** Merges ranges that touch or overlap. */
-export function joinRanges(ranges: readonly SeqRange[]): SeqRange[] {
-  const joined: { first: bigint; last: bigint }[] = [];
-  for (const { first, last } of [...ranges].sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0))) {
-    const previous = joined.at(-1);
-    if (previous && first <= previous.last + 1n) {
-      if (last > previous.last) previous.last = last;
-    } else joined.push({ first, last });
-  }
-  return joined;
-}
-
-/** The numbers that LOSS records declare, joined and ascending; a range that ends before it begins declares nothing. */
-export function declaredRanges(losses: readonly DeclaredLoss[]): SeqRange[] {
-  return joinRanges(
-    losses
-      .filter((loss) => loss.seqFirst > 0n && loss.seqFirst <= loss.seqLast)
-      .map((loss) => ({ first: loss.seqFirst, last: loss.seqLast })),
-  );
-}
-
-/** Place of the first range that does not end before `seq`: there may be many ranges, and a question for each gap. */
-function firstFrom(ranges: readonly SeqRange[], seq: bigint): number {
-  let low = 0;
-  let high = ranges.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const range = ranges[middle];
-    if (range !== undefined && range.last < seq) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** Splits a gap into the parts that `declared` (joined, ascending) covers and those it does not. */
-export function splitGap(gap: SeqRange, declared: readonly SeqRange[]): (SeqRange & { isDeclared: boolean })[] {
-  const parts: (SeqRange & { isDeclared: boolean })[] = [];
-  let at = gap.first;
-  for (let i = firstFrom(declared, gap.first); i < declared.length; i++) {
-    const range = declared[i];
-    if (range === undefined || range.first > gap.last) break;
-    if (range.first > at) {
-      parts.push({ first: at, last: range.first - 1n, isDeclared: false });
-      at = range.first;
-    }
-    if (range.last >= gap.last) {
-      parts.push({ first: at, last: gap.last, isDeclared: true });
-      return parts;
-    }
-    parts.push({ first: at, last: range.last, isDeclared: true });
-    at = range.last + 1n;
-  }
-  if (at <= gap.last) parts.push({ first: at, last: gap.last, isDeclared: false });
-  return parts;
-}
-
 /** Does the sums; reads the whole run once more to find gaps and duplicates exactly. */
 export async function accountRun(runDir: string, index: RunIndex, signal?: AbortSignal): Promise<Account> {
   const { totals } = index;
   const streams = totals.streams.map(streamAccount);
-  const declared = declaredRanges(index.losses);
+  const { declared } = index;
   const gaps: (SeqRange & { isDeclared: boolean })[] = [];
   let hasUndeclared = false;
   const note = (parts: readonly (SeqRange & { isDeclared: boolean })[]): void => {
@@ -138,10 +82,10 @@ export async function accountRun(runDir: string, index: RunIndex, signal?: Abort
     else if (duplicates.length < DUPLICATES_LISTED) duplicates.push(item.seq);
   }
   // A loss at the very end leaves no later number that would show it.
-  const lastDeclared = declared.at(-1);
-  if (lastDeclared && lastDeclared.last > seqLast) {
-    const first = lastDeclared.first > seqLast ? lastDeclared.first : seqLast + 1n;
-    note([{ first, last: lastDeclared.last, isDeclared: true }]);
+  const at = declared.count - 1;
+  if (at >= 0 && declared.last(at) > seqLast) {
+    const first = declared.first(at) > seqLast ? declared.first(at) : seqLast + 1n;
+    note([{ first, last: declared.last(at), isDeclared: true }]);
   }
   const sum = (of: (s: StreamAccount) => bigint): bigint => streams.reduce((total, s) => total + of(s), 0n);
   const missing = sum((s) => s.missing);

@@ -65,7 +65,7 @@ export function lostNoteAt(buf: Buffer, off: number): LostNote {
 }
 
 /** Whether the notes speak of every missing number. `missing` counts those of the whole record. Pure. */
-export function notesCover(missing: bigint, notes: readonly LostNote[]): boolean {
+export function notesCover(missing: bigint, notes: Iterable<LostNote>): boolean {
   let counted = 0n;
   for (const note of notes) counted += BigInt(note.effects);
   return counted >= missing;

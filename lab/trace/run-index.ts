@@ -2,28 +2,29 @@
 /**
  * The index pass: one look at all bytes of a run, after which every sub-buffer is known by place, time and sequence
  * numbers, and the sums over them are done. What stays in memory does not grow with the run but for 40 bytes for each
- * 1024 sub-buffers: entries are kept by `entry-list.ts`, losses and problems are capped.
+ * 1024 sub-buffers: entries are kept by `entry-list.ts`, losses, notes and problems are capped.
  *
  * Nothing here trusts the guest: its kernel may be an intruder's, and write what it likes with good checksums. What
  * breaks the order that lets the merges hold one sub-buffer per stream in memory is a problem, and is left out.
  */
 import { join } from 'node:path';
 import { BlockStore, EntryList } from './entry-list.js';
-import type { LostNote } from './lost.js';
+import { NoteList, type Notes } from './note-list.js';
+import { RangeList } from './ranges.js';
 import { readSegments, type SegmentProblem } from './segment-reader.js';
 import type { SubbufHeader } from './subbuf.js';
 import { RunTotals } from './totals.js';
-import { type DeclaredLoss, surveySubbuf } from './walk.js';
+import { surveySubbuf } from './walk.js';
 
 /** Close it: the index of a long run holds a file open. */
 export interface RunIndex {
   /** Each CPU's good sub-buffers; ascending by CPU. */
   readonly streams: ReadonlyMap<number, EntryList>;
   readonly totals: RunTotals;
-  /** Those that name effects, in file order. */
-  readonly losses: readonly DeclaredLoss[];
-  /** What the lost effects would have changed. */
-  readonly lost: readonly LostNote[];
+  /** Numbers of effects that are declared lost, joined. */
+  readonly declared: RangeList;
+  /** What the lost effects would have changed, in file order. */
+  readonly lost: Notes;
   readonly problems: readonly SegmentProblem[];
   close(): Promise<void>;
 }
@@ -64,8 +65,8 @@ export async function indexRun(runDir: string, options: IndexOptions = {}): Prom
 async function readIndex(runDir: string, store: BlockStore, options: IndexOptions): Promise<Omit<RunIndex, 'close'>> {
   const streams = new Map<number, EntryList>();
   const totals = new RunTotals();
-  const losses: DeclaredLoss[] = [];
-  const lost: LostNote[] = [];
+  const declared = new RangeList();
+  const lost = new NoteList();
   const problems: SegmentProblem[] = [];
   for await (const item of readSegments(segmentsFolder(runDir))) {
     options.signal?.throwIfAborted();
@@ -84,7 +85,7 @@ async function readIndex(runDir: string, store: BlockStore, options: IndexOption
     }
     if (!streams.has(header.cpu)) streams.set(header.cpu, stream);
     for (const loss of survey.losses) {
-      if (loss.seqFirst > 0n && losses.length < LOSSES_KEPT) losses.push(loss);
+      if (loss.seqFirst > 0n && declared.count < LOSSES_KEPT) declared.add(loss.seqFirst, loss.seqLast);
     }
     for (const note of survey.lost) if (lost.length < NOTES_KEPT) lost.push(note);
     totals.add(header, survey);
@@ -94,8 +95,9 @@ async function readIndex(runDir: string, store: BlockStore, options: IndexOption
     const full = stream.append({ segment, offset, length, monoNs, realNs, seqFirst, seqLast, effects, isAscending });
     if (full !== undefined) await full;
   }
+  declared.join();
   const ascending = new Map([...streams].sort(([a], [b]) => a - b));
-  return { streams: ascending, totals, losses, lost, problems };
+  return { streams: ascending, totals, declared, lost, problems };
 }
 
 /** Why a sub-buffer can't follow in its stream, whose largest number so far is `reached`; undefined if it can. */

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** Sums over the sub-buffers of a run and of each CPU's stream, taken as they go by in file order. */
+import type { SeqRange } from './ranges.js';
 import type { SubbufHeader } from './subbuf.js';
 import type { Survey } from './walk.js';
-
-export interface SeqRange {
-  readonly first: bigint;
-  readonly last: bigint;
-}
 
 /** Gaps and boots listed, for each stream and for all: more than that are only a longer list of the same mistake. */
 const NUMBER_GAPS_LISTED = 1000;

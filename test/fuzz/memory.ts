@@ -9,6 +9,8 @@ const collectGarbage = runInNewContext('gc') as () => void;
 export interface Memory {
   /** Objects and buffers that are still reachable. */
   readonly liveBytes: number;
+  /** Objects alone: buffers may be freed a little later. */
+  readonly heapBytes: number;
   readonly rssBytes: number;
 }
 
@@ -21,5 +23,5 @@ const COLLECTIONS = 4;
 export function memoryNow(): Memory {
   for (let i = 0; i < COLLECTIONS; i++) collectGarbage();
   const { heapUsed, external, rss } = process.memoryUsage();
-  return { liveBytes: heapUsed + external, rssBytes: rss };
+  return { liveBytes: heapUsed + external, heapBytes: heapUsed, rssBytes: rss };
 }

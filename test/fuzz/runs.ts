@@ -102,7 +102,7 @@ async function checkPlan(random: Random, runDir: string, index: RunIndex, stored
       demand(stored.has(item.buf.toString('latin1')), `plan: effect ${item.seq} is in no segment`);
   }
   // Every effect and every loss can end a gap and begin another; nothing else can.
-  const most = 4 * (stored.size + index.losses.length) + 4;
+  const most = 4 * (stored.size + index.declared.count) + 4;
   demand(items <= most, `plan: ${items} items of ${stored.size} effects`);
 }
 

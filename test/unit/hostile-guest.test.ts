@@ -10,10 +10,11 @@ import { AT, FLAG, SIZE } from '../../lab/abi/layout.js';
 import { unnamedInodes } from '../../lab/demo/base-paths.js';
 import { Processes } from '../../lab/demo/processes.js';
 import { serveMarks } from '../../lab/link/mark.js';
-import { accountRun, declaredRanges, splitGap } from '../../lab/trace/account.js';
+import { accountRun } from '../../lab/trace/account.js';
 import { eventsOf } from '../../lab/trace/events.js';
 import { mergeEffects } from '../../lab/trace/merge.js';
 import { InodeNames } from '../../lab/trace/names.js';
+import { RangeList, splitGap } from '../../lab/trace/ranges.js';
 import { decodeRecord } from '../../lab/trace/record.js';
 import { indexRun, segmentsFolder } from '../../lab/trace/run-index.js';
 import { segmentNumber } from '../../lab/trace/segment-format.js';
@@ -103,10 +104,9 @@ describe('numbers of a hostile guest', () => {
   });
 
   it('in a LOSS that ends before it begins declare nothing, and no part of a gap twice', () => {
-    const loss = { cpu: 0, reason: 1, effects: 1, records: 1 };
-    const declared = declaredRanges([
-      { ...loss, seqFirst: 10n, seqLast: 5n },
-      { ...loss, seqFirst: 7n, seqLast: 8n },
+    const declared = RangeList.of([
+      { first: 10n, last: 5n },
+      { first: 7n, last: 8n },
     ]);
     expect(splitGap({ first: 1n, last: 20n }, declared)).to.deep.equal([
       { first: 1n, last: 6n, isDeclared: false },
@@ -117,11 +117,8 @@ describe('numbers of a hostile guest', () => {
 
   it('of many gaps and many losses take no time that grows with their product', () => {
     const many = 200_000;
-    const declared = declaredRanges(
-      Array.from({ length: many }, (_, i) => {
-        const seq = BigInt(4 * i + 2);
-        return { cpu: 0, reason: 1, effects: 1, records: 1, seqFirst: seq, seqLast: seq };
-      }),
+    const declared = RangeList.of(
+      Array.from({ length: many }, (_, i) => ({ first: BigInt(4 * i + 2), last: BigInt(4 * i + 2) })),
     );
     let parts = 0;
     for (let i = 0; i < many; i++)

@@ -3,6 +3,8 @@ import { expect } from 'chai';
 import { type LostNote, TO_THE_END, WHAT } from '../../lab/trace/lost.js';
 import { indexRun } from '../../lab/trace/run-index.js';
 import type { Doubt } from '../../replay/control.js';
+import { Doubts } from '../../replay/doubts.js';
+import { sumGaps } from '../../replay/gaps.js';
 import { type About, lostEffects } from '../../replay/lost.js';
 import type { PlanGap } from '../../replay/plan.js';
 import { describeUnvouched, hiddenBytes, unvouched } from '../../replay/unvouched.js';
@@ -17,6 +19,8 @@ const note = (change: Partial<LostNote>): LostNote => ({
   ...{ seqFirst: 5n, seqLast: 5n, ino: 12n, gen: 7, dev: ROOT, what: WHAT.TIMES, effects: 1, pos: 0n, len: 0n },
   ...change,
 });
+/** What is lost of a record with these gaps and notes. */
+const lostOf = (gaps: readonly PlanGap[], notes: readonly LostNote[]) => lostEffects(sumGaps(gaps), notes, ROOT);
 const gap = (first: bigint, last: bigint, isDeclared = true): PlanGap => ({ type: 'gap', first, last, isDeclared });
 
 /** Names of a rebuilt disk: recorded inode 12 became 112, and so on. */
@@ -93,24 +97,40 @@ describe('what a rebuild across lost effects cannot vouch for', () => {
   it('is everything where it is not known what was lost', () => {
     const anything = ['/: this name and all below it'];
     for (const lost of [
-      lostEffects([gap(5n, 5n)], [], ROOT),
-      lostEffects([gap(5n, 6n)], [note({ effects: 1 })], ROOT),
-      lostEffects([gap(5n, 5n, false)], [note({ effects: 1 })], ROOT),
-      lostEffects([gap(5n, 5n)], [note({ ino: 0n, dev: 0, what: WHAT.ALL, effects: 1 })], ROOT),
+      lostOf([gap(5n, 5n)], []),
+      lostOf([gap(5n, 6n)], [note({ effects: 1 })]),
+      lostOf([gap(5n, 5n, false)], [note({ effects: 1 })]),
+      lostOf([gap(5n, 5n)], [note({ ino: 0n, dev: 0, what: WHAT.ALL, effects: 1 })]),
     ])
-      expect(named(lost.upTo(9n))).to.deep.equal(anything);
+      expect(named([...lost.upTo(9n)])).to.deep.equal(anything);
+  });
+
+  it('is everything where more is in doubt than is told apart', () => {
+    const doubts = new Doubts();
+    for (let i = 0; i < 50_000; i++) doubts.add(doubt(1000n + BigInt(i), WHAT.TIMES));
+    expect(unvouched([], doubts.take(), NAMES)).to.deep.equal([]);
+    for (let i = 0; i < 50_001; i++) doubts.add(doubt(1000n + BigInt(i), WHAT.TIMES));
+    expect(unvouched([], doubts.take(), NAMES).map(describeUnvouched)).to.deep.equal(['/: this name and all below it']);
+    expect(doubts.take()).to.deep.equal([]);
+  });
+
+  it('sums up all gaps, also those that it does not list', () => {
+    const gaps = Array.from({ length: 20_000 }, (_, i) => gap(BigInt(3 * i + 1), BigInt(3 * i + 2)));
+    expect(sumGaps(gaps)).to.include({ missing: 40_000n, areDeclared: true });
+    expect(sumGaps(gaps).listed).to.have.length(10_000);
+    expect(sumGaps([...gaps, gap(99_999n, 99_999n, false)]).areDeclared).to.equal(false);
   });
 
   it('counts from the first lost effect on', () => {
-    const lost = lostEffects([gap(5n, 5n)], [note({})], ROOT);
-    expect(lost.upTo(4n)).to.deep.equal([]);
+    const lost = lostOf([gap(5n, 5n)], [note({})]);
+    expect([...lost.upTo(4n)]).to.deep.equal([]);
     expect(lost.upTo(5n)).to.have.length(1);
-    expect(lostEffects([gap(5n, 5n)], [], ROOT).upTo(4n)).to.deep.equal([]);
+    expect([...lostOf([gap(5n, 5n)], []).upTo(4n)]).to.deep.equal([]);
   });
 
   it('leaves out other file systems, and takes notes that speak of several gaps from the first one on', () => {
     const notes = [note({ dev: 5, effects: 1 }), note({ seqFirst: 5n, seqLast: 20n, effects: 1 })];
-    const lost = lostEffects([gap(5n, 5n), gap(20n, 20n)], notes, ROOT);
+    const lost = lostOf([gap(5n, 5n), gap(20n, 20n)], notes);
     expect(lost.of(gap(5n, 5n))).to.have.length(1);
     expect(lost.of(gap(20n, 20n))).to.have.length(1);
     expect(lost.upTo(7n)).to.have.length(1);
@@ -121,7 +141,7 @@ describe('LOST records', () => {
   it('come out of the index as they were written, numbers above 2^53 included', async () => {
     const wanted = note({ seqFirst: 2n ** 60n, seqLast: 2n ** 60n + 1n, pos: 2n ** 55n, len: TO_THE_END, what: 0x3f });
     await withRun([subbuf([start(1n), lostRecord(wanted)])], async (runDir) => {
-      expect((await indexRun(runDir)).lost).to.deep.equal([wanted]);
+      expect([...(await indexRun(runDir)).lost]).to.deep.equal([wanted]);
     });
   });
 
