@@ -30,7 +30,11 @@ export const DEPS = [
     folders: ['lab/evidence', 'lab/vm', 'lab/link', 'lab/trace', 'lab/abi', 'lab/proc', 'lab/util'],
     packages: ['zod'],
   },
-  { folder: 'lab/server', folders: ['lab/abi', 'lab/link', 'lab/run', 'lab/trace', 'lab/util'], packages: ['zod'] },
+  {
+    folder: 'lab/server',
+    folders: ['lab/abi', 'lab/evidence', 'lab/link', 'lab/run', 'lab/trace', 'lab/util'],
+    packages: ['zod'],
+  },
   { folder: 'guest-kernel', folders: ['lab/proc', 'lab/util'], packages: [] },
   { folder: 'images', folders: ['lab/proc', 'lab/util'], packages: [] },
   // It has a row of its own because it must not see apply or plan; of images it uses the cache.
@@ -85,6 +89,7 @@ export const DEPS = [
       ...[
         'images',
         'replay',
+        'test/support',
         'lab/cli',
         'lab/parts',
         'lab/proc',

@@ -40,7 +40,7 @@ export async function checkHeads(file: string, seen: SeenLogs, mustKnow: boolean
   let begun: string | undefined;
   const lines = createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY });
   for await (const line of lines) {
-    const head = parse(line);
+    const head = parseHead(line);
     if (head === undefined) continue;
     const { log, id, entries, hash, folder } = head;
     if (log === 'chain' && entries === 1 && folder === path.resolve(seen.folder)) begun = id;
@@ -64,7 +64,7 @@ export async function checkHeads(file: string, seen: SeenLogs, mustKnow: boolean
 }
 
 /** One line of such a file; undefined for half a line, which a writer that was killed leaves. */
-function parse(line: string) {
+export function parseHead(line: string) {
   let value: unknown;
   try {
     value = JSON.parse(line);

@@ -344,7 +344,12 @@ export const VERBS: readonly VerbSpec[] = [
     name: 'audit',
     module: 'audit',
     summary: 'find every alteration of a run: an edit, a reorder, a removal, an insertion, a cut of its end',
-    args: [{ name: 'run', help: 'name of a run, or the path of its folder or of a sealed package' }],
+    args: [
+      {
+        name: 'run',
+        help: 'name of a run, or the path of its folder, of a server or machine of one, or of a sealed package',
+      },
+    ],
     flags: [
       { name: 'head', kind: 'list', value: 'HEAD', help: 'a head that was written down, or a file of heads' },
       { name: 'lab-key', kind: 'string', value: 'F.pem', help: 'public key of the lab that must have recorded it' },

@@ -16,10 +16,20 @@ import path from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
 import { tryLock } from '../util/lock.js';
 import { beginCustody } from './custody.js';
-import { APART, CHAIN_FILE, CHAIN_LOCK, evidenceFiles, type FileEntry, fileEntry } from './files.js';
+import {
+  APART,
+  CHAIN_FILE,
+  CHAIN_LOCK,
+  CUSTODY_FILE,
+  evidenceFiles,
+  type FileEntry,
+  fileEntry,
+  SEGMENT_FOLDERS,
+  type SegmentFolder,
+} from './files.js';
 import { witnessHead } from './heads.js';
 import { labKey, newKey, type SigningKey } from './keys.js';
-import { appendEntry, emptyLog, type LogEnd, type LogFields, readLog } from './signed-log.js';
+import { appendEntry, emptyLog, hasEntry, type LogEnd, type LogFields, readLog } from './signed-log.js';
 
 export interface ChainOptions {
   /** Folder of the run, or of what a server holds of one boot: the chain lies in it, `segments/` below it. */
@@ -29,6 +39,9 @@ export interface ChainOptions {
   readonly digest: (file: string) => Promise<string>;
 }
 
+/** Chains that this process writes: a lock with our own number on it may be of a process that had it before us. */
+const taken = new Set<string>();
+
 export class EvidenceChain {
   readonly #options: ChainOptions;
   readonly #file: string;
@@ -37,6 +50,8 @@ export class EvidenceChain {
   #end: LogEnd;
   /** Named by an entry already. */
   readonly #signed: Set<string>;
+  /** Two writers of segments may end one at the same time: entries follow one another. */
+  #appending: Promise<void> = Promise.resolve();
 
   private constructor(options: ChainOptions, id: string, key: SigningKey, end: LogEnd, signed: Iterable<string>) {
     this.#options = options;
@@ -49,7 +64,25 @@ export class EvidenceChain {
 
   /** Begins the chain of a new run, and its custody log. */
   static async open(options: ChainOptions, run: string): Promise<EvidenceChain> {
-    await takeChain(options.dir);
+    return locked(options.dir, () => EvidenceChain.#open(options, run));
+  }
+
+  /**
+   * Begins a chain, or goes on with the one that is there.
+   *
+   * @param open name in `segments/` of the one that the next writer goes on with: it is signed when it is sealed
+   * @returns undefined if it is closed
+   */
+  static async goOn(options: ChainOptions, run: string, open?: string): Promise<EvidenceChain | undefined> {
+    return locked(options.dir, async () => {
+      const file = path.join(options.dir, CHAIN_FILE);
+      if (!(await hasEntry(file))) return EvidenceChain.#open(options, run);
+      const { entries } = await readLog(file);
+      return entries.at(-1)?.kind === 'close' ? undefined : EvidenceChain.#resume(options, open);
+    });
+  }
+
+  static async #open(options: ChainOptions, run: string): Promise<EvidenceChain> {
     const lab = await labKey(options.dataDir);
     const key = newKey();
     const id = randomBytes(16).toString('hex');
@@ -65,18 +98,12 @@ export class EvidenceChain {
    * @param open name in `segments/` of the one that the next writer goes on with: it is signed when it is sealed
    */
   static async resume(options: ChainOptions, open?: string): Promise<EvidenceChain> {
-    await takeChain(options.dir);
-    try {
-      return await EvidenceChain.#resume(options, open);
-    } catch (error) {
-      await rm(path.join(options.dir, CHAIN_LOCK), { force: true });
-      throw error;
-    }
+    return locked(options.dir, () => EvidenceChain.#resume(options, open));
   }
 
   static async #resume(options: ChainOptions, open: string | undefined): Promise<EvidenceChain> {
     const file = path.join(options.dir, CHAIN_FILE);
-    const { entries, end } = await readLog(file);
+    const { entries, first: head, end } = await readLog(file);
     const lab = await labKey(options.dataDir);
     const first = entries[0];
     if (first === undefined || first.lab !== lab.spki) {
@@ -86,18 +113,31 @@ export class EvidenceChain {
     const signed = entries.flatMap(filesOf);
     const key = newKey();
     const chain = new EvidenceChain(options, String(first.id), key, end, signed);
-    const found = await chain.#unsigned((name) => name.startsWith('segments/') && name !== `segments/${open}`);
+    const found = await chain.#unsignedSegments(open);
     await chain.#append({ kind: 'resume', key: key.spki, found }, lab);
-    for (const entry of found) chain.#signed.add(entry.file);
+    // Its writer was killed between the two logs.
+    if (!(await hasEntry(path.join(options.dir, CUSTODY_FILE))))
+      await beginCustody(options.dir, options.dataDir, { id: chain.#id, head }, lab);
     return chain;
   }
 
-  /** Signs a sealed segment; `name` is that in `segments/`. */
-  async segment(segment: { readonly name: string; readonly bytes: number; readonly sha256: string }): Promise<void> {
+  /** Signs a sealed segment; `name` is that in its folder. */
+  async segment(
+    segment: { readonly name: string; readonly bytes: number; readonly sha256: string },
+    folder: SegmentFolder = 'segments',
+  ): Promise<void> {
     const { name, bytes, sha256 } = segment;
-    const file = `segments/${name}`;
-    await this.#append({ kind: 'segment', file, bytes, sha256 });
-    this.#signed.add(file);
+    await this.#append({ kind: 'segment', file: `${folder}/${name}`, bytes, sha256 });
+  }
+
+  /** Signs segments that were sealed and could not be signed, for want of space; `open` as in `goOn`. */
+  async catchUp(open?: string): Promise<void> {
+    for (const entry of await this.#unsignedSegments(open)) await this.#append({ kind: 'segment', ...entry });
+  }
+
+  #unsignedSegments(open: string | undefined): Promise<FileEntry[]> {
+    const isSegment = (name: string) => SEGMENT_FOLDERS.some((folder) => name.startsWith(`${folder}/`));
+    return this.#unsigned((name) => isSegment(name) && name !== `segments/${open}`);
   }
 
   /** Signs all other files of the run, and forgets the key. The files must not change any more. */
@@ -110,7 +150,7 @@ export class EvidenceChain {
 
   /** Lets another process go on with a chain that stays open. */
   async leave(): Promise<void> {
-    await rm(path.join(this.#options.dir, CHAIN_LOCK), { force: true });
+    await unlock(this.#options.dir);
   }
 
   async #unsigned(isWanted: (name: string) => boolean): Promise<FileEntry[]> {
@@ -122,21 +162,56 @@ export class EvidenceChain {
     return found;
   }
 
-  async #append(fields: LogFields, by = this.#key): Promise<void> {
+  #append(fields: LogFields, by = this.#key): Promise<void> {
+    const appended = this.#appending.then(() => this.#appendNow(fields, by));
+    this.#appending = appended.catch(() => {});
+    return appended;
+  }
+
+  async #appendNow(fields: LogFields, by: SigningKey | undefined): Promise<void> {
     if (by === undefined) throw new LabError('LAB_BUG', `${this.#file}: an entry after its close`);
     const time = new Date().toISOString();
     this.#end = await appendEntry(this.#file, this.#end, fields, time, by.privateKey);
+    // Whatever comes of the witness: it stands there.
+    for (const file of filesOf(fields)) this.#signed.add(file);
     const { dir, dataDir } = this.#options;
     await witnessHead(dataDir, { log: 'chain', id: this.#id, folder: path.resolve(dir) }, this.#end, time);
   }
 }
 
+/** Takes the lock for good, unless the work that needs it first fails. */
+async function locked<T>(dir: string, work: () => Promise<T>): Promise<T> {
+  await takeChain(dir);
+  try {
+    const result = await work();
+    if (result === undefined) await unlock(dir);
+    return result;
+  } catch (error) {
+    await unlock(dir);
+    throw error;
+  }
+}
+
+async function unlock(dir: string): Promise<void> {
+  taken.delete(path.resolve(dir));
+  await rm(path.join(dir, CHAIN_LOCK), { force: true });
+}
+
 async function takeChain(dir: string): Promise<void> {
   const file = path.join(dir, CHAIN_LOCK);
-  const owner = await tryLock(file).catch((error: unknown) => {
-    throw ioError(`locking ${file}`, error);
-  });
-  if (owner === 'taken') return;
+  const lock = () =>
+    tryLock(file).catch((error: unknown) => {
+      throw ioError(`locking ${file}`, error);
+    });
+  let owner = await lock();
+  if (owner === process.pid && !taken.has(path.resolve(dir))) {
+    await rm(file, { force: true });
+    owner = await lock();
+  }
+  if (owner === 'taken') {
+    taken.add(path.resolve(dir));
+    return;
+  }
   throw new LabError('LAB_RUN_STATE', `process ${owner} is writing the chain in ${dir}`, {
     next: `wait for its end; if no recorder runs, remove ${file}`,
   });

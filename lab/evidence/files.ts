@@ -11,6 +11,10 @@ export interface FileEntry {
   readonly sha256: string;
 }
 
+/** Where sealed segments lie: the record, and what came by the socket as well as by the relay. */
+export const SEGMENT_FOLDERS = ['segments', 'segments-socket'] as const;
+export type SegmentFolder = (typeof SEGMENT_FOLDERS)[number];
+
 export const CHAIN_FILE = 'chain.jsonl';
 export const CUSTODY_FILE = 'custody.jsonl';
 export const CUSTODY_LOCK = 'custody.lock';
@@ -18,10 +22,14 @@ export const CUSTODY_LOCK = 'custody.lock';
 export const CHAIN_LOCK = 'chain.lock';
 
 /**
- * What is made from the evidence and can be made again, and what guards or signs it: no file for the chain to name.
+ * What is made from the evidence and can be made again, what guards or signs it, and what is said of it later
+ * (`base.json`: which disk a received boot began with): no file for the chain to name.
  * Signed with the chain's end, so that an auditor needs no list of their own. `*` at an end stands for anything.
  */
-export const APART = [CHAIN_FILE, CHAIN_LOCK, CUSTODY_FILE, CUSTODY_LOCK, 'keyframes/*', 'index.*'] as const;
+export const APART = [
+  ...[CHAIN_FILE, CHAIN_LOCK, CUSTODY_FILE, CUSTODY_LOCK],
+  ...['keyframes/*', 'index.*', 'base.json'],
+] as const;
 
 function isApart(file: string): boolean {
   return APART.some((name) => (name.endsWith('*') ? file.startsWith(name.slice(0, -1)) : file === name));

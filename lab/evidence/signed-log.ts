@@ -7,8 +7,8 @@
  * was killed or by a full disk, is not signed; the next entry takes its place.
  */
 import { createHash, type KeyObject, sign } from 'node:crypto';
-import { open, readFile } from 'node:fs/promises';
-import { ioError, LabError } from '../util/errors.js';
+import { type FileHandle, open, readFile, rm } from 'node:fs/promises';
+import { ioError, LabError, systemCodeOf } from '../util/errors.js';
 
 /** What an entry says, besides its place. */
 export interface LogFields {
@@ -46,6 +46,15 @@ function endAfter(at: LogEnd, line: string): LogEnd {
   };
 }
 
+/** Whether a log is there, and a whole line in it; a writer that was killed at once leaves less. */
+export async function hasEntry(file: string): Promise<boolean> {
+  const bytes = await readFile(file).catch((error: unknown) => {
+    if (systemCodeOf(error) !== 'ENOENT') throw ioError(`reading ${file}`, error);
+    return undefined;
+  });
+  return bytes?.includes('\n') === true;
+}
+
 /** Signs an entry, puts it at the log's end and waits until it is on the disk; the first one makes the file. */
 export async function appendEntry(
   file: string,
@@ -56,10 +65,11 @@ export async function appendEntry(
 ): Promise<LogEnd> {
   const line = signedLine(fields, at, time, key);
   try {
+    if (at.entries === 0 && !(await hasEntry(file))) await rm(file, { force: true });
     const handle = await open(file, at.entries === 0 ? 'wx' : 'r+');
     try {
       await handle.truncate(at.bytes);
-      await handle.write(line, at.bytes);
+      await writeWhole(handle, Buffer.from(line), at.bytes);
       await handle.sync();
     } finally {
       await handle.close();
@@ -70,8 +80,16 @@ export async function appendEntry(
   return endAfter(at, line);
 }
 
-/** A log of ours, as far as its lines are whole. */
-export async function readLog(file: string): Promise<{ readonly entries: Record<string, unknown>[]; end: LogEnd }> {
+/** A disk that is nearly full takes a part, and says no only to the next one. */
+async function writeWhole(handle: FileHandle, bytes: Buffer, at: number): Promise<void> {
+  for (let done = 0; done < bytes.length; )
+    done += (await handle.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
+}
+
+/** A log of ours, as far as its lines are whole; `first` is the SHA-256 of the first one. */
+export async function readLog(
+  file: string,
+): Promise<{ readonly entries: Record<string, unknown>[]; readonly first: string; end: LogEnd }> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
@@ -80,7 +98,8 @@ export async function readLog(file: string): Promise<{ readonly entries: Record<
   }
   const lines = text.split('\n').slice(0, -1);
   const entries = lines.map((line) => parseEntry(line, file));
-  return { entries, end: lines.reduce((end, line) => endAfter(end, `${line}\n`), emptyLog()) };
+  const ends = (some: readonly string[]) => some.reduce((end, line) => endAfter(end, `${line}\n`), emptyLog());
+  return { entries, first: ends(lines.slice(0, 1)).head, end: ends(lines) };
 }
 
 function parseEntry(line: string, file: string): Record<string, unknown> {

@@ -6,9 +6,11 @@
  * Syncs are shared: while one is under way, appends go on, and the next one covers them all. So a fast sender has many
  * sub-buffers for each sync, and a slow one does not wait. How many syncs there are at once, in all stores, is limited.
  */
+import { segmentName } from '../trace/segment-format.js';
 import { recoverSegments } from '../trace/segment-recovery.js';
 import { type SegmentTotals, SegmentWriter, type SegmentWriterOptions } from '../trace/segment-writer.js';
 import type { SubbufHeader } from '../trace/subbuf.js';
+import { LabError } from '../util/errors.js';
 import type { Streams } from './wire.js';
 
 /** Lets so many work at a time; the others wait in line. */
@@ -37,6 +39,14 @@ export interface BootStoreOptions extends Omit<SegmentWriterOptions, 'isSynced'>
   readonly syncGate: Gate;
 }
 
+/** What was in the folder. */
+interface Found {
+  readonly reached: Map<number, bigint>;
+  readonly before: SegmentTotals;
+  readonly tornBytes: number;
+  readonly openSegment: string | undefined;
+}
+
 /** One caller appends; `append`, `seal` and `close` must not overlap. */
 export class BootStore {
   readonly #writer: SegmentWriter;
@@ -50,22 +60,22 @@ export class BootStore {
   readonly #before: SegmentTotals;
   /** Bytes that were cut off when it was opened: of a sub-buffer that never became whole. */
   readonly tornBytes: number;
+  /** Name of the segment that was there unsealed, and that it goes on with. */
+  readonly openSegment: string | undefined;
+  /** Nothing more is taken, and nothing written. */
+  isEnded = false;
   /** Called after each sync that made something done, and when one failed. */
   onSynced: (() => void) | undefined;
 
-  private constructor(
-    writer: SegmentWriter,
-    gate: Gate,
-    reached: Map<number, bigint>,
-    before: SegmentTotals,
-    tornBytes: number,
-  ) {
+  private constructor(writer: SegmentWriter, gate: Gate, found: Found) {
+    const { reached, before, tornBytes, openSegment } = found;
     this.#writer = writer;
     this.#gate = gate;
     this.#reached = reached;
     this.#synced = new Map(reached);
     this.#before = before;
     this.tornBytes = tornBytes;
+    this.openSegment = openSegment;
   }
 
   /** Opens the folder, and goes on behind what is in it; all of that is synced first. */
@@ -84,7 +94,8 @@ export class BootStore {
     });
     const writer = await SegmentWriter.resume(writerOptions, tail);
     const before = { segments: 0, bytes, subbufs };
-    return new BootStore(writer, syncGate, reached, before, tornBytes);
+    const openSegment = tail.open === undefined ? undefined : segmentName(tail.segments - 1);
+    return new BootStore(writer, syncGate, { reached, before, tornBytes, openSegment });
   }
 
   /** How far each stream is: what was appended. */
@@ -115,6 +126,7 @@ export class BootStore {
   async append(header: SubbufHeader, bytes: Buffer): Promise<boolean> {
     if (this.#failure !== undefined) throw this.#failure;
     if (header.number < (this.#reached.get(header.cpu) ?? 0n)) return false;
+    if (this.isEnded) throw new LabError('LAB_LINK_PROTOCOL', 'a sub-buffer came after the end of its boot');
     try {
       await this.#writer.append(bytes);
     } catch (error) {
@@ -158,7 +170,12 @@ export class BootStore {
   /** Seals the last segment and closes; a store that failed is only closed, and what is in its file stays. */
   async close(): Promise<void> {
     await this.#syncing;
-    if (this.#failure === undefined) await this.#writer.close();
-    else await this.#writer.abandon();
+    if (this.#failure === undefined && !this.isEnded) await this.#writer.close();
+    else await this.leave();
+  }
+
+  /** Closes, and changes nothing. */
+  async leave(): Promise<void> {
+    await this.#writer.abandon();
   }
 }

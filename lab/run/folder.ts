@@ -11,6 +11,7 @@
  *   disk/          disk.qcow2: overlay on the image, with a snapshot for each mark
  *   checkpoints/   one JSON for each checkpoint
  *   chain.jsonl    signatures of all of it; custody.jsonl: who did what to it (../evidence/)
+ *   base.json      of a boot that a server received: the disk it began with, if somebody has said which
  *   boots/N/       the same of boot N, if it failed and was tried again
  *   witness.bin    counts of the witness (witness.ts), if it was asked for
  *   keyframes/     saved replay VMs of `step`, if it was used; may be deleted
@@ -18,12 +19,13 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ioError, LabError, systemCodeOf } from '../util/errors.js';
-import { type AnyManifest, type RunManifest, readManifest } from './manifest.js';
+import { type AnyManifest, isRecorded, type RunManifest, readManifest, withBase } from './manifest.js';
 
 export interface RunFolder {
   readonly dir: string;
   readonly name: string;
   readonly manifestFile: string;
+  readonly baseFile: string;
   readonly consoleLog: string;
   readonly segmentsDir: string;
   readonly socketSegmentsDir: string;
@@ -44,6 +46,7 @@ export function runFolderAt(dir: string): RunFolder {
     dir: absolute,
     name: path.basename(absolute),
     manifestFile: path.join(absolute, 'run.json'),
+    baseFile: path.join(absolute, 'base.json'),
     consoleLog: path.join(absolute, 'console.log'),
     segmentsDir: path.join(absolute, 'segments'),
     socketSegmentsDir: path.join(absolute, 'segments-socket'),
@@ -72,7 +75,7 @@ export async function openRun(dir: string): Promise<OpenRun> {
       next: `${await otherRuns(path.dirname(folder.dir))}; --runs DIR looks elsewhere`,
     });
   }
-  return { ...folder, manifest };
+  return { ...folder, manifest: isRecorded(manifest) ? manifest : await withBase(manifest, folder.baseFile) };
 }
 
 /** The disk that a run's checkpoints are of. */

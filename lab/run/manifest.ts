@@ -102,6 +102,9 @@ export const receivedManifestSchema = commonSchema.extend({
   }),
 });
 
+/** base.json: which disk a received boot began with, and up to which effect it holds them. */
+const baseSchema = commonSchema.pick({ checkpoints: true }).extend({ image });
+
 export type RunManifest = z.infer<typeof runManifestSchema>;
 export type ReceivedManifest = z.infer<typeof receivedManifestSchema>;
 export type AnyManifest = RunManifest | ReceivedManifest;
@@ -117,15 +120,32 @@ export function isRecorded(manifest: AnyManifest): manifest is RunManifest {
 export function parseManifest(value: unknown, file: string): AnyManifest {
   const isReceived = typeof value === 'object' && value !== null && 'received' in value;
   const result = isReceived ? receivedManifestSchema.safeParse(value) : runManifestSchema.safeParse(value);
+  return checked<AnyManifest>(result, "a run's manifest", file);
+}
+
+function checked<T>(result: z.ZodSafeParseResult<T>, what: string, file: string): T {
   if (result.success) return result.data;
   const faults = result.error.issues.slice(0, 5).map((issue) => `${issue.path.join('.') || '(top)'}: ${issue.message}`);
-  throw new LabError('LAB_RUN_CORRUPT', `${file} is not a run's manifest of format 1: ${faults.join('; ')}`, {
+  throw new LabError('LAB_RUN_CORRUPT', `${file} is not ${what} of format 1: ${faults.join('; ')}`, {
     next: 'it may come from another version of this program, or have been edited',
   });
 }
 
 /** Reads run.json; undefined if there is none. */
 export async function readManifest(file: string): Promise<AnyManifest | undefined> {
+  const value = await readJson(file);
+  return value === undefined ? undefined : parseManifest(value, file);
+}
+
+/** What a server received, with the disk that somebody has named since. */
+export async function withBase(manifest: ReceivedManifest, file: string): Promise<ReceivedManifest> {
+  const value = await readJson(file);
+  if (value === undefined) return manifest;
+  return { ...manifest, ...checked(baseSchema.safeParse(value), 'base.json', file) };
+}
+
+/** Undefined if the file is not there. */
+async function readJson(file: string): Promise<unknown> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
@@ -133,13 +153,11 @@ export async function readManifest(file: string): Promise<AnyManifest | undefine
     if (systemCodeOf(error) === 'ENOENT' || systemCodeOf(error) === 'ENOTDIR') return undefined;
     throw ioError(`reading ${file}`, error);
   }
-  let value: unknown;
   try {
-    value = JSON.parse(text);
+    return JSON.parse(text);
   } catch (error) {
     throw new LabError('LAB_RUN_CORRUPT', `${file} is not JSON`, { cause: error });
   }
-  return parseManifest(value, file);
 }
 
 /** Writes a draft, syncs it, and puts it in place of the old one. */

@@ -394,8 +394,9 @@ class Recording {
     return { plugin: { file: witness.plugin, args: { counts: this.#folder.witnessFile, ...witness.entryPoints } } };
   }
 
-  /** What is in `segments/`, by whatever way it came, is in the chain. */
-  readonly #onSealed: NonNullable<SegmentWriterOptions['onSealed']> = async (segment) => this.#chain?.segment(segment);
+  /** Whatever is sealed, by whatever way it came, is in the chain. */
+  readonly #onSealed: OnSealed = async (segment) => this.#chain?.segment(segment);
+  readonly #onSocketSealed: OnSealed = async (segment) => this.#chain?.segment(segment, 'segments-socket');
 
   /** The server of the socket backend, if the configuration has one. */
   async #listen(): Promise<SocketReceiver | undefined> {
@@ -403,7 +404,7 @@ class Recording {
     if (!socket) return undefined;
     const receiver = await (this.#options.listenForGuest ?? listenForGuest)({
       ...(relay
-        ? { folder: this.#folder.socketSegmentsDir }
+        ? { folder: this.#folder.socketSegmentsDir, onSealed: this.#onSocketSealed }
         : { folder: this.#folder.segmentsDir, onSealed: this.#onSealed }),
       isEncrypted: encrypted,
       onEvent: (event) =>
@@ -789,6 +790,7 @@ class Recording {
   }
 }
 
+type OnSealed = NonNullable<SegmentWriterOptions['onSealed']>;
 type RecordTotals = SocketTotals & Pick<TraceTotals, 'tornBytes'>;
 
 function traceOf(totals: RecordTotals): RunManifest['trace'] {

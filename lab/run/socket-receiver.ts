@@ -29,7 +29,6 @@ export interface SocketReceiver {
   readonly key: Buffer;
   /** Settles when the driver has said that no more will come, and all is on the disk. Rejects if that can't be. */
   readonly ended: Promise<void>;
-  readonly hasEnded: boolean;
   /** Grows while the guest sends. */
   readonly receivedBytes: number;
   readonly totals: SocketTotals;
@@ -49,7 +48,6 @@ const NONE: SocketTotals = { segments: 0, bytes: 0, subbufs: 0 };
 
 class RunKeeper implements BootKeeper {
   readonly ended = deferred<void>();
-  hasEnded = false;
   readonly #options: SocketReceiverOptions;
   #boot: bigint | undefined;
   #store: BootStore | undefined;
@@ -77,7 +75,6 @@ class RunKeeper implements BootKeeper {
   }
 
   closed(_id: BootId, _store: BootStore, isEnded: boolean): Promise<void> {
-    this.hasEnded = isEnded;
     if (isEnded) this.ended.resolve();
     return Promise.resolve();
   }
@@ -110,9 +107,6 @@ export async function listenForGuest(options: SocketReceiverOptions): Promise<So
     port: server.port,
     key,
     ended: keeper.ended.promise,
-    get hasEnded() {
-      return keeper.hasEnded;
-    },
     get receivedBytes() {
       return keeper.totals.bytes;
     },

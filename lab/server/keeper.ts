@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-/** Keeps each boot of each machine in a run folder of its own. */
+/** Keeps each boot of each machine in a run folder of its own, and the chain of its evidence with it. */
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { EvidenceChain } from '../evidence/chain.js';
 import { BootStore, Gate } from '../link/boot-store.js';
 import { type BootId, type BootKeeper, bootName } from '../link/boots.js';
-import { runFolderAt } from '../run/folder.js';
+import { sha256File } from '../run/digest.js';
+import { type RunFolder, runFolderAt } from '../run/folder.js';
 import { type ReceivedManifest, readManifest, writeManifest } from '../run/manifest.js';
 import { syncFolder } from '../trace/segment-writer.js';
 import { ioError, LabError, messageOf } from '../util/errors.js';
@@ -17,6 +19,8 @@ export interface KeeperOptions {
   readonly folder: PointFolder;
   /** Of this storage point. */
   readonly server: string;
+  /** Of the lab's key, and of its witness. */
+  readonly dataDir: string;
   readonly now: () => Date;
   readonly segmentBytes?: number;
   readonly onEvent: (event: 'torn' | 'sealed' | 'not noted', id: BootId, detail: string | number) => void;
@@ -25,6 +29,8 @@ export interface KeeperOptions {
 export class PointKeeper implements BootKeeper {
   readonly #options: KeeperOptions;
   readonly #gate = new Gate(SYNCS);
+  /** Of the boots that are open, by their folders; undefined: closed, since the machine said that it was all. */
+  readonly #chains = new Map<string, EvidenceChain | undefined>();
 
   constructor(options: KeeperOptions) {
     this.#options = options;
@@ -38,10 +44,35 @@ export class PointKeeper implements BootKeeper {
       folder: run.segmentsDir,
       now: () => BigInt(now().getTime()) * 1_000_000n,
       syncGate: this.#gate,
+      onSealed: async (segment) => this.#chainOf(run).segment(segment),
       ...(segmentBytes === undefined ? {} : { limitBytes: segmentBytes }),
     });
+    try {
+      await this.#openChain(run, store);
+    } catch (error) {
+      await store.leave();
+      throw error;
+    }
     if (store.tornBytes > 0) onEvent('torn', id, store.tornBytes);
     return store;
+  }
+
+  /** After a failure of the disk the chain is still ours; else it is begun, or gone on with. */
+  async #openChain(run: RunFolder, store: BootStore): Promise<void> {
+    const known = this.#chains.get(run.dir);
+    if (known !== undefined) await known.catchUp(store.openSegment);
+    else {
+      const { dataDir } = this.#options;
+      const options = { dir: run.dir, dataDir, digest: (file: string) => sha256File(file) };
+      this.#chains.set(run.dir, await EvidenceChain.goOn(options, run.name, store.openSegment));
+    }
+    if (this.#chains.get(run.dir) === undefined) store.isEnded = true;
+  }
+
+  #chainOf(run: RunFolder): EvidenceChain {
+    const chain = this.#chains.get(run.dir);
+    if (chain === undefined) throw new LabError('LAB_BUG', `${run.dir}: a segment was sealed after the chain's end`);
+    return chain;
   }
 
   /** The run's folder, with all its names on the disk before anything in it is acknowledged. */
@@ -71,19 +102,26 @@ export class PointKeeper implements BootKeeper {
     }
   }
 
+  /** Notes what came; when nothing more will, the chain is closed, and no file of the boot changes any more. */
   async closed(id: BootId, store: BootStore, isEnded: boolean): Promise<void> {
     const { folder, onEvent } = this.#options;
     const run = runFolderAt(bootDir(folder, id));
+    const chain = this.#chains.get(run.dir);
+    this.#chains.delete(run.dir);
+    if (chain === undefined) return;
     const { segments, bytes, subbufs } = store.totals;
     try {
       const manifest = await readManifest(run.manifestFile);
       if (manifest === undefined) throw new LabError('LAB_RUN_UNKNOWN', `${run.manifestFile} is gone`);
       const trace = { segments, bytes, subbufs, tornBytes: 0 };
       await writeManifest(run.manifestFile, { ...manifest, state: isEnded ? 'complete' : 'recording', trace });
+      if (isEnded) await chain.close();
       onEvent('sealed', id, segments);
     } catch (error) {
       // The segments are the truth; a full disk may leave the note of them out.
       onEvent('not noted', id, messageOf(error));
+    } finally {
+      await chain.leave();
     }
   }
 }

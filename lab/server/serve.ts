@@ -13,6 +13,8 @@ import { type ServerStatus, serveStatus } from './status.js';
 
 export interface ServeOptions {
   readonly dir: string;
+  /** Of the lab's key, which signs what is kept, and of its witness. */
+  readonly dataDir: string;
   readonly host: string;
   readonly port: number;
   readonly signal: AbortSignal;
@@ -54,6 +56,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     const keeper = new PointKeeper({
       folder: point,
       server: point.server,
+      dataDir: options.dataDir,
       now,
       onEvent: (event, { machine, bootId }, detail) => log.line({ event, machine, boot: bootName(bootId), detail }),
     });

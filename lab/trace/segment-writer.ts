@@ -223,6 +223,8 @@ export class SegmentWriter {
       await writeFully(segment.file, footer, end);
       if (this.#options.isSynced === true) kept = SEGMENT_HEADER_BYTES + segment.syncedBytes;
       await segment.file.datasync();
+      // A sync that comes while the file is being closed has nothing to do.
+      segment.syncedBytes = segment.bodyBytes;
       segment.hash.update(footer);
     } catch (error) {
       this.#state = 'failed';

@@ -3,6 +3,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { buildGuestTool } from '../../images/tools.js';
+import { auditRun } from '../../lab/audit/audit.js';
 import { keyFromPassphrase } from '../../lab/link/machine-key.js';
 import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
@@ -45,6 +46,10 @@ describe('the socket backend', () => {
     expect(manifest.state).to.equal('complete');
     expect(manifest.bothWays?.same).to.be.greaterThan(3);
     expect((await accountOf(bench().runDir('r'))).isComplete).to.equal(true);
+    const chain = await readFile(path.join(bench().runDir('r'), 'chain.jsonl'), 'utf8');
+    expect(chain).to.match(/^\{"kind":"segment",.*"file":"segments\/000000\.seg"/m);
+    expect(chain).to.match(/^\{"kind":"segment",.*"file":"segments-socket\/000000\.seg"/m);
+    expect((await auditRun(bench().runDir('r'))).findings).to.deep.equal([]);
     expect(key?.length).to.equal(32);
     if (key === undefined) return;
     expect(await holdersOf(bench().runDir('r'), [key, key.toString('hex')])).to.deep.equal([]);

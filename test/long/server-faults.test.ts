@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
+import { auditRun } from '../../lab/audit/audit.js';
 import { MODE } from '../../lab/link/wire.js';
 import { runTool } from '../../lab/proc/tool.js';
 import { readSegments } from '../../lab/trace/segment-reader.js';
@@ -173,10 +174,11 @@ describe(`a logging server under random faults (LEMONA_SEED=${SEED})`, () => {
       for (const { driver, sums } of senders) {
         const seen = new Map<string, string>();
         let doubled = 0;
-        const boot = BOOT.toString(16).padStart(16, '0');
-        for await (const item of readSegments(
-          join(point, 'machines', driver.options.machine, 'boots', boot, 'segments'),
-        )) {
+        const boot = join(point, 'machines', driver.options.machine, 'boots', BOOT.toString(16).padStart(16, '0'));
+        const audit = await auditRun(boot);
+        const unsigned = audit.unsigned.map(({ file }) => file);
+        expect([audit.findings, unsigned], 'its evidence').to.deep.equal([[], ['run.json']]);
+        for await (const item of readSegments(join(boot, 'segments'))) {
           if (item.type === 'problem') throw new Error(`segment ${item.segment} at ${item.offset}: ${item.detail}`);
           const name = `${item.header.cpu}/${item.header.number}`;
           if (seen.has(name)) doubled++;

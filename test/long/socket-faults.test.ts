@@ -4,11 +4,14 @@ import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
+import { auditRun } from '../../lab/audit/audit.js';
 import { runTool } from '../../lab/proc/tool.js';
+import { MACHINE } from '../../lab/run/socket-receiver.js';
 import { readSegments } from '../../lab/trace/segment-reader.js';
 import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
 import { FaultyLink } from '../harness/faulty-link.js';
-import { receiverOf, ServerProcess } from '../harness/server-process.js';
+import { bootOf, receiverOf } from '../harness/server-receiver.js';
+import { freePort, ServerProcess } from '../support/server-process.js';
 
 /** LEMONA_FAULTS asks for fewer. */
 const FAULTS = Number(process.env.LEMONA_FAULTS ?? 200);
@@ -65,8 +68,8 @@ describe('a record over a link that fails', () => {
         const disk = path.join(folder, 'disk');
         await mkdir(disk);
         await runTool(['mount', '-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'tmpfs', disk]);
-        const server = new ServerProcess(path.join(disk, 'point'));
-        await server.enroll(mode === 'plain' ? 'plain' : 'noise');
+        const server = new ServerProcess(path.join(disk, 'point'), await freePort());
+        const key = await ServerProcess.enroll(server.dir, [MACHINE], mode === 'plain' ? 'plain' : 'noise');
         await server.start();
         const link = await FaultyLink.listen(() => server.port);
         const stdin = new PassThrough();
@@ -79,7 +82,7 @@ describe('a record over a link that fails', () => {
             link.stall(false);
           },
           kill: async () => {
-            await server.stop('SIGKILL');
+            await server.kill();
             await server.start();
           },
           full: () => fillDisk(disk, random() * 2000),
@@ -102,7 +105,7 @@ describe('a record over a link that fails', () => {
             config: `static-socket-${mode}`,
             stdin,
             kernelArgs: isLossy ? ['lemona.lossy=1', 'lemona.pool_mb=2'] : [],
-            listenForGuest: ({ folder: segments }) => Promise.resolve(receiverOf(server, link, segments)),
+            listenForGuest: ({ folder: segments }) => Promise.resolve(receiverOf(server, key, link, segments)),
             onMachine: () => {
               harmed = harm();
             },
@@ -110,10 +113,13 @@ describe('a record over a link that fails', () => {
           await harmed;
           const told = [...done].map(([name, count]) => `${count} × ${name}`).join(', ');
           const { bytes, subbufs } = manifest.trace;
+          const refusals = server.log.filter(({ event }) => event === 'refused').length;
           process.stderr.write(
-            `    ${told}; ${link.altered} bytes altered, ${server.refusals} refusals told by the server; ` +
+            `    ${told}; ${link.altered} bytes altered, ${refusals} refusals told by the server; ` +
               `${subbufs} sub-buffers, ${bytes} bytes; ${output.trim()}\n`,
           );
+          const audit = await auditRun((await bootOf(server)) ?? '');
+          expect([audit.findings, audit.isClosed]).to.deep.equal([[], true]);
           const seen = new Set<string>();
           for await (const item of readSegments(path.join(bench().runDir('r'), 'segments'))) {
             if (item.type === 'problem') throw new Error(`segment ${item.segment}: ${item.detail}`);
@@ -130,7 +136,7 @@ describe('a record over a link that fails', () => {
           expect(describeVerdict(result)).to.equal('');
           expect(result.isEqual).to.equal(true);
         } finally {
-          await server.stop('SIGKILL');
+          await server.kill();
           link.close();
           await runTool(['umount', '-l', disk]);
         }

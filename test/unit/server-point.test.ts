@@ -91,7 +91,15 @@ describe('a storage point', () => {
       lines.push(line);
       if (line.event === 'listening') listening(Number(line.port));
     };
-    const served = serve({ dir, host: '127.0.0.1', port: 0, signal: stop.signal, write, now: () => new Date() });
+    const served = serve({
+      dir,
+      dataDir: join(folder, 'data'),
+      host: '127.0.0.1',
+      port: 0,
+      signal: stop.signal,
+      write,
+      now: () => new Date(),
+    });
     const options = { machine: 'web1', key, mode: MODE.PLAIN, bootId: 0xabcn, cpus: 2 };
     const driver = new SimDriver({ port: await port, ...options });
     driver.put(0, 0n, subbuf([start(1n), nop(2n)], { bootId: 0xabcn }));
@@ -100,7 +108,15 @@ describe('a storage point', () => {
     const seen = await askStatus(point);
     silent.socket.destroy();
     await driver.deliver();
-    const another = serve({ dir, host: '127.0.0.1', port: 0, signal: stop.signal, write, now: () => new Date() });
+    const another = serve({
+      dir,
+      dataDir: join(folder, 'data'),
+      host: '127.0.0.1',
+      port: 0,
+      signal: stop.signal,
+      write,
+      now: () => new Date(),
+    });
     expect(await codeOf(() => another)).to.equal('LAB_RUN_STATE');
     await driver.end();
     stop.abort();

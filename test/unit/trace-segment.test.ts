@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { segmentsFolder } from '../../lab/trace/run-index.js';
@@ -151,6 +152,30 @@ describe('segment files', () => {
     const error = await collect(readSegments('/nonexistent/segments')).catch((e: unknown) => e);
     expect(error).to.be.instanceOf(LabError);
     expect((error as LabError).code).to.equal('LAB_RUN_UNKNOWN');
+  });
+
+  it('can be synced while one is being closed', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'lemona-test-'));
+    const probe = await open(folder, 'r');
+    const handles = Object.getPrototypeOf(probe) as { datasync: (this: FileHandle) => Promise<void> };
+    const { datasync } = handles;
+    await probe.close();
+    const syncs: Promise<void>[] = [];
+    try {
+      const writer = await SegmentWriter.create({ folder, now: () => 0n, limitBytes: 1 });
+      handles.datasync = async function () {
+        await datasync.call(this);
+        // When whoever waits for this has gone on, and closes the file.
+        process.nextTick(() => syncs.push(writer.sync()));
+      };
+      for (const frame of FRAMES) await writer.append(frame);
+      expect((await writer.close()).segments).to.equal(FRAMES.length);
+      await Promise.all(syncs);
+      expect(syncs.length).to.be.at.least(FRAMES.length);
+    } finally {
+      handles.datasync = datasync;
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('are never written over', async () => {

@@ -3,7 +3,8 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type AuditOptions, type AuditReport, auditRun, readPublicKey } from '../../audit/audit.js';
-import { fingerprint } from '../../audit/log.js';
+import { checkGone, findRuns } from '../../audit/boots.js';
+import { type Finding, fingerprint } from '../../audit/log.js';
 import { auditPackage } from '../../audit/package.js';
 import { runTool } from '../../proc/tool.js';
 import { runDirOf } from '../../run/folder.js';
@@ -53,7 +54,7 @@ async function target(name: string, runsDir: string): Promise<{ readonly where: 
   if (found?.isDirectory() === true) return { where, isPackage: false };
   if (found?.isFile() === true) return { where, isPackage: true };
   throw new LabError('LAB_RUN_UNKNOWN', `there is nothing to audit in ${where}`, {
-    next: 'name a run, or the path of a folder with a chain.jsonl in it or of a sealed package',
+    next: 'name a run, or the path of its folder, of a server or machine of one, or of a sealed package',
   });
 }
 
@@ -74,37 +75,66 @@ async function auditArchive(file: string, options: AuditOptions, signal: AbortSi
   }
 }
 
-/** `audit`: every finding on stdout, one line each; 1 if there is any, or if the chain was not closed. */
+/** `audit`: every finding on stdout, one line each; 1 if there is any, or if a chain was not closed. */
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
-  const { out } = invocation;
   const { where, isPackage } = await target(invocation.run, ctx.runsDir);
-  const ownKey = path.join(ctx.dataDir, 'lab-key.pub.pem');
-  const witness = path.join(ctx.dataDir, 'heads.jsonl');
-  const lab = invocation.string('lab-key');
-  const report = await withStep(ctx.progress, 'auditing', async (step) => {
-    const options: AuditOptions = {
-      heads: invocation.list('head'),
-      isQuick: invocation.bool('quick'),
-      onFile: (file) => {
+  const options = await optionsOf(invocation);
+  const runs = isPackage ? [where] : findRuns(where);
+  if (runs.length !== 1 && options.heads?.some((head) => /^[0-9a-f]{64}$/i.test(head)) === true)
+    throw new LabError('LAB_USAGE', `a head belongs to one run, and ${where} holds ${runs.length}`, {
+      next: 'audit each by its path, or give a file of heads',
+    });
+  let isAllIntact = true;
+  for (const dir of runs) {
+    const report = await withStep(ctx.progress, 'auditing', (step) => {
+      const onFile = (file: string) => {
         throwIfAborted(ctx.signal, 'auditing');
         step.update(file);
-      },
-      ...((await exists(witness)) ? { witness } : {}),
-      ...((await exists(ownKey)) ? { trusted: [await readPublicKey(ownKey)] } : {}),
-      ...(lab === undefined ? {} : { lab: await readPublicKey(lab) }),
-    };
-    return isPackage ? await auditArchive(where, options, ctx.signal) : await auditRun(where, options);
-  }).catch((error: unknown) => {
-    throw ioError(`auditing ${where}`, error);
-  });
-  for (const finding of report.findings) {
-    if (invocation.json) await out.json({ type: 'finding', ...finding });
-    else await out.line([finding.file, finding.at, finding.what].filter(Boolean).join(': '));
+      };
+      return isPackage ? auditArchive(dir, { ...options, onFile }, ctx.signal) : auditRun(dir, { ...options, onFile });
+    }).catch((error: unknown) => {
+      throw ioError(`auditing ${dir}`, error);
+    });
+    await print(invocation, report, path.relative(where, dir));
+    isAllIntact &&= isIntact(report);
   }
+  // What a server holds is a set of runs, and each of them may be taken away as a whole.
+  const witnesses = [...(options.heads ?? []), ...(options.witness === undefined ? [] : [options.witness])];
+  const gone: Finding[] = [];
+  if (runs[0] !== where) for (const witness of witnesses) gone.push(...(await checkGone(witness, where, runs)));
+  await printFindings(invocation, gone, '');
+  return isAllIntact && gone.length === 0 ? 0 : 1;
+}
+
+async function optionsOf(invocation: Invocation): Promise<AuditOptions> {
+  const { dataDir } = invocation.context();
+  const ownKey = path.join(dataDir, 'lab-key.pub.pem');
+  const witness = path.join(dataDir, 'heads.jsonl');
+  const lab = invocation.string('lab-key');
+  return {
+    heads: invocation.list('head'),
+    isQuick: invocation.bool('quick'),
+    ...((await exists(witness)) ? { witness } : {}),
+    ...((await exists(ownKey)) ? { trusted: [await readPublicKey(ownKey)] } : {}),
+    ...(lab === undefined ? {} : { lab: await readPublicKey(lab) }),
+  };
+}
+
+/** @param folder of the run, below what was asked for; empty: it is that itself */
+async function print(invocation: Invocation, report: AuditReport, folder: string): Promise<void> {
+  const { out } = invocation;
+  await printFindings(invocation, report.findings, folder);
   if (invocation.json) {
     const fingerprintOfLab = report.lab === null ? null : fingerprint(report.lab);
-    await out.json({ type: 'verdict', isIntact: isIntact(report), fingerprint: fingerprintOfLab, ...report });
+    await out.json({ type: 'verdict', folder, isIntact: isIntact(report), fingerprint: fingerprintOfLab, ...report });
   } else for (const line of auditLines(report)) await out.line(line);
-  return isIntact(report) ? 0 : 1;
+}
+
+async function printFindings(invocation: Invocation, findings: readonly Finding[], folder: string): Promise<void> {
+  for (const finding of findings) {
+    const file = path.join(folder, finding.file);
+    if (invocation.json) await invocation.out.json({ type: 'finding', ...finding, file });
+    else await invocation.out.line([file, finding.at, finding.what].filter(Boolean).join(': '));
+  }
 }

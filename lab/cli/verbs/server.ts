@@ -16,9 +16,9 @@ export function parseListen(text: string): { readonly host: string; readonly por
 
 /** `server`: its log goes to stdout, one JSON object a line, until Ctrl-C. */
 export async function run(invocation: Invocation): Promise<number> {
-  const { signal } = invocation.context();
+  const { signal, dataDir } = invocation.context();
   const { host, port } = parseListen(invocation.string('listen') ?? '127.0.0.1:4270');
   const write = (line: string) => void invocation.out.write(line);
-  await serve({ dir: invocation.operand(0), host, port, signal, write, now: () => new Date() });
+  await serve({ dir: invocation.operand(0), dataDir, host, port, signal, write, now: () => new Date() });
   return 0;
 }
