@@ -94,7 +94,6 @@ export const DEPS = [
         'lab/parts',
         'lab/proc',
         'lab/run',
-        'lab/server',
         'lab/store',
         'lab/trace',
         'lab/util',

@@ -9,6 +9,7 @@ import { checkCustody } from './custody.js';
 import { checkFiles, type FilesOptions, type FilesReport } from './files.js';
 import { checkHead, checkHeads, type SeenLogs } from './heads.js';
 import { type Finding, fingerprint } from './log.js';
+import { checkStamps, type StampReport } from './timestamps.js';
 
 export interface AuditOptions extends Partial<FilesOptions> {
   /** Heads in hex or files of them, which must know this run. */
@@ -19,9 +20,11 @@ export interface AuditOptions extends Partial<FilesOptions> {
   readonly trusted?: readonly string[];
   /** The lab that must have recorded it. */
   readonly lab?: string;
+  /** PEM file of a time-stamping authority, which must have seen the chain. */
+  readonly tsa?: string;
 }
 
-export interface AuditReport extends Omit<FilesReport, 'findings'> {
+export interface AuditReport extends Omit<FilesReport & StampReport, 'findings'> {
   readonly run: string | null;
   readonly id: string | null;
   /** Public key of the recording lab, base64. */
@@ -59,11 +62,13 @@ export async function auditRun(dir: string, options: AuditOptions = {}): Promise
     findings.push(...report.findings);
     witnessed = Math.max(witnessed, report.entries);
   }
+  const { stamps, unchecked, findings: wrong } = await checkStamps(dir, seen, options.tsa);
+  findings.push(...wrong);
   return {
     ...{ run: chain.run ?? null, id: chain.id ?? null, lab: chain.lab ?? null },
     ...{ entries: chain.hashes.length, head: chain.hashes.at(-1) ?? null, isClosed: chain.apart !== undefined },
     ...{ files: chain.files.size, bytes: files.bytes, unsigned: files.unsigned, skipped: files.skipped },
-    ...{ custody: custody.hashes.length, witnessed, resumed: chain.resumed, findings },
+    ...{ custody: custody.hashes.length, witnessed, resumed: chain.resumed, stamps, unchecked, findings },
   };
 }
 

@@ -353,10 +353,30 @@ export const VERBS: readonly VerbSpec[] = [
     flags: [
       { name: 'head', kind: 'list', value: 'HEAD', help: 'a head that was written down, or a file of heads' },
       { name: 'lab-key', kind: 'string', value: 'F.pem', help: 'public key of the lab that must have recorded it' },
+      { name: 'tsa', kind: 'string', value: 'CA.pem', help: 'an authority that must have stamped the chain' },
       { name: 'quick', kind: 'bool', help: 'compare the sizes of disks, not their content' },
       JSON_FLAG,
       RUNS,
     ],
+  },
+  {
+    name: 'timestamp',
+    module: 'timestamp',
+    summary: "have an authority outside of the lab sign that the heads of a run's logs existed now (RFC 3161)",
+    args: [RUN],
+    flags: [
+      {
+        name: 'authority',
+        kind: 'string',
+        value: 'WHERE',
+        help: 'http://… of an authority, or the folder of one made by lab/evidence/authority.sh',
+        required: true,
+      },
+      { name: 'tsa', kind: 'string', value: 'CA.pem', help: 'its certificates (default: ca.pem in the folder)' },
+      JSON_FLAG,
+      RUNS,
+    ],
+    custody: 'operand',
   },
   {
     name: 'custody',

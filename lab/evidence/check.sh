@@ -4,8 +4,11 @@
 # Checks a sealed run without any program of the lab that made it: with a shell, sha256sum and openssl (3.0 or newer).
 # It does what docs/evidence.md describes, and ends with status 0 only if everything is as it was signed.
 # What it cannot know is whose key it is: compare the fingerprint with one that the lab gave you by another way.
+#
+#   sh SEAL/check.sh [CA.pem]    with the certificates of a time-stamping authority, its stamps on the chain too
 set -eu
 export LC_ALL=C
+authority=${1:+$(realpath "$1")}
 cd "$(dirname "$0")/.."
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -84,4 +87,16 @@ key_of() {
 	pem "$(field key)"
 }
 check_log "$run/custody.jsonl" "$(head -n 1 "$chain" | sha256sum | cut -d ' ' -f 1)"
+
+# 5. Time stamps: each of the hash of the chain's line that its name says.
+stamps=0
+for stamp in ${authority:+"$run"/timestamps/chain-*.tsr}; do
+	entries=${stamp##*-}
+	head=$(sed -n "${entries%.tsr}p" "$chain" | sha256sum | cut -d ' ' -f 1)
+	openssl ts -verify -digest "$head" -in "$stamp" -CAfile "$authority" >"$tmp/said" 2>&1 ||
+		fail "$stamp is no stamp of that authority on this chain"
+	printf '%s: %s\n' "$stamp" "$(openssl ts -reply -in "$stamp" -text 2>&1 | grep '^Time stamp')"
+	stamps=$((stamps + 1))
+done
+[ -z "$authority" ] || [ "$stamps" -gt 0 ] || fail 'there is no time stamp'
 echo 'everything is as it was signed'

@@ -2,7 +2,7 @@
 /** The files of a run that are evidence. */
 import { lstat, readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { ioError } from '../util/errors.js';
+import { ioError, systemCodeOf } from '../util/errors.js';
 
 export interface FileEntry {
   /** From the run's folder, with `/`. */
@@ -18,6 +18,8 @@ export type SegmentFolder = (typeof SEGMENT_FOLDERS)[number];
 export const CHAIN_FILE = 'chain.jsonl';
 export const CUSTODY_FILE = 'custody.jsonl';
 export const CUSTODY_LOCK = 'custody.lock';
+/** What time-stamping authorities answered, each signed by itself. */
+export const STAMPS_DIR = 'timestamps';
 /** Held while a chain grows, so that nobody takes a run that is being recorded for one whose writer was killed. */
 export const CHAIN_LOCK = 'chain.lock';
 
@@ -28,11 +30,20 @@ export const CHAIN_LOCK = 'chain.lock';
  */
 export const APART = [
   ...[CHAIN_FILE, CHAIN_LOCK, CUSTODY_FILE, CUSTODY_LOCK],
-  ...['keyframes/*', 'index.*', 'base.json'],
+  ...['keyframes/*', 'index.*', 'base.json', `${STAMPS_DIR}/*`],
 ] as const;
 
 function isApart(file: string): boolean {
   return APART.some((name) => (name.endsWith('*') ? file.startsWith(name.slice(0, -1)) : file === name));
+}
+
+/** Time stamps of a run, from its folder. */
+export async function stampFiles(dir: string): Promise<string[]> {
+  const names = await readdir(path.join(dir, STAMPS_DIR)).catch((error: unknown) => {
+    if (systemCodeOf(error) !== 'ENOENT') throw ioError(`listing the time stamps of ${dir}`, error);
+    return [];
+  });
+  return names.map((name) => `${STAMPS_DIR}/${name}`);
 }
 
 /** Regular files below a folder, ascending by name, without those that stand apart. */

@@ -12,7 +12,7 @@ import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promise
 import path from 'node:path';
 import { runTool } from '../proc/tool.js';
 import { ioError, LabError } from '../util/errors.js';
-import { CHAIN_FILE, CUSTODY_FILE, evidenceFiles, fileEntry } from './files.js';
+import { CHAIN_FILE, CUSTODY_FILE, evidenceFiles, fileEntry, stampFiles } from './files.js';
 import { labKey, publicPem } from './keys.js';
 
 export interface SealOptions {
@@ -47,7 +47,7 @@ export async function writePackage(options: SealOptions): Promise<void> {
     const lab = await labKey(dataDir);
     await writeFile(path.join(staging, 'SEAL/lab-key.pub.pem'), publicPem(lab.spki));
     await copyFile(path.join(import.meta.dirname, 'check.sh'), path.join(staging, 'SEAL/check.sh'));
-    const files = [...(await evidenceFiles(dir)), CHAIN_FILE, CUSTODY_FILE].sort();
+    const files = [...(await evidenceFiles(dir)), ...(await stampFiles(dir)), CHAIN_FILE, CUSTODY_FILE].sort();
     const list: string[] = [];
     for (const file of files) {
       signal.throwIfAborted();

@@ -29,6 +29,9 @@ export function auditLines(report: AuditReport): string[] {
       ? 'no witness outside of the run was asked: who holds the lab’s key could have signed it anew'
       : `a witness outside of the run saw ${witnessed} of ${entries} entries as they are`,
   );
+  for (const { log, entries, time } of report.stamps)
+    lines.push(`stamped: ${entries} entries of ${log}.jsonl at ${time}`);
+  if (report.unchecked > 0) lines.push(`${report.unchecked} time stamps were not looked at (--tsa CA.pem)`);
   const what = `${report.files} files, ${report.bytes} bytes, ${entries} entries, custody of ${report.custody}`;
   const verdict =
     findings.length > 0
@@ -112,12 +115,14 @@ async function optionsOf(invocation: Invocation): Promise<AuditOptions> {
   const ownKey = path.join(dataDir, 'lab-key.pub.pem');
   const witness = path.join(dataDir, 'heads.jsonl');
   const lab = invocation.string('lab-key');
+  const tsa = invocation.string('tsa');
   return {
     heads: invocation.list('head'),
     isQuick: invocation.bool('quick'),
     ...((await exists(witness)) ? { witness } : {}),
     ...((await exists(ownKey)) ? { trusted: [await readPublicKey(ownKey)] } : {}),
     ...(lab === undefined ? {} : { lab: await readPublicKey(lab) }),
+    ...(tsa === undefined ? {} : { tsa: path.resolve(tsa) }),
   };
 }
 
