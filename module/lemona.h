@@ -38,6 +38,7 @@ extern unsigned int lemona_snap;
 extern unsigned int lemona_flush_ms;
 extern bool lemona_relay;
 extern char *lemona_server_list;
+extern unsigned int lemona_copies;
 extern char *lemona_machine;
 extern bool lemona_encrypted;
 extern unsigned int lemona_priority;

@@ -2,8 +2,8 @@
 /*
  * The pool of sub-buffers, and the queue of the closed ones.
  *
- * A closed sub-buffer is owed to every sink: the relay, each server. Each
- * takes them in the order in which they were closed, at its own pace, and
+ * A closed sub-buffer is owed to every sink that wants it: the relay, servers.
+ * Each takes them in the order in which they were closed, at its own pace, and
  * releases them when they are safe; the last release gives the sub-buffer back
  * to the pool.
  *
@@ -167,6 +167,7 @@ struct lemona_sub *lemona_pool_get(void)
  */
 void lemona_pool_put(struct lemona_sub *sub)
 {
+	u32 cpu = sub->data->cpu;
 	unsigned int i;
 
 	raw_spin_lock(&pool.lock);
@@ -175,7 +176,9 @@ void lemona_pool_put(struct lemona_sub *sub)
 	sub->order = pool.closed++;
 	sub->relic.owed = 0;
 	for (i = 0; i < pool.nr_sinks; i++) {
-		if (pool.sinks[i]->removed)
+		if (pool.sinks[i]->removed ||
+		    (pool.sinks[i]->wants &&
+		     !pool.sinks[i]->wants(pool.sinks[i], cpu)))
 			continue;
 		sub->relic.owed |= pool.sinks[i]->bit;
 		pool.sinks[i]->queued++;
@@ -289,8 +292,8 @@ void lemona_pool_stats(struct lemona_stats *stats)
 }
 
 /**
- * lemona_sink_add - from now on a sink is to have every sub-buffer
- * @sink: its kick is set, all else zero
+ * lemona_sink_add - from now on a sink is to have sub-buffers
+ * @sink: its kick is set, and perhaps wants; all else zero
  *
  * Before anything is recorded. Return: 0, or -ENOSPC.
  */

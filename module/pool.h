@@ -31,18 +31,20 @@ struct lemona_sub {
 };
 
 /**
- * struct lemona_sink - somebody who is to have every sub-buffer
+ * struct lemona_sink - somebody who is to have sub-buffers
  * @kick: there is something to take. Called with interrupts off
+ * @wants: is it to have those of this CPU? Likewise. NULL: of every CPU
  * @bit: its bit in lemona_sub.owed
  * @next: the oldest sub-buffer it has not taken, or NULL
  * @queued: sub-buffers that are owed to it
  * @attached: it is there; writers wait for no sink that is not
  * @removed: nothing is owed to it any more
  *
- * All but @kick are the pool's.
+ * All but @kick and @wants are the pool's.
  */
 struct lemona_sink {
 	void (*kick)(struct lemona_sink *sink);
+	bool (*wants)(const struct lemona_sink *sink, u32 cpu);
 	u32 bit;
 	struct lemona_sub *next;
 	unsigned int queued;

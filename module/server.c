@@ -104,6 +104,16 @@ static void kick_sink(struct lemona_sink *sink)
 	kick(container_of(sink, struct lemona_server, sink));
 }
 
+/* Each CPU's record goes to lemona_copies servers, those of the next CPU begin one further */
+static bool wants(const struct lemona_sink *sink, u32 cpu)
+{
+	const struct lemona_server *s =
+		container_of_const(sink, struct lemona_server, sink);
+	unsigned int place = s - servers + nr_servers - cpu % nr_servers;
+
+	return !lemona_copies || place % nr_servers < lemona_copies;
+}
+
 static int kick_socket(wait_queue_entry_t *wait, unsigned int mode, int sync,
 		       void *key)
 {
@@ -479,6 +489,7 @@ static int server_init(struct lemona_server *s, char *text)
 	init_completion(&s->done);
 	init_waitqueue_func_entry(&s->wait, kick_socket);
 	s->sink.kick = kick_sink;
+	s->sink.wants = wants;
 	s->next = kcalloc(nr_cpu_ids, sizeof(*s->next), GFP_KERNEL);
 	s->content = kzalloc(content, GFP_KERNEL);
 	if (!s->next || !s->content)

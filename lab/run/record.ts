@@ -24,7 +24,7 @@ import { type AcceleratorChoice, chooseAccelerator } from '../vm/accel.js';
 import { CtlClient } from '../vm/ctl.js';
 import type { KernelReport } from '../vm/kernel-reports.js';
 import { Machine, type MachineSpec } from '../vm/machine.js';
-import { type Accelerator, NETWORK_KERNEL_ARGS, type PluginSpec, SERVER_ADDRESS } from '../vm/qemu-args.js';
+import { type Accelerator, NETWORK_KERNEL_ARGS, type PluginSpec, serverAddress } from '../vm/qemu-args.js';
 import { bootsAgain, failedBootProblem } from './boot-again.js';
 import { ASK_CHECKERS, answersOf, CHECKERS_KERNEL_ARGS, reportsOnConsole } from './checkers.js';
 import { findConfig, type RunConfig } from './configs.js';
@@ -94,6 +94,8 @@ export interface RecordOptions {
   readonly tracePace?: TracePace;
   /** Who takes what the socket backend sends; tests put their own in place of the run's. */
   readonly listenForGuest?: (options: SocketReceiverOptions) => Promise<SocketReceiver>;
+  /** Ports of the loopback with further servers, to which the guest has the same key. */
+  readonly moreServers?: readonly number[];
 }
 
 export interface RecordResult {
@@ -189,13 +191,13 @@ interface Guest {
 }
 
 /** What the driver is told by the kernel's command line; as a module it gets the same from init. */
-function driverArgs(config: RunConfig): string[] {
+function driverArgs(config: RunConfig, moreServers: readonly number[]): string[] {
   return [
     ...(config.flavour === 'y' ? ['lemona.start=1'] : []),
     ...(config.socket
       ? [
           ...NETWORK_KERNEL_ARGS,
-          `lemona.server=${SERVER_ADDRESS}`,
+          `lemona.server=${[0, ...moreServers].map((_port, index) => serverAddress(index)).join(',')}`,
           `lemona.machine=${MACHINE}`,
           `lemona.socket=${config.encrypted ? 'noise' : 'plain'}`,
           `lemona.relay=${config.relay ? 1 : 0}`,
@@ -336,6 +338,7 @@ class Recording {
   }
 
   async #boot(): Promise<Guest> {
+    const { moreServers = [] } = this.#options;
     const step = this.#ctx.progress.step('booting the guest');
     const bootedFromMs = performance.now();
     let guest: Guest | undefined;
@@ -352,10 +355,10 @@ class Recording {
           keepsMemory: this.#config.records,
           kernel: this.#manifest.kernel.bzImage,
           initrd: path.resolve(this.#options.initramfs),
-          append: [...driverArgs(this.#config), ...this.#manifest.kernelArgs],
+          append: [...driverArgs(this.#config, moreServers), ...this.#manifest.kernelArgs],
           disks: [{ nodeName: 'disk0', path: this.#folder.diskFile, format: 'qcow2' }],
           ports: ['lemona.ctl', 'lemona.trace', 'lemona.mark', ...(socket === undefined ? [] : ['lemona.key'])],
-          ...(socket === undefined ? {} : { network: { hostPort: socket.port } }),
+          ...(socket === undefined ? {} : { network: { hostPorts: [socket.port, ...moreServers] } }),
           logFolder: this.#folder.dir,
           ...this.#plugin(),
           extraArgs: this.#manifest.qemuArgs,

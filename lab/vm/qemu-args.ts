@@ -33,9 +33,9 @@ export type Endpoints =
     }
   | { readonly kind: 'by-hand'; readonly portNames: readonly string[]; readonly portFolder: string };
 
-/** The guest's network: it reaches one TCP port of the host's loopback, as SERVER_ADDRESS, and nothing else. */
+/** The guest's network: it reaches some TCP ports of the host's loopback, each at its serverAddress, and nothing else. */
 export interface NetworkSpec {
-  readonly hostPort: number;
+  readonly hostPorts: readonly number[];
 }
 
 export interface PluginSpec {
@@ -80,8 +80,10 @@ export const TCG_CPU = 'max,la57=off,sse4.2=off,erms=off,fsrm=off,smap=off,smep=
  */
 export const TCG_KERNEL_ARGS = ['tsc=reliable'] as const;
 
-/** Where a guest with a network finds the host's port. */
-export const SERVER_ADDRESS = '10.0.2.100:7021';
+/** Where a guest with a network finds each of the host's ports. */
+export function serverAddress(index: number): string {
+  return `10.0.2.${100 + index}:7021`;
+}
 
 /** What such a guest's kernel is told: its own address, and no way out of that network. */
 export const NETWORK_KERNEL_ARGS = ['ip=10.0.2.15:::255.255.255.0:::off'] as const;
@@ -153,9 +155,11 @@ function portArgs(endpoints: Endpoints): string[] {
 function networkArgs({ network }: QemuArgsSpec): string[] {
   if (network === undefined) return [];
   // A program for each connection: QEMU's own forwarding to a socket knows one connection, and not where it ends.
-  const forward = `tcp:${SERVER_ADDRESS}-cmd:busybox nc 127.0.0.1 ${network.hostPort}`;
+  const forwards = network.hostPorts.map(
+    (port, index) => `,guestfwd=${value(`tcp:${serverAddress(index)}-cmd:busybox nc 127.0.0.1 ${port}`)}`,
+  );
   return [
-    ...['-netdev', `user,id=net0,restrict=on,ipv6=off,guestfwd=${value(forward)}`],
+    ...['-netdev', `user,id=net0,restrict=on,ipv6=off${forwards.join('')}`],
     // No option ROM: nothing boots from it, and its file is in a package of its own.
     ...['-device', 'virtio-net-pci,netdev=net0,romfile='],
   ];

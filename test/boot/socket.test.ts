@@ -11,6 +11,7 @@ import { listenForGuest, MACHINE, type SocketReceiver } from '../../lab/run/sock
 import { eventsOf } from '../../lab/trace/events.js';
 import { LabError } from '../../lab/util/errors.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
+import { guestProgram } from '../harness/program.js';
 
 const WORK = 'mkdir /root/w; for i in 1 2 3 4 5 6 7 8; do echo $i > /root/w/$i; mv /root/w/$i /root/w/n$i; done';
 
@@ -116,6 +117,39 @@ describe('the socket backend', () => {
     expect((await accountOf(bench().runDir('r'))).isComplete).to.equal(true);
     // Neither in the record, nor in any log.
     expect(await holdersOf(bench().runDir('r'), [passphrase, key, key.toString('hex')])).to.deep.equal([]);
+  });
+
+  it('is given its key at a terminal, which does not show what is typed', async () => {
+    const { folder, ctx } = bench();
+    const passphrase = 'correct horse battery staple';
+    const file = path.join(folder, 'passphrase');
+    await writeFile(file, `${passphrase}\n`);
+    const key = await keyFromPassphrase(MACHINE, passphrase);
+    const { manifest, output } = await bench().record(
+      'r',
+      `/root/terminal /root/passphrase /root/lemona-key
+       until dmesg | grep -q 7021:.connected; do sleep 0.1; done
+       ${WORK}`,
+      {
+        config: 'static-socket-encrypted',
+        copyIn: [
+          { source: await buildGuestTool('key', ctx), destination: '/root/lemona-key' },
+          { source: await guestProgram('terminal', folder), destination: '/root/terminal' },
+        ],
+        tune: async (raw) => {
+          const input = `cd /root\nwrite ${file} passphrase\nsif passphrase mode 0100600\n`;
+          await runTool(['debugfs', '-w', '-f', '-', raw], { input });
+        },
+        listenForGuest: async (options): Promise<SocketReceiver> => {
+          const receiver = await listenForGuest({ ...options, key });
+          // The guest is started with another one, which the server refuses.
+          return Object.assign(Object.create(receiver) as SocketReceiver, { key: Buffer.alloc(32, 1) });
+        },
+      },
+    );
+    expect(output).to.match(/echo off\nseen: Passphrase of the machine guest: \r?\n\nstatus 0/);
+    expect(manifest.state).to.equal('complete');
+    expect((await accountOf(bench().runDir('r'))).isComplete).to.equal(true);
   });
 
   it("leaves nothing behind in a guest whose kernel crashes: the host takes it from the guest's memory", async () => {

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+/** A real driver and several servers: mirrored, one of them killed on the way; and shared by CPU. */
+import path from 'node:path';
+import { PassThrough } from 'node:stream';
+import { expect } from 'chai';
+import { auditRun } from '../../lab/audit/audit.js';
+import { type MergeReport, mergeRuns } from '../../lab/run/merge.js';
+import { listenForGuest, MACHINE } from '../../lab/run/socket-receiver.js';
+import { pollUntil } from '../../lab/util/deadline.js';
+import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
+import { bootOf } from '../harness/server-receiver.js';
+import { ask, loadFolder, useStore } from '../harness/store.js';
+import { freePort, ServerProcess } from '../support/server-process.js';
+
+/** Work of two processes. */
+const WORK = `
+work() { mkdir /root/$1; for i in 1 2 3 4 5 6 7 8 9; do echo $1 $i > /root/$1/$i; mv /root/$1/$i /root/$1/n$i; done; }
+work a & work b; wait`;
+
+const COUNTS = `SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM effects), (SELECT count(*) FROM processes),
+ (SELECT count(*) FROM paths), (SELECT count(*) FROM texts), (SELECT count(*) FROM problems)`;
+
+describe('several servers', () => {
+  const bench = useBench();
+  const store = useStore();
+  let second: ServerProcess;
+
+  afterEach(async () => {
+    await second.kill();
+  });
+
+  /** The second server, and the key that the first one is to have too. */
+  async function startSecond(): Promise<Buffer> {
+    second = new ServerProcess(path.join(bench().folder, 'second'), await freePort());
+    const key = await ServerProcess.enroll(second.dir, [MACHINE], 'noise');
+    await second.start();
+    return key;
+  }
+
+  async function merge(sources: readonly string[], copies: number): Promise<MergeReport> {
+    const options = { runDir: bench().runDir('m'), force: false, copies };
+    return mergeRuns({ ...options, sources: sources.map((dir) => ({ dir, isProven: true, head: null })) }, bench().ctx);
+  }
+
+  const isIntact = async (dir: string) => {
+    const { findings, isClosed } = await auditRun(dir);
+    return [findings, isClosed];
+  };
+
+  it('each have all of it, also one that is killed on the way, and merge proves it', async () => {
+    const key = await startSecond();
+    const stdin = new PassThrough();
+    let killed: Promise<void> | undefined;
+    const { manifest } = await bench().record('r', `${WORK}; read go; mkdir /root/later; echo 1 > /root/later/file`, {
+      config: 'static-socket-encrypted',
+      stdin,
+      listenForGuest: (options) => listenForGuest({ ...options, key }),
+      moreServers: [second.port],
+      onMachine: () => {
+        killed = (async () => {
+          const options = {
+            label: 'the first of the record at the second server',
+            timeoutMs: 300_000,
+            intervalMs: 100,
+          };
+          await pollUntil(() => bootOf(second), options);
+          await second.kill();
+          await second.start();
+          stdin.end('go\n');
+        })();
+      },
+    });
+    await killed;
+    expect(manifest.state).to.equal('complete');
+    await second.stop();
+    const run = bench().runDir('r');
+    const mirror = (await bootOf(second)) ?? '';
+    for (const dir of [run, mirror]) expect(await isIntact(dir), dir).to.deep.equal([[], true]);
+    const { copies, missing, tooFew, disagreements, again } = await merge([run, mirror], 2);
+    expect([missing, tooFew, disagreements, again]).to.deep.equal([[], [], [], 0]);
+    expect(Object.keys(copies)).to.deep.equal(['2']);
+    const result = await bench().verify('m');
+    expect(describeVerdict(result)).to.equal('');
+    expect(result.isEqual).to.equal(true);
+    // What the inserter makes of the server's folder is what it makes of the run.
+    const [ofRun, ofServer] = [path.join(store(), 'run.db'), path.join(store(), 'server.db')];
+    await loadFolder(run, ofRun);
+    await loadFolder(second.dir, ofServer);
+    expect(await ask(ofServer, COUNTS)).to.deep.equal(await ask(ofRun, COUNTS));
+  });
+
+  it('share it by CPU, with as many copies as they are told', async () => {
+    const key = await startSecond();
+    await bench().record('r', WORK, {
+      config: 'static-socket-encrypted',
+      smp: 2,
+      kernelArgs: ['lemona.copies=1'],
+      listenForGuest: (options) => listenForGuest({ ...options, key }),
+      moreServers: [second.port],
+    });
+    await second.stop();
+    const run = bench().runDir('r');
+    const other = (await bootOf(second)) ?? '';
+    expect((await accountOf(run)).isComplete).to.equal(false);
+    const { sources, copies, missing, tooFew, disagreements } = await merge([run, other], 1);
+    expect(sources.map(({ cpus }) => cpus)).to.deep.equal([[0], [1]]);
+    expect([missing, tooFew, disagreements]).to.deep.equal([[], [], []]);
+    expect(Object.keys(copies)).to.deep.equal(['1']);
+    expect((await accountOf(bench().runDir('m'))).isComplete).to.equal(true);
+    const result = await bench().verify('m');
+    expect(describeVerdict(result)).to.equal('');
+    expect(result.isEqual).to.equal(true);
+  });
+});
