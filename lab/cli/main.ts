@@ -26,7 +26,9 @@ async function main(argv: readonly string[]): Promise<number> {
   const version = versionOf(ROOT);
   const program = buildProgram(version, async (verb, args, flags) => {
     verbose = flags.get('verbose') === true;
-    const loaded = (await import(`./verbs/${verb.module}.js`)) as { run: VerbHandler };
+    // In a constant: a bundler leaves it alone.
+    const module = `./verbs/${verb.module}.js`;
+    const loaded = (await import(module)) as { run: VerbHandler };
     const invocation = new Invocation(verb, args, flags, out, { argv, version }, signal);
     status = await withCustody(invocation, () => loaded.run(invocation));
   });

@@ -21,6 +21,7 @@ import { serve } from '../../lab/server/serve.js';
 import { askStatus } from '../../lab/server/status.js';
 import { statsOf } from '../../lab/trace/stats.js';
 import { LabError } from '../../lab/util/errors.js';
+import { freePort, ServerProcess } from '../support/server-process.js';
 import { SimConnection, SimDriver } from '../support/sim-driver.js';
 import { nop, start, subbuf } from '../support/trace-builder.js';
 
@@ -148,6 +149,20 @@ describe('a storage point', () => {
     log.stranger({ event: 'refused' });
     expect(lines).to.have.length(22);
     expect(JSON.parse(lines[20] ?? '')).to.include({ event: 'left out', lines: 980 });
+  });
+
+  it('is served by the launcher without the loader of TypeScript', async function () {
+    // It compiles, and the machine may be busy.
+    this.timeout(60_000);
+    const dir = join(folder, 'point');
+    await ServerProcess.enroll(dir, ['web1'], 'noise');
+    const server = new ServerProcess(dir, await freePort());
+    try {
+      await server.start();
+      expect((await askStatus(await openPoint(dir)))?.rssBytes).to.be.below(80e6);
+    } finally {
+      await server.stop();
+    }
   });
 
   it('listens where it is told', () => {
