@@ -13,19 +13,21 @@ import type { Texts } from './texts.js';
 const REC_BYTES: number = SIZE.lemona_rec;
 const EXIT_BYTES: number = SIZE.lemona_exit;
 const ARGS_MAX = 6;
-/** Calls under way that are remembered: one for each thread. */
+/** Threads whose calls are remembered. */
 const KEPT = 100_000;
 const [ID, TIME, DURATION, KIND_OF, PROCESS, TID, CPU, RESULT, TEXT, FIRST_ARG] = placesOf('events', [
   ...(['id', 'time_ns', 'duration_ns', 'kind', 'process', 'tid', 'cpu', 'result', 'text', 'a0'] as const),
 ]);
 
-interface OpenCall {
-  readonly event: number;
+/** The last call of a thread. It stands for one after the other: a map that is emptied again and again is slow. */
+interface LastCall {
+  isOpen: boolean;
+  event: number;
   /** Its row in the batch that is collected, if it is in that one. */
-  readonly row: number;
-  readonly batch: number;
-  readonly monoAt: number;
-  readonly args: TextRef | null;
+  row: number;
+  batch: number;
+  monoAt: number;
+  args: TextRef | null;
   hasText: boolean;
 }
 
@@ -36,7 +38,8 @@ export class Calls {
   readonly #late = new Batch('events', ['id', 'duration_ns', 'result']);
   readonly #lateTexts = new Batch('events', ['id', 'text']);
   readonly #sockets = new Batch('sockets');
-  readonly #open = new Map<number, OpenCall>();
+  /** By thread. */
+  readonly #last = new Map<number, LastCall>();
   #nextEvent: number;
   #nextSocket: number;
   /** Counts the batches of events. */
@@ -57,7 +60,8 @@ export class Calls {
       [this.#trace],
     );
     for (const { event, tid, entered, args, words } of rows) {
-      this.#open.set(Number(tid), {
+      this.#last.set(Number(tid), {
+        isOpen: true,
         event: Number(event),
         row: 0,
         batch: -1,
@@ -71,8 +75,9 @@ export class Calls {
   /** Writes the calls that are under way. */
   async checkpoint(store: Store, monoBase: bigint): Promise<void> {
     const open = new Batch('open_calls');
-    for (const [tid, call] of this.#open) {
-      open.values.push(call.event, this.#trace, tid, narrow(BigInt(call.monoAt) + monoBase), call.args);
+    for (const [tid, call] of this.#last) {
+      if (call.isOpen)
+        open.values.push(call.event, this.#trace, tid, narrow(BigInt(call.monoAt) + monoBase), call.args);
     }
     await store.clearOpenCalls(this.#trace);
     await store.insert(open);
@@ -118,24 +123,36 @@ export class Calls {
     const words = wordsOf(buf, off + REC_BYTES + 8 * count, end, this.#texts);
     rows.setText(row, TEXT, words.text);
     this.#addresses(words.addresses, event, spot, process);
-    if (this.#open.size >= KEPT) for (const oldest of [...this.#open.keys()].slice(0, 1)) this.#open.delete(oldest);
-    const { monoAt } = spot;
-    this.#open.set(tid, { event, row, batch: this.#batch, monoAt, args: words.args, hasText: words.text !== null });
+    const call = this.#last.get(tid) ?? this.#newThread(tid);
+    call.isOpen = true;
+    call.event = event;
+    call.row = row;
+    call.batch = this.#batch;
+    call.monoAt = spot.monoAt;
+    call.args = words.args;
+    call.hasText = words.text !== null;
+  }
+
+  #newThread(tid: number): LastCall {
+    if (this.#last.size >= KEPT) for (const oldest of [...this.#last.keys()].slice(0, 1)) this.#last.delete(oldest);
+    const call: LastCall = { isOpen: false, event: 0, row: 0, batch: -1, monoAt: 0, args: null, hasText: false };
+    this.#last.set(tid, call);
+    return call;
   }
 
   returned(spot: Spot, what: number, process: Process): void {
     const { buf, off, end, tid } = spot;
     const hasResult = spot.size >= EXIT_BYTES;
     const words = wordsOf(buf, off + EXIT_BYTES, end, this.#texts);
-    const call = this.#open.get(tid);
+    const call = this.#last.get(tid);
     const rows = this.#events;
-    if (call === undefined) {
+    if (call?.isOpen !== true) {
       const event = this.event(spot, what, process, null, words.text, []);
       if (hasResult) rows.copy(rows.count - 1, RESULT, buf, off + AT.lemona_exit.ret);
       this.#addresses(words.addresses, event, spot, process);
       return;
     }
-    this.#open.delete(tid);
+    call.isOpen = false;
     const duration = spot.monoAt - call.monoAt;
     const isNews = words.text !== null && !call.hasText;
     if (call.batch === this.#batch) {
@@ -159,12 +176,13 @@ export class Calls {
 
   /** Arguments of the program that a thread is about to execute. */
   argsOf(tid: number): TextRef | null {
-    return this.#open.get(tid)?.args ?? null;
+    const call = this.#last.get(tid);
+    return call?.isOpen === true ? call.args : null;
   }
 
   /** A thread that is gone does not return from its last call. */
   forget(tid: number): void {
-    this.#open.delete(tid);
+    this.#last.delete(tid);
   }
 
   #addresses(addresses: readonly Address[], event: number, spot: Spot, process: Process): void {

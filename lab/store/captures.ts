@@ -33,7 +33,13 @@ function argumentsText(bytes: Buffer): string {
 export function wordsOf(buf: Buffer, from: number, end: number, texts: Texts): Words {
   if (from >= end) return NONE;
   let words: Words | undefined;
-  const parts: (() => string)[] = [];
+  /** In words; that of the first is made only if there is another one. */
+  const parts: string[] = [];
+  let first: (() => string) | undefined;
+  const add = (part: () => string): void => {
+    if (first === undefined) first = part;
+    else parts.push(part());
+  };
   for (let off = from; end - off >= HEAD; ) {
     const type = buf.readUInt16LE(off + TYPE_AT);
     const length = buf.readUInt32LE(off + LEN_AT);
@@ -44,23 +50,24 @@ export function wordsOf(buf: Buffer, from: number, end: number, texts: Texts): W
     let ref: TextRef;
     if (type === TLV.PATH) {
       ref = texts.ofBytes(buf, start, stop);
-      parts.push(() => displayBytes(buf.subarray(start, stop)));
+      add(() => displayBytes(buf.subarray(start, stop)));
       words ??= { text: null, args: null, addresses: [] };
     } else if (type === TLV.STRV && words?.args == null) {
       // The first vector is the arguments; the environment is left out.
       ref = texts.ofText(argumentsText(buf.subarray(start, stop)));
-      parts.push(() => argumentsText(buf.subarray(start, stop)));
+      add(() => argumentsText(buf.subarray(start, stop)));
       words ??= { text: null, args: null, addresses: [] };
       words.args = ref;
     } else if (type === TLV.SOCKADDR && length >= 2) {
       const shown = sockaddrText(buf.subarray(start, stop));
       ref = texts.ofText(shown);
-      parts.push(() => shown);
+      add(() => shown);
       words ??= { text: null, args: null, addresses: [] };
       words.addresses.push({ family: buf.readUInt16LE(start), address: ref });
     } else continue;
     words.text = ref;
   }
-  if (words !== undefined && parts.length > 1) words.text = texts.ofText(parts.map((part) => part()).join(' '));
+  if (words !== undefined && first !== undefined && parts.length > 0)
+    words.text = texts.ofText([first(), ...parts].join(' '));
   return words ?? NONE;
 }

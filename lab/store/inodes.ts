@@ -33,9 +33,9 @@ const PLAIN_BY_KIND: readonly ((typeof PLAIN)[number] | undefined)[] = (() => {
 })();
 
 /** Device, inode, generation of each, one after the other; an inode may come more than once. */
-export function inodesOf({ cursors, offs }: Stretch, from: number): (number | bigint)[] {
+export function inodesOf({ cursors, offs, length }: Stretch, from: number): (number | bigint)[] {
   const keys: (number | bigint)[] = [];
-  for (let i = from; i < offs.length; i++) {
+  for (let i = from; i < length; i++) {
     const buf = (cursors[i] as Cursor).bytes;
     const off = offs[i] as number;
     const word = buf.readUInt32LE(off);

@@ -59,7 +59,7 @@ export class Inserter {
   readonly #store: Store;
   readonly #source: TraceSource;
   #progress: Progress | undefined;
-  readonly #stretch = new Stretch();
+  readonly #stretch = new Stretch(STRETCH_RECORDS);
 
   constructor(store: Store, source: TraceSource) {
     this.#store = store;
@@ -156,7 +156,7 @@ export class Inserter {
     for (let cursor = merge.next(isEnd); cursor !== undefined; cursor = merge.next(isEnd)) {
       this.#stretch.push(cursor);
       merge.advance(cursor);
-      if (this.#stretch.length >= STRETCH_RECORDS) await this.#loadStretch(progress);
+      if (this.#stretch.isFull) await this.#loadStretch(progress);
     }
   }
 

@@ -93,14 +93,14 @@ export class Loader {
     await this.#calls.checkpoint(this.#store, monoBase);
   }
 
-  #loadUntilBarrier({ cursors, offs }: Stretch, from: number): number {
+  #loadUntilBarrier({ cursors, offs, length }: Stretch, from: number): number {
     const spot = new Spot(cursors[from] as Cursor);
-    for (let at = from; at < offs.length; at++) {
+    for (let at = from; at < length; at++) {
       spot.go(cursors[at] as Cursor, offs[at] as number);
       this.#one(spot);
       if (this.#effects.isAtBarrier) return at + 1;
     }
-    return offs.length;
+    return length;
   }
 
   async #flush(): Promise<void> {

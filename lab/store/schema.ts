@@ -37,6 +37,9 @@ export interface TableDef {
   readonly indexes: readonly IndexDef[];
 }
 
+/** Effects on regular files that have the setuid or setgid bit. The planner knows the index by these very words. */
+export const IS_SETUID = 'mode & 61440 = 32768 AND mode & 3072 <> 0';
+
 const ID: ColumnDef = { name: 'id', type: 'int', doc: 'number' };
 
 function int(name: string, doc: string): ColumnDef {
@@ -292,6 +295,7 @@ export const TABLES = [
       { columns: ['path', 'id'], where: 'path IS NOT NULL' },
       { columns: ['process', 'id'] },
       { columns: ['kind', 'id'] },
+      { columns: ['mode'], where: IS_SETUID },
     ],
   },
   {

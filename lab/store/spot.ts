@@ -7,23 +7,30 @@ import type { Rows } from './rows.js';
 
 const R = AT.lemona_rec;
 
-/** Records that are looked at together, by sub-buffer and offset. */
+/** Records that are looked at together, by sub-buffer and offset. Its memory is used again: pushing is most of its work. */
 export class Stretch {
-  readonly cursors: Cursor[] = [];
-  readonly offs: number[] = [];
+  readonly cursors: (Cursor | undefined)[];
+  readonly offs: Int32Array;
+  length = 0;
 
-  get length(): number {
-    return this.offs.length;
+  constructor(limit: number) {
+    this.cursors = Array.from({ length: limit }, () => undefined);
+    this.offs = new Int32Array(limit);
+  }
+
+  get isFull(): boolean {
+    return this.length === this.offs.length;
   }
 
   push(cursor: Cursor): void {
-    this.cursors.push(cursor);
-    this.offs.push(cursor.off);
+    this.cursors[this.length] = cursor;
+    this.offs[this.length++] = cursor.off;
   }
 
   clear(): void {
-    this.cursors.length = 0;
-    this.offs.length = 0;
+    // Sub-buffers hang on them.
+    this.cursors.fill(undefined, 0, this.length);
+    this.length = 0;
   }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** The views and the named queries as data; `sql.ts` says what stands in braces. */
+import { IS_SETUID } from './schema.js';
 
 export interface ViewDef {
   readonly name: string;
@@ -124,8 +125,10 @@ export const QUERIES: readonly QueryDef[] = [
     name: 'deleted',
     doc: 'files and directories whose last name was taken away',
     args: [],
-    sql: `SELECT time, seq, what, path, size, pid, comm, exe, args FROM effect_list
- WHERE (kind = ${ID_OF_KIND('UNLINK')} AND nlink = 0) OR kind = ${ID_OF_KIND('RMDIR')} ORDER BY id DESC LIMIT ${QUERY_LIMIT}`,
+    // Each half comes by the index in the order that is wanted, and ends with the limit.
+    sql: `SELECT time, seq, what, path, size, pid, comm, exe, args FROM effect_list WHERE id IN (SELECT id FROM (
+ SELECT id FROM effects WHERE kind = ${ID_OF_KIND('UNLINK')} AND nlink = 0
+ UNION ALL SELECT id FROM effects WHERE kind = ${ID_OF_KIND('RMDIR')} ORDER BY id DESC LIMIT ${QUERY_LIMIT}) newest) ORDER BY id DESC`,
   },
   {
     name: 'connections',
@@ -138,8 +141,8 @@ export const QUERIES: readonly QueryDef[] = [
     doc: 'programs that were given the setuid or setgid bit',
     args: [],
     sql: `SELECT time, seq, what, path, mode, uid, gid, pid, comm, exe, args FROM effect_list WHERE id IN (
- SELECT id FROM effects WHERE kind IN (${['SETATTR', 'CREATE', 'LINK', 'RENAME'].map(ID_OF_KIND).join(', ')})
- AND mode & 61440 = 32768 AND mode & 3072 <> 0) ORDER BY id LIMIT ${QUERY_LIMIT}`,
+ SELECT id FROM effects WHERE +kind IN (${['SETATTR', 'CREATE', 'LINK', 'RENAME'].map(ID_OF_KIND).join(', ')})
+ AND ${IS_SETUID}) ORDER BY id LIMIT ${QUERY_LIMIT}`,
   },
   {
     name: 'logins',

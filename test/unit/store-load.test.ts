@@ -305,6 +305,7 @@ describe('the inserter', () => {
       expect([...seen, load.sum.segments]).to.deep.equal([0, 1, 2, 2, 3]);
     } finally {
       await store.close();
+      await writer.abandon();
     }
     expect(await ask(db, 'SELECT what FROM event_list ORDER BY id')).to.deep.equal(['read', 'write', 'open']);
     expect(await ask(db, 'SELECT number, is_sealed FROM segments')).to.deep.equal(['0 1', '1 1', '2 0']);
