@@ -6,12 +6,16 @@
  * Syncs are shared: while one is under way, appends go on, and the next one covers them all. So a fast sender has many
  * sub-buffers for each sync, and a slow one does not wait. How many syncs there are at once, in all stores, is limited.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { segmentName } from '../trace/segment-format.js';
 import { recoverSegments } from '../trace/segment-recovery.js';
 import { type SegmentTotals, SegmentWriter, type SegmentWriterOptions } from '../trace/segment-writer.js';
 import type { SubbufHeader } from '../trace/subbuf.js';
 import { LabError } from '../util/errors.js';
 import type { Streams } from './wire.js';
+
+/** Between two syncs of a store: more would be acknowledged no sooner than the next one is sent. */
+const SYNC_PAUSE_MS = 10;
 
 /** Lets so many work at a time; the others wait in line. */
 export class Gate {
@@ -141,7 +145,10 @@ export class BootStore {
 
   async #sync(): Promise<void> {
     try {
-      while (this.#isDirty) {
+      for (let sinceMs = 0; this.#isDirty; sinceMs = performance.now()) {
+        // The first one at once: who sends little is acknowledged soon.
+        const restMs = sinceMs + SYNC_PAUSE_MS - performance.now();
+        if (sinceMs > 0 && restMs > 0) await sleep(restMs);
         await this.#gate.run(async () => {
           // After a failed append the file is opened anew, and synced then.
           if (this.#failure !== undefined) throw this.#failure;

@@ -20,6 +20,13 @@ export const plainChannel: Channel = {
 const LENGTH_BYTES = 2;
 const PLAIN_MAX = WIRE_NOISE_MESSAGE_MAX - WIRE_NOISE_TAG_BYTES;
 
+/** Where the message that begins at `at` ends; undefined if it is not whole. */
+function messageEnd(bytes: Buffer, at: number): number | undefined {
+  if (bytes.length - at < LENGTH_BYTES) return undefined;
+  const end = at + LENGTH_BYTES + bytes.readUInt16LE(at);
+  return end <= bytes.length ? end : undefined;
+}
+
 /** After each so many messages of a direction its key is renewed. */
 function renew(cipher: NoiseCipher): void {
   if (cipher.messages % WIRE_REKEY_MESSAGES === 0) cipher.rekey();
@@ -28,8 +35,9 @@ function renew(cipher: NoiseCipher): void {
 export class NoiseChannel implements Channel {
   readonly #send: NoiseCipher;
   readonly #receive: NoiseCipher;
-  /** A message that is not whole yet, its length in front. */
-  #partial = Buffer.alloc(0);
+  /** Room for a message that is not whole yet, its length in front; made when there is one. */
+  #partial: Buffer | undefined;
+  #filled = 0;
 
   constructor(ciphers: { readonly send: NoiseCipher; readonly receive: NoiseCipher }) {
     this.#send = ciphers.send;
@@ -50,25 +58,36 @@ export class NoiseChannel implements Channel {
   }
 
   *open(chunk: Buffer): Generator<Buffer | undefined, void, void> {
-    let bytes = chunk;
-    if (this.#partial.length > 0) {
-      bytes = Buffer.concat([this.#partial, chunk]);
-      this.#partial = Buffer.alloc(0);
-    }
-    let at = 0;
-    while (bytes.length - at >= LENGTH_BYTES) {
-      const end = at + LENGTH_BYTES + bytes.readUInt16LE(at);
-      if (bytes.length < end) break;
-      const plain = this.#receive.decrypt(bytes.subarray(at + LENGTH_BYTES, end));
+    for (let at = 0; at < chunk.length; ) {
+      const end = this.#filled === 0 ? messageEnd(chunk, at) : undefined;
+      let message: Buffer | undefined;
+      if (end === undefined) {
+        const copied = this.#fill(chunk, at);
+        at += copied;
+        if (this.#partial === undefined || messageEnd(this.#partial.subarray(0, this.#filled), 0) === undefined)
+          continue;
+        message = this.#partial.subarray(LENGTH_BYTES, this.#filled);
+        this.#filled = 0;
+      } else {
+        message = chunk.subarray(at + LENGTH_BYTES, end);
+        at = end;
+      }
+      const plain = this.#receive.decrypt(message);
       if (plain === undefined) {
         yield undefined;
         return;
       }
       renew(this.#receive);
-      at = end;
       yield plain;
     }
-    // A copy: a view would keep the whole chunk.
-    if (at < bytes.length) this.#partial = Buffer.from(bytes.subarray(at));
+  }
+
+  /** Copies what the message that is not whole still lacks, or its length first. @returns how many bytes of the chunk */
+  #fill(chunk: Buffer, at: number): number {
+    this.#partial ??= Buffer.allocUnsafe(LENGTH_BYTES + WIRE_NOISE_MESSAGE_MAX);
+    const wanted = this.#filled < LENGTH_BYTES ? LENGTH_BYTES : LENGTH_BYTES + this.#partial.readUInt16LE(0);
+    const copied = chunk.copy(this.#partial, this.#filled, at, at + wanted - this.#filled);
+    this.#filled += copied;
+    return copied;
   }
 }

@@ -95,6 +95,8 @@ export class WireSession implements BootOwner {
   readonly #over = new AbortController();
   readonly #done = deferred<void>();
   #boot: Boot | undefined;
+  /** The append of the last sub-buffer: while the disk takes it, the next one is read and checked. */
+  #appending: Promise<void> = Promise.resolve();
   #room: Buffer | undefined;
   #roomSinceMs = 0;
   /** When we began to wait for the driver; undefined while we are busy with what it sent. */
@@ -126,6 +128,7 @@ export class WireSession implements BootOwner {
       else this.#finish({ status: STATUS.OK, why: messageOf(error) });
     } finally {
       this.#over.abort();
+      await this.#appending.catch(() => {});
       if (this.#room !== undefined) rooms.giveBack(this.#room);
       if (this.#boot?.owner === this && this.#boot.store !== undefined) this.#boot.store.onSynced = undefined;
       this.#done.resolve();
@@ -147,9 +150,11 @@ export class WireSession implements BootOwner {
       this.#waitingSinceMs = performance.now();
       const next = await chunks.next();
       this.#waitingSinceMs = undefined;
-      if (next.done === true || this.#hasEnded) return;
+      if (next.done === true || this.#hasEnded) break;
       await this.#take(boot, next.value);
     }
+    // Its failure is the end's reason.
+    await this.#appending;
   }
 
   /** Called a few times a second: heartbeats, silence, and room that others wait for. */
@@ -190,8 +195,8 @@ export class WireSession implements BootOwner {
     if (this.#end !== undefined) return;
     this.#end = end;
     this.#over.abort();
-    // While it waits for the driver it does not touch the store, and after that it only parts.
-    if (this.#waitingSinceMs !== undefined) this.#done.resolve();
+    // While it waits for the driver it only finishes what it appends, and after that it only parts.
+    if (this.#waitingSinceMs !== undefined) void this.#appending.catch(() => {}).then(() => this.#done.resolve());
     setTimeout(() => this.#options.socket.destroy(), PARTING_MS).unref();
     this.#options.socket.end();
   }
@@ -250,11 +255,18 @@ export class WireSession implements BootOwner {
           continue;
         }
         await this.#frame(boot, step.type, step.body);
-        if (this.#room !== undefined) rooms.giveBack(this.#room);
-        this.#room = undefined;
+        this.#leaveRoom();
         if (this.#hasEnded) return;
       }
     }
+  }
+
+  /** Gives the room of the last frame back, when its sub-buffer is appended. */
+  #leaveRoom(): void {
+    const room = this.#room;
+    if (room === undefined) return;
+    this.#room = undefined;
+    void this.#appending.catch(() => {}).then(() => this.#options.rooms.giveBack(room));
   }
 
   async #frame(boot: Boot, type: number, body: Buffer): Promise<void> {
@@ -262,6 +274,7 @@ export class WireSession implements BootOwner {
     else if (type === FRAME.HEARTBEAT && body.length === WIRE_SIZE.lemona_wire_status)
       this.driver = unpackWire('lemona_wire_status', body);
     else if (type === FRAME.END && this.#isEnd(body)) {
+      await this.#appending;
       await boot.store?.flush();
       this.#acknowledge();
       boot.isEnded = true;
@@ -287,9 +300,20 @@ export class WireSession implements BootOwner {
     if (number <= (this.#seen.get(cpu) ?? -1n))
       throw new Refusal(STATUS.BAD_FRAME, `CPU ${cpu}: number ${number} came after ${this.#seen.get(cpu)}`);
     this.#seen.set(cpu, number);
+    await this.#appending;
+    if (this.#hasEnded) return;
     boot.isEnded = false;
-    if (await this.#append(boot, header, body)) this.subbufs++;
-    else this.known++;
+    this.#appending = this.#append(boot, header, body).then((isNew) => {
+      if (isNew) this.subbufs++;
+      else this.known++;
+    });
+    // Whoever waits for it next is told; nobody may be waiting yet.
+    this.#appending.catch((error: unknown) => this.#appendFailed(error));
+  }
+
+  /** Nothing else may come of a driver that waits for the acknowledgement of what failed. */
+  #appendFailed(error: unknown): void {
+    if (this.#waitingSinceMs !== undefined) this.#finish({ status: STATUS.OK, why: messageOf(error) });
   }
 
   /** Appends; on a full disk it waits for space, and the socket with it. */

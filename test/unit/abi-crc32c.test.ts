@@ -27,6 +27,13 @@ describe('crc32c', () => {
         expect(crc32c(bytes, start, end)).to.equal(bitwise(bytes.subarray(start, end)));
   });
 
+  it('agrees with it where words are read, aligned or not', () => {
+    const bytes = Buffer.from(Array.from({ length: 1100 }, (_, i) => (i * 37 + (i >> 3)) & 0xff));
+    for (let start = 0; start < 9; start++)
+      for (let end = start + 1015; end < start + 1050; end++)
+        expect(crc32c(bytes, start, end)).to.equal(bitwise(bytes.subarray(start, end)));
+  });
+
   it('can be fed in pieces', () => {
     const bytes = Buffer.from('a sub-buffer is read in pieces');
     for (let cut = 0; cut <= bytes.length; cut++)
