@@ -80,7 +80,7 @@ export const DEPS = [
   },
   {
     folder: 'test/support',
-    folders: ['lab/abi', 'lab/evidence', 'lab/link', 'lab/server', 'lab/trace'],
+    folders: ['lab/abi', 'lab/evidence', 'lab/link', 'lab/server', 'lab/trace', 'lab/util'],
     packages: [],
   },
   {
@@ -100,7 +100,7 @@ export const DEPS = [
         'lab/vm',
       ],
     ],
-    packages: ['mocha'],
+    packages: ['chai', 'mocha', 'zx'],
   },
   {
     folder: 'test',

@@ -4,13 +4,13 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { isSound } from '../../lab/cli/verbs/stats.js';
 import { replayVm } from '../../lab/parts/parts.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
 import { statsOf } from '../../lab/trace/stats.js';
 import { LabError } from '../../lab/util/errors.js';
 import { reconstruct } from '../../replay/reconstruct.js';
 import { qemusOf, useBench } from '../harness/boot.js';
 import { lemona } from '../harness/command.js';
+import { sh } from '../harness/sh.js';
 import { skip } from '../harness/skip.js';
 
 /** More than the small disks of these tests hold, in pieces that have names. */
@@ -19,7 +19,7 @@ const FILLER =
 
 /** A disk of that size at a folder; its root may do that, in some containers not even that. */
 async function mountSmall(folder: string, sizeMiB: number): Promise<void> {
-  await runTool(['mount', '-t', 'tmpfs', '-o', `size=${sizeMiB}m`, 'tmpfs', folder]);
+  await sh`mount -t tmpfs -o size=${sizeMiB}m tmpfs ${folder}`;
 }
 
 describe("a host's disk that runs full while a guest is recorded", () => {
@@ -37,7 +37,7 @@ describe("a host's disk that runs full while a guest is recorded", () => {
     const output = path.join(bench().folder, 'last.raw');
     const rebuilt = await reconstruct({ runDir, at: 'end', output, format: 'raw', vm: async () => vm }, bench().ctx);
     expect([rebuilt.seq, rebuilt.isVouchedFor]).to.deep.equal([stats.account.seqLast, true]);
-    await runTool(['e2fsck', '-fn', output]);
+    await sh`e2fsck -fn ${output}`;
   }
 
   it('ends the run when no segment can grow, and what arrived is rebuilt to its last event', async function () {
@@ -62,7 +62,7 @@ describe("a host's disk that runs full while a guest is recorded", () => {
       expect(await qemusOf(bench().folder)).to.deep.equal([]);
       await demandUsable(runDir);
     } finally {
-      if (isMounted) await runTool(['umount', segments]);
+      if (isMounted) await sh`umount ${segments}`;
     }
   });
 
@@ -85,7 +85,7 @@ describe("a host's disk that runs full while a guest is recorded", () => {
       expect(manifest.trace.bytes).to.be.greaterThan(0);
       await demandUsable(path.join(runs, 'r'));
     } finally {
-      await runTool(['umount', runs]);
+      await sh`umount ${runs}`;
     }
   });
 });

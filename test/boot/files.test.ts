@@ -4,13 +4,13 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { ext4Env, runDebugfs } from '../../images/ext4.js';
 import { ROOT } from '../../lab/cli/invocation.js';
-import { runTool } from '../../lab/proc/tool.js';
 import type { Machine } from '../../lab/vm/machine.js';
 import { describeMismatch } from '../../replay/control.js';
 import type { VerifyRunResult } from '../../replay/verify.js';
 import { accountOf, type GuestOptions, useBench } from '../harness/boot.js';
 import { withFeatures } from '../harness/features.js';
 import { guestProgram } from '../harness/program.js';
+import { sh } from '../harness/sh.js';
 import { skip } from '../harness/skip.js';
 import { FILES_GROUPS, type FilesGroup } from './files.js';
 
@@ -42,7 +42,7 @@ async function addBadFile(file: NonNullable<FilesGroup['badFile']>, raw: string,
     // It tells the new inode's number, which runDebugfs takes for a complaint.
     if (!String(error).includes('Allocated inode')) throw error;
   });
-  const answer = await runTool(['debugfs', '-R', `bmap ${file.path} ${BAD_BLOCK}`, raw], { env: ext4Env() });
+  const answer = (await sh({ env: ext4Env() })`debugfs -R ${`bmap ${file.path} ${BAD_BLOCK}`} ${raw}`).stdout;
   const block = Number(answer.trim());
   if (!Number.isInteger(block) || block === 0) throw new Error(`bmap of ${file.path} said ${JSON.stringify(answer)}`);
   return (block * BLOCK_BYTES) / SECTOR_BYTES;

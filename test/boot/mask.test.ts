@@ -3,12 +3,12 @@
 import { mkdir, open, truncate } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import { runTool } from '../../lab/proc/tool.js';
 import { TO_THE_END } from '../../lab/trace/lost.js';
 import { allowances, hiddenBytes, type Unvouched } from '../../replay/unvouched.js';
 import { writeMask } from '../../replay/verify/names.js';
 import { verifyImages } from '../../replay/verify.js';
 import { useBench } from '../harness/boot.js';
+import { sh } from '../harness/sh.js';
 
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
@@ -31,8 +31,7 @@ describe('a comparison with a mask', () => {
     await handle.close();
     await truncate(path.join(folder, 'f'), file.sizeBytes);
     const image = `${folder}.raw`;
-    const features = ['-E', 'hash_seed=00000000-0000-0000-0000-000000000001'];
-    await runTool(['mke2fs', '-q', '-F', '-t', 'ext4', ...features, '-d', folder, image, '64M']);
+    await sh`mke2fs -q -F -t ext4 -E hash_seed=00000000-0000-0000-0000-000000000001 -d ${folder} ${image} 64M`;
     return image;
   }
 

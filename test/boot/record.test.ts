@@ -5,7 +5,6 @@ import { expect } from 'chai';
 import { auditRun } from '../../lab/audit/audit.js';
 import { isSound } from '../../lab/cli/verbs/stats.js';
 import { replayVm } from '../../lab/parts/parts.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
 import { exportTruth } from '../../lab/run/truth.js';
 import { eventsOf } from '../../lab/trace/events.js';
@@ -15,6 +14,7 @@ import { reconstruct } from '../../replay/reconstruct.js';
 import { verifyImages } from '../../replay/verify.js';
 import { accountOf, describeVerdict, qemusOf, testSeed, useBench } from '../harness/boot.js';
 import { guestProgram } from '../harness/program.js';
+import { sh } from '../harness/sh.js';
 
 /** Names, contents, attributes and deletions, with a mark now and then; busybox is enough. */
 const WORKLOAD = `
@@ -110,7 +110,7 @@ describe('a recorded run', () => {
     expect([later.seq, earlier.seq]).to.deep.equal([seq + 40n, seq - 40n]);
     expect(later.isVouchedFor && earlier.isVouchedFor).to.equal(true);
     for (const name of ['later.raw', 'earlier.raw']) {
-      await runTool(['e2fsck', '-fn', path.join(bench().folder, name)]);
+      await sh`e2fsck -fn ${path.join(bench().folder, name)}`;
     }
     const exact = await rebuild(`seq:${seq}`, 'exact.raw');
     const truth = path.join(bench().folder, 'truth.raw');
@@ -181,7 +181,7 @@ describe('a recorded run', () => {
       bench().ctx,
     );
     expect(result.seq).to.equal(stats.account.seqLast);
-    await runTool(['e2fsck', '-fn', output]);
+    await sh`e2fsck -fn ${output}`;
   });
 
   it('works with the driver as a module, from a live checkpoint', async () => {

@@ -8,12 +8,12 @@ import { expect } from 'chai';
 import { MANY_EFFECTS } from '../../lab/bench/replay.js';
 import { ROOT } from '../../lab/cli/invocation.js';
 import { replayVm } from '../../lab/parts/parts.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { keyframeFolder } from '../../replay/keyframes.js';
 import { reconstruct } from '../../replay/reconstruct.js';
 import { type Reached, ReplaySession } from '../../replay/session.js';
 import { verifyImages } from '../../replay/verify.js';
 import { qemusOf, useBench } from '../harness/boot.js';
+import { sh } from '../harness/sh.js';
 
 const ROUNDS = 6000;
 /** A third of what a large run has, as the run here is short. */
@@ -29,7 +29,7 @@ describe('a session', () => {
   it('goes back and forth, each time near and exact, and another one finds its keyframes', async () => {
     const { ctx, folder } = bench();
     const program = path.join(folder, 'many-effects');
-    await runTool(['gcc', '-static', '-O1', '-o', program, MANY_EFFECTS]);
+    await sh`gcc -static -O1 -o ${program} ${MANY_EFFECTS}`;
     await bench().record('r', `chmod +x /root/many-effects; /root/many-effects /root/w 1 ${ROUNDS}`, {
       copyIn: [{ source: program, destination: '/root/many-effects' }],
     });

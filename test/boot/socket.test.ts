@@ -5,13 +5,13 @@ import { expect } from 'chai';
 import { buildGuestTool } from '../../images/tools.js';
 import { auditRun } from '../../lab/audit/audit.js';
 import { keyFromPassphrase } from '../../lab/link/machine-key.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
 import { listenForGuest, MACHINE, type SocketReceiver } from '../../lab/run/socket-receiver.js';
 import { eventsOf } from '../../lab/trace/events.js';
 import { LabError } from '../../lab/util/errors.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
 import { guestProgram } from '../harness/program.js';
+import { sh } from '../harness/sh.js';
 
 const WORK = 'mkdir /root/w; for i in 1 2 3 4 5 6 7 8; do echo $i > /root/w/$i; mv /root/w/$i /root/w/n$i; done';
 
@@ -26,6 +26,12 @@ async function holdersOf(folder: string, secrets: readonly (string | Buffer)[]):
     if (secrets.some((secret) => bytes.includes(secret))) holders.push(file);
   }
   return holders;
+}
+
+/** Puts a passphrase into an image, for root alone. */
+async function storePassphrase(file: string, raw: string): Promise<void> {
+  const input = `cd /root\nwrite ${file} passphrase\nsif passphrase mode 0100600\n`;
+  await sh({ input, stdio: 'pipe' })`debugfs -w -f - ${raw}`;
 }
 
 describe('the socket backend', () => {
@@ -96,10 +102,7 @@ describe('the socket backend', () => {
         config: 'static-socket-encrypted',
         copyIn: [{ source: tool, destination: '/root/lemona-key' }],
         // Stored before anything is recorded: whoever writes it later has it in the record.
-        tune: async (raw) => {
-          const input = `cd /root\nwrite ${file} passphrase\nsif passphrase mode 0100600\n`;
-          await runTool(['debugfs', '-w', '-f', '-', raw], { input });
-        },
+        tune: (raw) => storePassphrase(file, raw),
         listenForGuest: async (options): Promise<SocketReceiver> => {
           const onEvent: typeof options.onEvent = (event) => {
             told.push(`${event.event} ${String(event.status ?? '')}`);
@@ -136,10 +139,7 @@ describe('the socket backend', () => {
           { source: await buildGuestTool('key', ctx), destination: '/root/lemona-key' },
           { source: await guestProgram('terminal', folder), destination: '/root/terminal' },
         ],
-        tune: async (raw) => {
-          const input = `cd /root\nwrite ${file} passphrase\nsif passphrase mode 0100600\n`;
-          await runTool(['debugfs', '-w', '-f', '-', raw], { input });
-        },
+        tune: (raw) => storePassphrase(file, raw),
         listenForGuest: async (options): Promise<SocketReceiver> => {
           const receiver = await listenForGuest({ ...options, key });
           // The guest is started with another one, which the server refuses.

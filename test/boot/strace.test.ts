@@ -6,11 +6,11 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
 import { exportTruth } from '../../lab/run/truth.js';
 import { accountOf, useBench } from '../harness/boot.js';
 import { guestProgram } from '../harness/program.js';
+import { sh } from '../harness/sh.js';
 import { tallyText } from '../support/strace-pair.js';
 import { compareRun } from '../support/strace-run.js';
 
@@ -72,7 +72,7 @@ describe('strace inside the guest', () => {
     await exportTruth(await openRun(runDir), 'end', disk, ctx);
     const out = path.join(folder, 'out');
     await mkdir(out);
-    await runTool(['debugfs', '-R', `rdump /root/st ${out}`, disk]);
+    await sh`debugfs -R ${`rdump /root/st ${out}`} ${disk}`;
 
     const tally = await compareRun(runDir, path.join(out, 'st'));
     process.stderr.write(`    ${tallyText(tally)}\n`);

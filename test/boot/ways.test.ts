@@ -5,7 +5,6 @@ import { expect } from 'chai';
 import { buildKernel } from '../../guest-kernel/build.js';
 import { ROOT } from '../../lab/cli/invocation.js';
 import { Child } from '../../lab/proc/child.js';
-import { runTool } from '../../lab/proc/tool.js';
 import type { CopyIn } from '../../lab/run/copy-in.js';
 import type { RunManifest } from '../../lab/run/manifest.js';
 import { stderrProgress } from '../../lab/util/progress.js';
@@ -13,6 +12,7 @@ import { describeMismatch } from '../../replay/control.js';
 import { openSource, rootDevOf } from '../../replay/source.js';
 import type { VerifyRunResult } from '../../replay/verify.js';
 import { accountOf, type Bench, testSeed, useBench } from '../harness/boot.js';
+import { guestProgram } from '../harness/program.js';
 import { groupScript, MODULE, WAY_GROUPS, type Way, type WayGroup } from './ways.js';
 import { readActors, type Seen, wayAt, wayOfPath } from './ways-actors.js';
 
@@ -26,16 +26,6 @@ interface Recorded {
 
 /** Differences shown of a way: the same one comes back at every later mark. */
 const SHOWN = 6;
-
-async function compileWays(folder: string): Promise<string> {
-  const sources = path.join(import.meta.dirname, 'guest/ways');
-  const program = path.join(folder, 'ways');
-  const flags = ['-static', '-pthread', '-std=gnu11', '-O1', '-Wall', '-Wextra', '-Werror'];
-  // The shell is the host's, for the list of sources alone.
-  const list = (await runTool(['find', sources, '-name', '*.c'])).trim().split('\n').sort();
-  await runTool(['gcc', ...flags, '-o', program, ...list]);
-  return program;
-}
 
 async function secondDisk(folder: string, group: WayGroup): Promise<string[]> {
   if (group.secondDiskMiB === undefined) return [];
@@ -61,7 +51,7 @@ async function moduleFor(group: WayGroup, bench: Bench): Promise<CopyIn[]> {
 }
 
 async function recordGroup(group: WayGroup, bench: Bench): Promise<Recorded> {
-  const program = await compileWays(bench.folder);
+  const program = await guestProgram('ways', bench.folder);
   const qemuArgs = await secondDisk(bench.folder, group);
   const { manifest, output } = await bench.record('r', groupScript(group, testSeed()), {
     smp: group.smp,

@@ -3,29 +3,24 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { ROOT } from '../../lab/cli/invocation.js';
 import { isSound } from '../../lab/cli/verbs/stats.js';
-import { runTool } from '../../lab/proc/tool.js';
+import type { CopyIn } from '../../lab/run/copy-in.js';
 import { openRun } from '../../lab/run/folder.js';
 import { type WitnessVerdict, witnessLines, witnessVerdict } from '../../lab/run/witness.js';
 import { statsOf } from '../../lab/trace/stats.js';
 import { messageOf } from '../../lab/util/errors.js';
 import { type Bench, testSeed, useBench } from '../harness/boot.js';
+import { guestProgram } from '../harness/program.js';
+import { sh } from '../harness/sh.js';
 import { dropEntry } from '../support/tamper.js';
 
 const SHELL = 'cd /root; i=0; while [ $i -lt 40 ]; do echo $i > f$i; cat f$i >/dev/null; i=$((i + 1)); done; rm f*';
 
-/** Each program's flags beside the common ones. */
-const PROGRAMS = {
-  calls64: ['-static'],
-  calls32: ['-m32', '-ffreestanding', '-nostdlib', '-static', '-fno-pic', '-no-pie', '-fno-stack-protector'],
-  'cut-calls': ['-static'],
-} as const;
+/** Without a libc: no 32-bit one need be installed. */
+const BARE_32 = ['-m32', '-ffreestanding', '-nostdlib', '-static', '-fno-pic', '-no-pie', '-fno-stack-protector'];
 
 /** Compiles a program of the guest; where it goes to. */
-async function program(bench: Bench, name: keyof typeof PROGRAMS): Promise<{ source: string; destination: string }> {
-  const source = path.join(bench.folder, name);
-  const file = path.join(import.meta.dirname, `guest/${name}.c`);
-  await runTool(['gcc', '-O1', '-Wall', '-Wextra', '-Werror', ...PROGRAMS[name], '-o', source, file]);
-  return { source, destination: `/root/${name}` };
+async function program(bench: Bench, name: string, flags?: readonly string[]): Promise<CopyIn> {
+  return { source: await guestProgram(name, bench.folder, flags), destination: `/root/${name}` };
 }
 
 async function verdictOf(runDir: string): Promise<WitnessVerdict> {
@@ -53,7 +48,7 @@ describe('the witness', () => {
     expect(verdict.lost).to.equal(0n);
     expect(verdict.recorded > 500n && verdict.exempt > 0n).to.equal(true);
     expect((await openRun(runDir)).manifest).to.include({ accelerator: 'tcg' });
-    const stats = () => runTool([path.join(ROOT, 'lemona'), 'stats', 'r', '--runs', bench().folder]);
+    const stats = async () => (await sh`${path.join(ROOT, 'lemona')} stats r --runs ${bench().folder}`).stdout;
     expect(await stats()).to.include(`\n${witnessLines(verdict)[0]}\n`);
     // A record that lacks one call and says that it never was: by its own account it is complete.
     await dropEntry(runDir);
@@ -84,7 +79,7 @@ describe('the witness', () => {
   });
 
   it('knows every instruction and every entry', async () => {
-    const copyIn = [await program(bench(), 'calls64'), await program(bench(), 'calls32')];
+    const copyIn = [await program(bench(), 'calls64'), await program(bench(), 'calls32', BARE_32)];
     const script = 'cd /root; chmod +x calls*; ./calls64 1000 && ./calls32 && echo all right';
     const { output } = await bench().record('r', script, { copyIn, isWitnessed: true });
     expect(output).to.equal('illegal 1000\nall right\n');

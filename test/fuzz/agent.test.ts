@@ -3,16 +3,16 @@
  * The replay agent meets hostile effects: its own C code under ASan and UBSan, on the host, with a scratch folder for
  * a disk (test/fuzz/agent/harness.c). LEMONA_FUZZ_PLANS says how many plans; LEMONA_SEED repeats them.
  */
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { AT, FLAG, KIND, SIZE } from '../../lab/abi/layout.js';
 import { REC_KIND_SHIFT } from '../../lab/abi/records.js';
 import { ROOT } from '../../lab/cli/invocation.js';
+import { sh } from '../harness/sh.js';
 import { skip } from '../harness/skip.js';
 import * as b from '../support/trace-builder.js';
 import { hostilePlan, packPlans, planOf } from './plans.js';
@@ -29,8 +29,6 @@ const WRAPPED = ['name_to_handle_at', 'open_by_handle_at', 'mknodat', 'ioctl', '
 const SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
 const FLAGS = ['-std=gnu17', '-Wall', '-Wextra', '-Werror', '-O1', '-g', ...SANITIZERS];
 
-const run = promisify(execFile);
-
 /** Compiles agent and harness into one program. */
 async function buildHarness(folder: string): Promise<string> {
   const includes = ['-I', path.join(ROOT, 'module'), '-I', AGENT];
@@ -41,13 +39,14 @@ async function buildHarness(folder: string): Promise<string> {
         const object = path.join(folder, `${path.basename(source)}.o`);
         // The harness calls it once for each plan, in a child.
         const rename = path.basename(source) === 'main.c' ? ['-Dmain=agent_main'] : [];
-        await run('gcc', [...FLAGS, ...includes, ...rename, '-c', source, '-o', object]);
+        await sh`gcc ${[...FLAGS, ...includes, ...rename]} -c ${source} -o ${object}`;
         return object;
       },
     ),
   );
   const program = path.join(folder, 'harness');
-  await run('gcc', [...FLAGS, `-Wl,${WRAPPED.map((name) => `--wrap=${name}`).join(',')}`, ...objects, '-o', program]);
+  const wraps = WRAPPED.map((name) => `-Wl,--wrap=${name}`);
+  await sh`gcc ${[...FLAGS, ...wraps, ...objects]} -o ${program}`;
   return program;
 }
 
@@ -80,7 +79,7 @@ describe(`the replay agent (LEMONA_SEED=${SEED})`, () => {
     // The harness gives root's rights up before it applies anything.
     await chmod(folder, 0o711);
     try {
-      await run('gcc', [...SANITIZERS, '-x', 'c', '/dev/null', '-shared', '-o', path.join(folder, 'probe')]);
+      await sh`gcc ${SANITIZERS} -x c /dev/null -shared -o ${path.join(folder, 'probe')}`;
     } catch (error) {
       why = `gcc with its sanitizers is not here: ${String(error).split('\n')[0]}`;
       return;
@@ -137,8 +136,7 @@ describe(`the replay agent (LEMONA_SEED=${SEED})`, () => {
     if (program === undefined) skip(this, why);
     const disk = path.join(folder, 'orphans.raw');
     await writeFile(disk, diskWithOrphanCycle());
-    const { stdout } = await run(program, ['--orphans', disk]);
-    expect(stdout).to.equal('2 orphans\n');
+    expect((await sh`${program} --orphans ${disk}`).stdout).to.equal('2 orphans\n');
   });
 
   it(`keeps within its records in ${PLANS} hostile plans`, async function () {

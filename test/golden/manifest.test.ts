@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { ext4Env } from '../../images/ext4.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { defaultCacheDir } from '../../lab/util/context.js';
 import { stderrLog } from '../../lab/util/log.js';
 import { silentProgress } from '../../lab/util/progress.js';
 import { FIELDS } from '../../replay/verify/lines.js';
 import { buildManifestTool } from '../../replay/verify/tool.js';
+import { sh } from '../harness/sh.js';
 
 /** All that FS_IOC_SETFLAGS sets on a regular file, but EXTENTS. */
 const SETTABLE = 0x0240_c0ff;
@@ -24,11 +24,12 @@ describe('lemona-manifest', () => {
       await mkdir(tree);
       await writeFile(path.join(tree, 'file'), 'content');
       const env = ext4Env();
-      await runTool(['mke2fs', '-q', '-t', 'ext4', '-d', tree, image, '2M'], { env });
-      await runTool(['debugfs', '-w', '-R', `sif file flags ${SETTABLE | LAYOUT}`, image], { env });
+      const tool = sh({ env });
+      await tool`mke2fs -q -t ext4 -d ${tree} ${image} 2M`;
+      await tool`debugfs -w -R ${`sif file flags ${SETTABLE | LAYOUT}`} ${image}`;
       const { signal } = new AbortController();
       const ctx = { log: stderrLog('warn'), progress: silentProgress, signal, cacheDir: defaultCacheDir() };
-      const manifest = await runTool([await buildManifestTool(ctx), image]);
+      const manifest = (await sh`${await buildManifestTool(ctx)} ${image}`).stdout;
       const fields =
         manifest
           .split('\n')

@@ -10,7 +10,6 @@ import { ROOT } from '../../lab/cli/invocation.js';
 import type { IMAGES } from '../../lab/cli/table.js';
 import { recordParts, replayVm } from '../../lab/parts/parts.js';
 import { witnessParts } from '../../lab/parts/witness.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { findConfig } from '../../lab/run/configs.js';
 import { sha256File } from '../../lab/run/digest.js';
 import { type ImageArtifact, type RecordOptions, type RecordResult, recordRun } from '../../lab/run/record.js';
@@ -19,6 +18,7 @@ import { defaultCacheDir, defaultDataDir, type LabContext } from '../../lab/util
 import { stderrLog } from '../../lab/util/log.js';
 import { silentProgress, stderrProgress } from '../../lab/util/progress.js';
 import { type VerifyRunResult, verifyRun } from '../../replay/verify.js';
+import { sh } from './sh.js';
 
 const RUNS = path.join(ROOT, 'tmp/boot-tests');
 
@@ -171,7 +171,7 @@ async function tunedImage(
   raw: string,
   tune: (raw: string) => Promise<void>,
 ): Promise<ImageArtifact> {
-  await runTool(['cp', '--sparse=always', image.raw, raw]);
+  await sh`cp --sparse=always ${image.raw} ${raw}`;
   await tune(raw);
   return { kind: image.kind, digest: await sha256File(raw), raw };
 }

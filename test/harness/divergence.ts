@@ -2,13 +2,13 @@
 /** Where a rebuild left the recorded way: what a failed test should print besides its seed. */
 import path from 'node:path';
 import { ext4Env } from '../../images/ext4.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
 import { exportTruth } from '../../lab/run/truth.js';
 import { eventsOf } from '../../lab/trace/events.js';
 import type { LabContext } from '../../lab/util/context.js';
 import { describeMismatch } from '../../replay/control.js';
 import type { MarkVerdict, VerifyRunResult } from '../../replay/verify.js';
+import { sh } from './sh.js';
 
 /** Effects on one inode that are shown: the oldest after the last mark that was equal, and the newest. */
 const SHOWN = 12;
@@ -27,7 +27,7 @@ async function inodeOf(
 ): Promise<Inode | undefined> {
   const raw = path.join(runDir, 'divergence.raw');
   await exportTruth(await openRun(runDir), `mark:${verdict.mark}`, raw, ctx);
-  const answer = await runTool(['debugfs', '-R', `stat "${name}"`, raw], { env: ext4Env() });
+  const answer = (await sh({ env: ext4Env() })`debugfs -R ${`stat "${name}"`} ${raw}`).stdout;
   const [, ino, gen] = /Inode: (\d+)[\s\S]*Generation: (\d+)/.exec(answer) ?? [];
   return ino === undefined ? undefined : { ino: BigInt(ino), gen: Number(gen) };
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Images whose ext4 has more features than ours have. */
 import { ext4Env } from '../../images/ext4.js';
-import { runTool } from '../../lab/proc/tool.js';
+import { sh } from './sh.js';
 
 export interface Ext4Features {
   /** As tune2fs calls them. */
@@ -13,9 +13,9 @@ export interface Ext4Features {
 /** For GuestOptions.tune; e2fsck has the last word. */
 export function withFeatures({ features, args = [] }: Ext4Features): (raw: string) => Promise<void> {
   return async (raw) => {
-    const env = ext4Env();
-    await runTool(['tune2fs', '-O', features.join(','), ...args, raw], { env });
-    await runTool(['e2fsck', '-fn', raw], { env });
+    const tool = sh({ env: ext4Env() });
+    await tool`tune2fs -O ${features.join(',')} ${[...args]} ${raw}`;
+    await tool`e2fsck -fn ${raw}`;
   };
 }
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
-/** A bash script that takes marks at random instants as long as the work goes on, and until there are enough. */
-export function markedScript(work: string, seed: number, wantedMarks: number): string {
+/** Work of a guest that is marked at random instants, and rebuilt at every one of them. */
+import { expect } from 'chai';
+import { accountOf, type Bench, describeVerdict, type GuestOptions, testSeed } from './boot.js';
+
+/** A bash script that takes marks as long as the work goes on, and until there are enough. */
+function markedScript(work: string, seed: number, wantedMarks: number): string {
   return `
 set -u
 export SEED=${seed} HOME=/root LC_ALL=C
@@ -17,4 +21,25 @@ while kill -0 $work 2>/dev/null || [ $n -lt ${wantedMarks} ]; do
 done
 wait $work
 `;
+}
+
+/** Records the work on two CPUs; nothing of it may be lost, and no mark may differ from its rebuild. */
+export async function expectExact(
+  bench: Bench,
+  work: string,
+  wantedMarks: number,
+  options: GuestOptions,
+): Promise<void> {
+  const seed = testSeed();
+  const { manifest, output } = await bench.record('r', markedScript(work, seed, wantedMarks), {
+    smp: 2,
+    command: ['bash', '/root/test.sh'],
+    ...options,
+  });
+  expect(manifest.exitStatus, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);
+  expect(manifest.marks.length).to.be.at.least(wantedMarks);
+  expect((await accountOf(bench.runDir('r'))).isComplete).to.equal(true);
+  const result = await bench.verify('r');
+  expect(describeVerdict(result), `LEMONA_SEED=${seed}`).to.equal('');
+  expect(result.isEqual).to.equal(true);
 }

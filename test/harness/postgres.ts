@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** A PostgreSQL server of its own for a test: in a folder, behind a socket, as a user that is not root. */
-import { chown, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Child } from '../../lab/proc/child.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { pollUntil } from '../../lab/util/deadline.js';
+import { sh } from './sh.js';
 import { skip } from './skip.js';
 
 const PROGRAMS = '/usr/lib/postgresql';
@@ -37,16 +37,11 @@ export function usePostgres(): () => PostgresServer {
     const data = path.join(folder, 'data');
     await mkdir(data, { mode: 0o700 });
     if (isRoot) {
-      const [uid, gid] = (await runTool(['id', '-u', USER]))
-        .concat(' ', await runTool(['id', '-g', USER]))
-        .trim()
-        .split(/\s+/)
-        .map(Number);
-      for (const made of [folder, data]) await chown(made, uid ?? 0, gid ?? 0);
+      await sh`chown ${USER}: ${folder} ${data}`;
     }
     const argv = (program: string, ...args: string[]): [string, ...string[]] =>
       [...as, path.join(bin, program), ...args] as [string, ...string[]];
-    await runTool(argv('initdb', '-D', data, '-U', 'lemona', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync'));
+    await sh`${argv('initdb')} -D ${data} -U lemona -A trust -E UTF8 --no-locale --no-sync`;
     child = await Child.spawn({
       label: 'PostgreSQL',
       argv: argv('postgres', '-D', data, '-k', folder, '-c', 'listen_addresses=', '-c', 'fsync=off'),

@@ -3,19 +3,19 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { ROOT } from '../../lab/cli/invocation.js';
-import { runTool } from '../../lab/proc/tool.js';
+import { sh } from './sh.js';
 
 const GUEST = path.join(ROOT, 'test/boot/guest');
+const LIBC = ['-static', '-std=gnu11', '-pthread'];
 
 /** Compiles a static program into a folder under its own name; returns its path. */
-export async function guestProgram(name: string, folder: string): Promise<string> {
+export async function guestProgram(name: string, folder: string, flags: readonly string[] = LIBC): Promise<string> {
   const output = path.join(folder, name);
-  const parts = await readdir(path.join(GUEST, name)).catch(() => undefined);
-  const sources = parts?.filter((part) => part.endsWith('.c')).map((part) => path.join(name, part)) ?? [`${name}.c`];
-  await runTool([
-    ...(['gcc', '-static', '-O1', '-std=gnu11', '-pthread', '-Wall', '-Wextra', '-Werror'] as const),
-    ...['-I', path.join(ROOT, 'module'), '-o', output],
-    ...sources.map((source) => path.join(GUEST, source)),
-  ]);
+  const isFolder = (await readdir(GUEST)).includes(name);
+  const parts = isFolder
+    ? (await readdir(path.join(GUEST, name))).sort().map((part) => path.join(name, part))
+    : [`${name}.c`];
+  const sources = parts.filter((part) => part.endsWith('.c')).map((part) => path.join(GUEST, part));
+  await sh`gcc ${[...flags]} -O1 -Wall -Wextra -Werror -I ${path.join(ROOT, 'module')} -o ${output} ${sources}`;
   return output;
 }

@@ -8,13 +8,13 @@ import { S_IFCHR, S_IFDIR, S_IFREG, writeCpio } from '../../images/cpio.js';
 import { readBusybox } from '../../images/tiny.js';
 import { MANY_EFFECTS } from '../../lab/bench/replay.js';
 import { replayVm } from '../../lab/parts/parts.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { openRun } from '../../lab/run/folder.js';
 import { restoreCheckpoint } from '../../lab/run/truth.js';
 import { Machine } from '../../lab/vm/machine.js';
 import { DEFAULT_MEMORY_MIB, DISK_NODE, MOUNT_OPTIONS, type ReplayVm } from '../../replay/agent-link.js';
 import { reconstruct } from '../../replay/reconstruct.js';
 import { type Bench, useBench } from '../harness/boot.js';
+import { sh } from '../harness/sh.js';
 
 const CONTENT_MIB = 160;
 
@@ -106,7 +106,7 @@ describe('the speed of the way back', () => {
 
   it('applies small effects no slower than half as fast as the guest made them', async () => {
     const program = path.join(bench().folder, 'many-effects');
-    await runTool(['gcc', '-static', '-O1', '-o', program, MANY_EFFECTS]);
+    await sh`gcc -static -O1 -o ${program} ${MANY_EFFECTS}`;
     const rounds = 8000;
     const { output } = await bench().record(
       'r',

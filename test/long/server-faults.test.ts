@@ -14,10 +14,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { auditRun } from '../../lab/audit/audit.js';
 import { MODE } from '../../lab/link/wire.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { readSegments } from '../../lab/trace/segment-reader.js';
 import { withDeadline } from '../../lab/util/deadline.js';
 import { Random } from '../fuzz/random.js';
+import { sh } from '../harness/sh.js';
 import { skip } from '../harness/skip.js';
 import { freePort, ServerProcess } from '../support/server-process.js';
 import { type SimConnection, SimDriver, type Tap } from '../support/sim-driver.js';
@@ -93,7 +93,7 @@ describe(`a logging server under random faults (LEMONA_SEED=${SEED})`, () => {
     const folder = await mkdtemp(join(tmpdir(), 'lemona-test-'));
     const disk = join(folder, 'disk');
     await mkdir(disk);
-    await runTool(['mount', '-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'tmpfs', disk]).catch((error: unknown) =>
+    await sh`mount -t tmpfs -o size=${DISK_MIB}m tmpfs ${disk}`.catch((error: unknown) =>
       skip(this, `no tmpfs can be mounted: ${String(error).split('\n')[0]}`),
     );
     const point = join(disk, 'point');
@@ -135,7 +135,7 @@ describe(`a logging server under random faults (LEMONA_SEED=${SEED})`, () => {
         },
         'disk full': async () => {
           // It ends with an error when nothing more fits, and leaves what did.
-          await runTool(['dd', 'if=/dev/zero', `of=${filler}`, 'bs=64k']).catch(() => undefined);
+          await sh({ nothrow: true })`dd if=/dev/zero of=${filler} bs=64k`;
           await sleep(300 + random.below(1500));
           await rm(filler);
         },
@@ -199,7 +199,7 @@ describe(`a logging server under random faults (LEMONA_SEED=${SEED})`, () => {
       isOver = true;
       for (const { driver } of senders) driver.stop();
       await server.kill();
-      await runTool(['umount', '-l', disk]);
+      await sh`umount -l ${disk}`;
       await rm(folder, { recursive: true, force: true });
     }
   });

@@ -5,12 +5,12 @@ import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { auditRun } from '../../lab/audit/audit.js';
-import { runTool } from '../../lab/proc/tool.js';
 import { MACHINE } from '../../lab/run/socket-receiver.js';
 import { readSegments } from '../../lab/trace/segment-reader.js';
 import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
 import { FaultyLink } from '../harness/faulty-link.js';
 import { bootOf, receiverOf } from '../harness/server-receiver.js';
+import { sh } from '../harness/sh.js';
 import { freePort, ServerProcess } from '../support/server-process.js';
 
 /** LEMONA_FAULTS asks for fewer. */
@@ -67,7 +67,7 @@ describe('a record over a link that fails', () => {
         const { folder } = bench();
         const disk = path.join(folder, 'disk');
         await mkdir(disk);
-        await runTool(['mount', '-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'tmpfs', disk]);
+        await sh`mount -t tmpfs -o size=${DISK_MIB}m tmpfs ${disk}`;
         const server = new ServerProcess(path.join(disk, 'point'), await freePort());
         const key = await ServerProcess.enroll(server.dir, [MACHINE], mode === 'plain' ? 'plain' : 'noise');
         await server.start();
@@ -138,7 +138,7 @@ describe('a record over a link that fails', () => {
         } finally {
           await server.kill();
           link.close();
-          await runTool(['umount', '-l', disk]);
+          await sh`umount -l ${disk}`;
         }
       });
     }

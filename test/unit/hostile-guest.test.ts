@@ -38,6 +38,14 @@ import * as b from '../support/trace-builder.js';
 const SEED = 20261125;
 const MAX = 2n ** 64n - 1n;
 
+/** A port of the guest to push to; what is written to it is lost. */
+class Port extends Duplex {
+  override _read(): void {}
+  override _write(_chunk: Buffer, _encoding: string, done: () => void): void {
+    done();
+  }
+}
+
 describe('a hostile guest, briefly', () => {
   it('meets the decoder in mutated frames', () => {
     const counts = fuzzFrames(SEED_FRAMES, SEED, 20_000);
@@ -272,12 +280,6 @@ describe('words of a hostile guest', () => {
   });
 
   it('in the control port are cut where they are too long or too many', async () => {
-    class Port extends Duplex {
-      override _read(): void {}
-      override _write(_chunk: Buffer, _encoding: string, done: () => void): void {
-        done();
-      }
-    }
     const port = new Port();
     const client = new CtlClient(port as unknown as Socket);
     const told = new Promise<string>((resolve) => client.onProblem(resolve));
@@ -295,12 +297,6 @@ describe('words of a hostile guest', () => {
   });
 
   it('of chance, in the control and mark ports and on the console, end in an error by name or in nothing', async () => {
-    class Port extends Duplex {
-      override _read(): void {}
-      override _write(_chunk: Buffer, _encoding: string, done: () => void): void {
-        done();
-      }
-    }
     const random = new Random(SEED);
     const chance = (length: number) => Buffer.from(Array.from({ length }, () => random.u32() & 255));
     const guestConsole = new GuestConsole();

@@ -1,19 +1,10 @@
 // SPDX-License-Identifier: MIT
 import { expect } from 'chai';
 import { pollUntil, withDeadline } from '../../lab/util/deadline.js';
-import { LabError } from '../../lab/util/errors.js';
 import { createLog } from '../../lab/util/log.js';
 import { createProgress, formatElapsed } from '../../lab/util/progress.js';
 import { Scope, withScope } from '../../lab/util/scope.js';
-
-async function failureOf(work: Promise<unknown>): Promise<LabError> {
-  const error: unknown = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof LabError)) throw new Error(`wanted a LabError, got ${String(error)}`);
-  return error;
-}
+import { failureOf } from '../support/failure.js';
 
 describe('a deadline', () => {
   const never = new Promise<never>(() => {});

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: MIT
-import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { auditPackage } from '../../lab/audit/package.js';
 import { readCustody } from '../../lab/evidence/custody.js';
 import { checkPackageNames, writePackage } from '../../lab/evidence/seal.js';
 import { LabError } from '../../lab/util/errors.js';
 import { signAnew } from '../fuzz/alter-run.js';
+import { sh } from '../harness/sh.js';
 import { makeSealedRun, readFolder, sha256Of, writeFiles } from '../support/sealed-run.js';
 import * as b from '../support/trace-builder.js';
 
-const run = promisify(execFile);
 const { signal } = new AbortController();
 
 describe('a sealed package', function () {
@@ -33,18 +31,13 @@ describe('a sealed package', function () {
     await writeFiles(dir, { 'keyframes/0': 'no evidence' });
     await writePackage({ dir, dataDir, output, digest: sha256Of, signal });
     await mkdir(root);
-    await run('tar', ['-xf', output, '-C', root]);
+    await sh`tar -xf ${output} -C ${root}`;
   }
 
   /** What the script in the package says. */
   async function checkByScript(): Promise<{ status: number; said: string }> {
-    try {
-      const { stdout } = await run('sh', [path.join(root, 'SEAL/check.sh')]);
-      return { status: 0, said: stdout };
-    } catch (error) {
-      const { code, stdout, stderr } = error as { readonly code: number; stdout: string; readonly stderr: string };
-      return { status: code, said: stdout + stderr };
-    }
+    const { exitCode, stdout, stderr } = await sh({ nothrow: true })`sh ${path.join(root, 'SEAL/check.sh')}`;
+    return { status: exitCode ?? -1, said: stdout + stderr };
   }
 
   /** Both checks of what is in `root`: findings of the audit, and the script's words. */

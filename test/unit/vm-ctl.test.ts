@@ -11,6 +11,7 @@ import {
   encodeCtlFrame,
   parseHello,
 } from '../../lab/vm/ctl.js';
+import { failureOf } from '../support/failure.js';
 
 /** The guest's end of the port, in this process. */
 class FakeGuest extends Duplex {
@@ -54,15 +55,6 @@ class Collect extends Writable {
     this.text += chunk.toString();
     done();
   }
-}
-
-async function failureOf(work: Promise<unknown>): Promise<LabError> {
-  const error: unknown = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof LabError)) throw new Error(`wanted a LabError, got ${String(error)}`);
-  return error;
 }
 
 describe('control frames', () => {

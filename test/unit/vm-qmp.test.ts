@@ -3,8 +3,8 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { expect } from 'chai';
-import { LabError } from '../../lab/util/errors.js';
 import { QmpClient, type QmpEvent } from '../../lab/vm/qmp.js';
+import { failureOf } from '../support/failure.js';
 
 const GREETING = '{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}, "capabilities": []}}\n';
 
@@ -32,15 +32,6 @@ class FakeQemu extends Duplex {
   get socket(): Socket {
     return this as unknown as Socket;
   }
-}
-
-async function failureOf(work: Promise<unknown>): Promise<LabError> {
-  const error: unknown = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof LabError)) throw new Error(`wanted a LabError, got ${String(error)}`);
-  return error;
 }
 
 describe('the QMP client', () => {
