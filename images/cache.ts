@@ -12,6 +12,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { access, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ioError, systemCodeOf, throwIfAborted } from '../lab/util/errors.js';
+import { isAlive } from '../lab/util/lock.js';
 import type { BuildContext } from './context.js';
 
 /** Enough of a SHA-256 that two inputs of one cache never meet. */
@@ -30,20 +31,11 @@ export function cacheKey(parts: readonly (string | Uint8Array)[]): string {
 
 const TEMPORARY = /^\.tmp-(\d+)-[0-9a-f]+$/;
 
-function processAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return systemCodeOf(error) === 'EPERM';
-  }
-}
-
 /** Removes what interrupted builds of processes that are gone left behind. */
 async function sweep(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
     const pid = TEMPORARY.exec(name)?.[1];
-    if (pid !== undefined && !processAlive(Number(pid))) await removeTree(path.join(folder, name));
+    if (pid !== undefined && !isAlive(Number(pid))) await removeTree(path.join(folder, name));
   }
 }
 

@@ -43,6 +43,24 @@ function emitField(field: FieldDef, offset: number): string {
   return `\t${cType(field.type)} ${field.name}${array}; ${comment(field.doc === undefined ? `${offset}` : `${offset}: ${field.doc}`)}`;
 }
 
+/** The guard and what a header includes, in the kernel and outside. */
+export function headerOpening(guard: string): string {
+  return [
+    `#ifndef ${guard}`,
+    `#define ${guard}`,
+    '',
+    '#include <linux/types.h>',
+    '#include <linux/ioctl.h>',
+    '#ifdef __KERNEL__',
+    '#include <linux/build_bug.h>',
+    '#include <linux/stddef.h>',
+    '#else',
+    '#include <assert.h>',
+    '#include <stddef.h>',
+    '#endif',
+  ].join('\n');
+}
+
 /** A struct with assertions of its size and offsets. */
 export function emitStruct(def: StructDef, layouts: ReadonlyMap<string, StructLayout>): string {
   const layout = layouts.get(def.name);
@@ -125,20 +143,7 @@ export function emitAbiHeader(): string {
       ' * from lab/abi/records.ts: do not edit. All integers are little-endian.',
       ' */',
     ].join('\n'),
-    [
-      '#ifndef LEMONA_ABI_H',
-      '#define LEMONA_ABI_H',
-      '',
-      '#include <linux/types.h>',
-      '#include <linux/ioctl.h>',
-      '#ifdef __KERNEL__',
-      '#include <linux/build_bug.h>',
-      '#include <linux/stddef.h>',
-      '#else',
-      '#include <assert.h>',
-      '#include <stddef.h>',
-      '#endif',
-    ].join('\n'),
+    headerOpening('LEMONA_ABI_H'),
     [
       macro('LEMONA_MAGIC', `${hex(MAGIC)}u`, 'the bytes "LMNA"'),
       macro('LEMONA_VERSION', `${VERSION}`, 'of the sub-buffer header'),

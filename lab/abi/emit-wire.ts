@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Writes `module/lemona_wire.h` and `docs/wire.md` from the tables of `wire.ts`: pure, text out. */
 import { structSection } from './emit-docs.js';
-import { comment, emitEnum, emitIoctls, emitStruct, joinHeader, macro } from './emit-header.js';
+import { comment, emitEnum, emitIoctls, emitStruct, headerOpening, joinHeader, macro } from './emit-header.js';
 import { table } from './markdown.js';
 import type { NumberDef } from './records.js';
 import {
@@ -35,20 +35,7 @@ export function emitWireHeader(): string {
       ' * little-endian.',
       ' */',
     ].join('\n'),
-    [
-      '#ifndef LEMONA_WIRE_H',
-      '#define LEMONA_WIRE_H',
-      '',
-      '#include <linux/types.h>',
-      '#include <linux/ioctl.h>',
-      '#ifdef __KERNEL__',
-      '#include <linux/build_bug.h>',
-      '#include <linux/stddef.h>',
-      '#else',
-      '#include <assert.h>',
-      '#include <stddef.h>',
-      '#endif',
-    ].join('\n'),
+    headerOpening('LEMONA_WIRE_H'),
     [
       macro('LEMONA_WIRE_MAGIC', `"${WIRE_MAGIC}"`, 'begins both openings'),
       macro('LEMONA_WIRE_VERSION', `${WIRE_VERSION}`, 'of this protocol'),

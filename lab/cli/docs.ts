@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Writes docs/cli.md from the command table; `--check` fails if the file differs. */
-import { readFile, writeFile } from 'node:fs/promises';
-import path from 'node:path';
-import { ROOT } from './invocation.js';
+/** docs/cli.md, from the command table. */
 import { argSyntax, flagSyntax } from './parse.js';
 import { COMMON_FLAGS, EXITS, type FlagSpec, INSTANTS, VERBS } from './table.js';
 
@@ -53,18 +50,4 @@ export function renderDocs(): string {
   );
   lines.push("`record` ends with the status of the guest's command, if the recording itself succeeded.", '');
   return lines.join('\n');
-}
-
-const file = path.join(ROOT, 'docs/cli.md');
-if (process.argv[1] === import.meta.filename) {
-  const wanted = renderDocs();
-  if (process.argv.includes('--check')) {
-    const seen = await readFile(file, 'utf8').catch(() => '');
-    if (seen !== wanted) {
-      process.stderr.write('docs/cli.md differs from lab/cli/table.ts; next: npm run generate\n');
-      process.exitCode = 1;
-    }
-  } else {
-    await writeFile(file, wanted);
-  }
 }

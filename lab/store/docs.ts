@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Writes docs/schema.md from the tables of this folder; `--check` fails if the file differs. */
-import { readFile, writeFile } from 'node:fs/promises';
-import path from 'node:path';
+/** docs/schema.md, from the tables of this folder. */
 import { table as markdown } from '../abi/markdown.js';
 import { type ColumnDef, EVENT_ARGS, TABLES, type TableDef, tableOf } from './schema.js';
 import { QUERIES, VIEWS } from './views.js';
@@ -112,18 +110,4 @@ export function renderSchemaDoc(): string {
     ),
     '',
   ].join('\n');
-}
-
-const file = path.resolve(import.meta.dirname, '../../docs/schema.md');
-if (process.argv[1] === import.meta.filename) {
-  const wanted = renderSchemaDoc();
-  if (process.argv.includes('--check')) {
-    const seen = await readFile(file, 'utf8').catch(() => '');
-    if (seen !== wanted) {
-      process.stderr.write('docs/schema.md differs from lab/store; next: npm run generate\n');
-      process.exitCode = 1;
-    }
-  } else {
-    await writeFile(file, wanted);
-  }
 }

@@ -3,11 +3,9 @@
  * Reading of one stream in one of several copies of a record: the sub-buffers of one CPU in file order, one at a time.
  * Other streams are hopped over by their headers, so that memory is one sub-buffer whatever the folder holds.
  */
-import { type FileHandle, open } from 'node:fs/promises';
-import { join } from 'node:path';
-import { ioError } from '../util/errors.js';
-import { parseSegmentFooter, SEGMENT_FOOTER_BYTES, SEGMENT_HEADER_BYTES, segmentName } from './segment-format.js';
-import { listSegments } from './segment-reader.js';
+import type { FileHandle } from 'node:fs/promises';
+import { parseSegmentFooter, SEGMENT_FOOTER_BYTES, SEGMENT_HEADER_BYTES } from './segment-format.js';
+import { listSegments, openSegment } from './segment-reader.js';
 import { checkHeader, parseSubbuf, SUBBUF_HEADER_BYTES, type SubbufHeader } from './subbuf.js';
 
 export interface CopiedSubbuf {
@@ -26,13 +24,7 @@ export async function* streamCopy(
   stream: { readonly bootId: bigint; readonly cpu: number },
 ): AsyncGenerator<CopiedSubbuf, void, void> {
   for (const number of await listSegments(folder)) {
-    const path = join(folder, segmentName(number));
-    let file: FileHandle;
-    try {
-      file = await open(path, 'r');
-    } catch (error) {
-      throw ioError(`opening segment ${path}`, error);
-    }
+    const { file } = await openSegment(folder, number);
     try {
       yield* segmentCopy(file, stream);
     } finally {

@@ -92,28 +92,36 @@ function problem(kind: SegmentProblemKind, segment: number, offset: number, deta
   return { type: 'problem', kind, segment, offset, detail };
 }
 
+/** Whoever opens it closes it. */
+export async function openSegment(
+  folder: string,
+  number: number,
+): Promise<{ readonly path: string; readonly file: FileHandle }> {
+  const path = join(folder, segmentName(number));
+  try {
+    return { path, file: await open(path, 'r') };
+  } catch (error) {
+    throw ioError(`opening segment ${path}`, error);
+  }
+}
+
 /** What a segment begins with, and whether it ends with a seal; undefined: it has no header. */
 export async function peekSegment(
   folder: string,
   number: number,
 ): Promise<{ readonly header: SegmentHeader; readonly isSealed: boolean } | undefined> {
-  const path = join(folder, segmentName(number));
+  const { path, file } = await openSegment(folder, number);
   try {
-    const file = await open(path, 'r');
-    try {
-      const header = parseSegmentHeader(await readAt(file, 0, SEGMENT_HEADER_BYTES, path));
-      if (typeof header === 'string') return undefined;
-      const { size } = await file.stat();
-      const footerAt = size - SEGMENT_FOOTER_BYTES;
-      const isSealed =
-        footerAt >= SEGMENT_HEADER_BYTES &&
-        parseSegmentFooter(await readAt(file, footerAt, SEGMENT_FOOTER_BYTES, path)) !== undefined;
-      return { header, isSealed };
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    throw ioError(`opening segment ${path}`, error);
+    const header = parseSegmentHeader(await readAt(file, 0, SEGMENT_HEADER_BYTES, path));
+    if (typeof header === 'string') return undefined;
+    const { size } = await file.stat();
+    const footerAt = size - SEGMENT_FOOTER_BYTES;
+    const isSealed =
+      footerAt >= SEGMENT_HEADER_BYTES &&
+      parseSegmentFooter(await readAt(file, footerAt, SEGMENT_FOOTER_BYTES, path)) !== undefined;
+    return { header, isSealed };
+  } finally {
+    await file.close();
   }
 }
 
@@ -126,13 +134,7 @@ export async function* readSegment(
   number: number,
   isLast: boolean,
 ): AsyncGenerator<StoredSubbuf | SegmentProblem, void, void> {
-  const path = join(folder, segmentName(number));
-  let file: FileHandle;
-  try {
-    file = await open(path, 'r');
-  } catch (error) {
-    throw ioError(`opening segment ${path}`, error);
-  }
+  const { path, file } = await openSegment(folder, number);
   try {
     const { size } = await file.stat();
     const head = await readAt(file, 0, SEGMENT_HEADER_BYTES, path);
@@ -252,7 +254,7 @@ export class SegmentAccess {
     if (window !== undefined) return window.bytes.subarray(offset - window.offset, offset - window.offset + length);
     const path = join(this.#folder, segmentName(segment));
     const isSmall = length <= SegmentAccess.#SMALL_BYTES;
-    const file = await this.#open(segment, path);
+    const file = await this.#open(segment);
     const bytes = await readAt(file, offset, isSmall ? SegmentAccess.#WINDOW_BYTES : length, path);
     if (bytes.length < length)
       throw new LabError(
@@ -266,7 +268,7 @@ export class SegmentAccess {
     return bytes.subarray(0, length);
   }
 
-  async #open(segment: number, path: string): Promise<FileHandle> {
+  async #open(segment: number): Promise<FileHandle> {
     const known = this.#files.get(segment);
     if (known !== undefined) return known;
     if (this.#files.size >= SegmentAccess.#MAX_OPEN) {
@@ -276,13 +278,9 @@ export class SegmentAccess {
         await oldest[1].close();
       }
     }
-    try {
-      const file = await open(path, 'r');
-      this.#files.set(segment, file);
-      return file;
-    } catch (error) {
-      throw ioError(`opening segment ${path}`, error);
-    }
+    const { file } = await openSegment(this.#folder, segment);
+    this.#files.set(segment, file);
+    return file;
   }
 
   async close(): Promise<void> {

@@ -4,7 +4,8 @@ import { open, readFile, rm } from 'node:fs/promises';
 import { pollUntil } from './deadline.js';
 import { systemCodeOf } from './errors.js';
 
-function alive(pid: number): boolean {
+/** Zombies live. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
@@ -24,7 +25,7 @@ export async function tryLock(file: string): Promise<'taken' | number> {
     if (systemCodeOf(error) !== 'EEXIST') throw error;
   }
   const owner = Number((await readFile(file, 'utf8').catch(() => '')).trim());
-  if (owner > 0 && alive(owner)) return owner;
+  if (owner > 0 && isAlive(owner)) return owner;
   // An empty file may be one that is being written just now: it is left for the next try.
   if (owner === 0) return owner;
   // Its owner died.

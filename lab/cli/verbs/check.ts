@@ -13,8 +13,7 @@ const STEPS: readonly (readonly [string, string, readonly string[]])[] = [
   ['lint and format', bin('biome'), ['check', '--error-on-warnings', '.']],
   ['folder table', process.execPath, [...TSX, 'lab/check-deps.ts']],
   ['generated ABI files', process.execPath, [...TSX, 'lab/abi/generate.ts', '--check']],
-  ['generated command docs', process.execPath, [...TSX, 'lab/cli/docs.ts', '--check']],
-  ['generated schema docs', process.execPath, [...TSX, 'lab/store/docs.ts', '--check']],
+  ['generated documents', process.execPath, [...TSX, 'lab/cli/generate-docs.ts', '--check']],
 ];
 
 /** `check all`: all steps run, even if one fails. */
