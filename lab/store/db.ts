@@ -6,7 +6,7 @@
  */
 import type { Database, RunResult } from 'sqlite3';
 import type { BuildContext } from '../../images/context.js';
-import { LabError, messageOf, systemCodeOf } from '../util/errors.js';
+import { abortError, LabError, messageOf, systemCodeOf } from '../util/errors.js';
 import { prepareBinding } from './binding.js';
 
 export type Cell = string | number | null;
@@ -20,6 +20,7 @@ export interface OpenOptions {
 
 function sqlError(what: string, error: unknown): LabError {
   const code = systemCodeOf(error);
+  if (code === 'SQLITE_INTERRUPT') return abortError(what, error);
   if (code === 'SQLITE_FULL') {
     return new LabError('LAB_ENV_DISK_FULL', `${what}: ${messageOf(error)}`, {
       cause: error,
@@ -35,7 +36,10 @@ function sqlError(what: string, error: unknown): LabError {
     });
   }
   if (code === 'SQLITE_CANTOPEN' || code === 'SQLITE_READONLY')
-    return new LabError('LAB_ENV_PERMISSION', `${what}: ${messageOf(error)}`, { cause: error });
+    return new LabError('LAB_ENV_PERMISSION', `${what}: ${messageOf(error)}`, {
+      cause: error,
+      next: 'choose a file in a folder that is there and may be written to, with --db',
+    });
   return new LabError('LAB_BUG', `${what}: ${messageOf(error)}`, { cause: error });
 }
 
@@ -63,7 +67,7 @@ export class Db {
     });
     const db = new Db(file, database);
     try {
-      database.configure('busyTimeout', BUSY_MS);
+      db.waitForLocks(BUSY_MS);
       await db.#settle('loading the extension', (done) => database.loadExtension(extension, done));
       return db;
     } catch (error) {
@@ -102,6 +106,16 @@ export class Db {
         else reject(sqlError(`${this.file}: ${sql}`, error));
       });
     });
+  }
+
+  /** Ends the statement that runs, from outside: it fails with LAB_ABORTED. */
+  interrupt(): void {
+    this.#database.interrupt();
+  }
+
+  /** Of another process, for how long a lock is waited for. */
+  waitForLocks(ms: number): void {
+    this.#database.configure('busyTimeout', ms);
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** PostgreSQL: the one file that imports `pg`, at the first use. Whatever is read is text. */
 import type pg from 'pg';
-import { LabError, messageOf } from '../util/errors.js';
-import type { Answer, Question } from './query.js';
+import { abortError, LabError, messageOf, systemCodeOf, throwIfAborted } from '../util/errors.js';
+import { type Answer, PAGE_ROWS, type Page, type Question, questionError } from './query.js';
 
 export type PostgresCell = string | null;
 
@@ -36,30 +36,80 @@ export async function connect(url: string): Promise<pg.Client> {
   }
 }
 
-/** A database of a server that is only read. */
+/** Classes of the SQLSTATE that speak of the statement, and not of the server: bad data, syntax, what is not there. */
+const OF_THE_QUESTION = /^(22|42|0A)/;
+const CANCELLED = '57014';
+
+/** A database of a server that is only read. One question at a time. */
 export class PostgresQueries {
   readonly #client: pg.Client;
+  readonly #signal: AbortSignal;
+  readonly #onAbort: () => void;
 
-  private constructor(client: pg.Client) {
+  private constructor(client: pg.Client, signal: AbortSignal, onAbort: () => void) {
     this.#client = client;
+    this.#signal = signal;
+    this.#onAbort = onAbort;
+    signal.addEventListener('abort', onAbort, { once: true });
   }
 
-  static async open(url: string): Promise<PostgresQueries> {
+  static async open(url: string, signal: AbortSignal): Promise<PostgresQueries> {
     const client = await connect(url);
     await client.query('SET default_transaction_read_only = on');
-    return new PostgresQueries(client);
+    const { rows } = await client.query<{ pid: string }>('SELECT pg_backend_pid() AS pid');
+    return new PostgresQueries(client, signal, () => void cancel(url, rows[0]?.pid ?? '0'));
   }
 
   async ask({ sql, bound }: Question): Promise<Answer> {
-    const { fields, rows } = await this.#client.query<PostgresCell[]>({
-      text: sql,
-      values: [...bound],
-      rowMode: 'array',
-    });
-    return { columns: fields.map(({ name }) => name), rows };
+    throwIfAborted(this.#signal, 'query');
+    try {
+      await this.#client.query('ROLLBACK; BEGIN');
+      await this.#client.query({ text: `DECLARE answer NO SCROLL CURSOR FOR ${sql}`, values: [...bound] });
+      const first = await this.#page();
+      return { columns: first.columns, pages: this.#pages(first.page) };
+    } catch (error) {
+      throw answerError(error);
+    }
   }
 
-  close(): Promise<void> {
-    return this.#client.end();
+  async #page(): Promise<{ readonly columns: string[]; readonly page: Page }> {
+    const text = `FETCH ${PAGE_ROWS} FROM answer`;
+    const { fields, rows } = await this.#client.query<PostgresCell[]>({ text, rowMode: 'array' });
+    return { columns: fields.map(({ name }) => name), page: rows };
+  }
+
+  async *#pages(first: Page): AsyncGenerator<Page, void, void> {
+    for (let page = first; ; ) {
+      if (page.length > 0) yield page;
+      if (page.length < PAGE_ROWS) return;
+      try {
+        ({ page } = await this.#page());
+      } catch (error) {
+        throw answerError(error);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#signal.removeEventListener('abort', this.#onAbort);
+    await this.#client.end();
+  }
+}
+
+function answerError(error: unknown): LabError {
+  const code = systemCodeOf(error) ?? '';
+  if (code === CANCELLED) return abortError('query', error);
+  if (OF_THE_QUESTION.test(code)) return questionError(error);
+  return new LabError('LAB_ENV_IO', `PostgreSQL: ${messageOf(error)}`, { cause: error });
+}
+
+/** Ends what another connection has running. */
+async function cancel(url: string, pid: string): Promise<void> {
+  try {
+    const client = await connect(url);
+    await client.query('SELECT pg_cancel_backend($1)', [pid]);
+    await client.end();
+  } catch {
+    // The server is gone, and the statement with it.
   }
 }

@@ -2,15 +2,21 @@
 /** Questions to a database: named ones or SQL; whatever comes back is exact, as text. */
 import { access } from 'node:fs/promises';
 import type { BuildContext } from '../../images/context.js';
-import { LabError } from '../util/errors.js';
+import { LabError, messageOf, throwIfAborted } from '../util/errors.js';
 import { Db } from './db.js';
 import { type Dialect, fillIn } from './sql.js';
 import { QUERIES } from './views.js';
 
+export type Page = readonly (readonly (string | null)[])[];
+
 export interface Answer {
   readonly columns: readonly string[];
-  readonly rows: readonly (readonly (string | null)[])[];
+  /** Its rows, some at a time: memory does not grow with the answer. */
+  readonly pages: AsyncIterable<Page>;
 }
+
+/** Rows that are held in memory together. */
+export const PAGE_ROWS = 1000;
 
 export interface Question {
   readonly sql: string;
@@ -51,12 +57,25 @@ export function parseQuestion(words: readonly string[], dialect: Dialect = 'sqli
   return { sql: fillIn(named.sql, dialect), bound: rest };
 }
 
-/** A database that is only read. */
+/** What the user's own SQL does wrong is no bug of ours. */
+export function questionError(error: unknown): LabError {
+  return new LabError('LAB_USAGE', `the database does not understand the question: ${messageOf(error)}`, {
+    cause: error,
+    next: 'docs/schema.md has its tables and views',
+  });
+}
+
+/** A database that is only read. One question at a time. */
 export class QueryDb {
   readonly #db: Db;
+  readonly #signal: AbortSignal;
+  readonly #onAbort: () => void;
 
-  private constructor(db: Db) {
+  private constructor(db: Db, signal: AbortSignal) {
     this.#db = db;
+    this.#signal = signal;
+    this.#onAbort = () => db.interrupt();
+    signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
   static async open(file: string, ctx: BuildContext): Promise<QueryDb> {
@@ -68,35 +87,37 @@ export class QueryDb {
         next: './lemona index makes it',
       });
     }
-    const db = await Db.open({ file, isReadOnly: true }, ctx);
-    return new QueryDb(db);
+    return new QueryDb(await Db.open({ file, isReadOnly: true }, ctx), ctx.signal);
   }
 
   /** The answer, every value as text: SQLite's driver would round integers above 2^53. */
   async ask({ sql, bound }: Question): Promise<Answer> {
-    // As a part of another statement it can be nothing but one query, and has columns even without rows.
-    const named = await this.#columns(sql);
-    const picked = named.map((_name, i) => `CAST("${i}" AS TEXT) AS "${i}"`).join(', ');
-    const list = named.map((_name, i) => `"${i}"`).join(', ');
-    const rows = await this.#db.all(`WITH answer(${list}) AS (${sql}\n) SELECT ${picked} FROM answer`, bound);
-    return {
-      columns: named,
-      rows: rows.map((row) => named.map((_name, i) => (row[i] === null ? null : String(row[i])))),
-    };
+    throwIfAborted(this.#signal, 'query');
+    try {
+      await this.#db.exec('DROP TABLE IF EXISTS temp.answer');
+      // A temporary file holds it, however long it is. As a part of another statement it can be nothing but one query.
+      await this.#db.run(`CREATE TEMP TABLE answer AS SELECT * FROM (${sql}\n)`, bound);
+    } catch (error) {
+      throw error instanceof LabError && error.code === 'LAB_BUG' ? questionError(error.cause) : error;
+    }
+    const columns = (await this.#db.all('PRAGMA temp.table_info(answer)')).map(({ name }) => String(name));
+    return { columns, pages: this.#pages(columns) };
   }
 
-  /** Names of the columns of a query, which must be one. */
-  async #columns(sql: string): Promise<string[]> {
-    // A view takes no parameters, and what they are does not change its columns.
-    await this.#db.exec(`CREATE TEMP VIEW answer AS ${sql.replaceAll(/\?\d/g, 'NULL')}`);
-    try {
-      return (await this.#db.all('PRAGMA temp.table_info(answer)')).map(({ name }) => String(name));
-    } finally {
-      await this.#db.exec('DROP VIEW temp.answer');
+  async *#pages(columns: readonly string[]): AsyncGenerator<Page, void, void> {
+    const picked = columns.map((name, i) => `CAST("${name.replaceAll('"', '""')}" AS TEXT) AS "${i}"`).join(', ');
+    for (let after = 0; ; after += PAGE_ROWS) {
+      throwIfAborted(this.#signal, 'query');
+      const page = `SELECT ${picked} FROM temp.answer WHERE rowid > ?1 ORDER BY rowid LIMIT ${PAGE_ROWS}`;
+      const rows = await this.#db.all(page, [after]);
+      if (rows.length > 0)
+        yield rows.map((row) => columns.map((_name, i) => (row[i] === null ? null : String(row[i]))));
+      if (rows.length < PAGE_ROWS) return;
     }
   }
 
-  close(): Promise<void> {
-    return this.#db.close();
+  async close(): Promise<void> {
+    this.#signal.removeEventListener('abort', this.#onAbort);
+    await this.#db.close();
   }
 }

@@ -155,8 +155,11 @@ export class SqliteStore implements Store {
     await this.#db.exec('PRAGMA analysis_limit = 400; PRAGMA optimize = 0x10002');
   }
 
-  close(): Promise<void> {
-    return this.#db.close();
+  /** Leaves one file, which can be read where nothing may be written; or a log beside it, if somebody reads just now. */
+  async close(): Promise<void> {
+    this.#db.waitForLocks(0);
+    await this.#db.exec('PRAGMA journal_mode = DELETE').catch(() => undefined);
+    await this.#db.close();
   }
 }
 

@@ -6,12 +6,13 @@ import path from 'node:path';
 import { prepareBinding } from '../../lab/store/binding.js';
 import { findTraces, Load, type LoadSum } from '../../lab/store/load.js';
 import type { Base } from '../../lab/store/loader.js';
-import { QueryDb } from '../../lab/store/query.js';
+import { type Page, QueryDb, type Question } from '../../lab/store/query.js';
 import { TABLES } from '../../lab/store/schema.js';
 import { SqliteStore } from '../../lab/store/sqlite-store.js';
 import { defaultCacheDir } from '../../lab/util/context.js';
 import { silentLog } from '../../lab/util/log.js';
 import { silentProgress, stderrProgress } from '../../lab/util/progress.js';
+import { collect } from '../support/run-builder.js';
 
 /** Compiling sqlite3 on a slow machine that does other things too. */
 const COMPILE_MS = 1_200_000;
@@ -68,11 +69,16 @@ export async function loadFolder(folder: string, db: string, options: LoadFolder
   }
 }
 
+/** All rows of an answer. */
+export async function rowsOf(db: Pick<QueryDb, 'ask'>, question: Question): Promise<Page> {
+  return (await collect((await db.ask(question)).pages)).flat();
+}
+
 async function withQueries<T>(db: string, use: (lines: (sql: string) => Promise<string[]>) => Promise<T>): Promise<T> {
   const opened = await QueryDb.open(db, storeContext);
   try {
     return await use(async (sql) =>
-      (await opened.ask({ sql, bound: [] })).rows.map((row) => row.map((cell) => cell ?? '-').join(' ')),
+      (await rowsOf(opened, { sql, bound: [] })).map((row) => row.map((cell) => cell ?? '-').join(' ')),
     );
   } finally {
     await opened.close();

@@ -9,7 +9,7 @@ import { parseQuestion, QueryDb } from '../../lab/store/query.js';
 import { TABLES } from '../../lab/store/schema.js';
 import { QUERIES } from '../../lab/store/views.js';
 import { usePostgres } from '../harness/postgres.js';
-import { loadFolder, storeContext, useStore } from '../harness/store.js';
+import { loadFolder, rowsOf, storeContext, useStore } from '../harness/store.js';
 import { writeSegments } from '../support/run-builder.js';
 import { synthesize } from '../support/trace-synth.js';
 
@@ -43,22 +43,24 @@ describe('the database in PostgreSQL', () => {
     await loadPieces();
     const perSecond = Math.round(RECORDS / ((performance.now() - began) / 1000));
     const sqlite = await QueryDb.open(file, storeContext);
-    const postgres = await PostgresQueries.open(server().url);
+    const postgres = await PostgresQueries.open(server().url, storeContext.signal);
     let rows = 0;
     try {
       for (const { name, columns } of TABLES) {
         const question = { sql: `SELECT * FROM ${name} ORDER BY ${columns[0].name}`, bound: [] };
-        const answer = await postgres.ask(question);
-        expect(answer, name).to.deep.equal(await sqlite.ask(question));
-        rows += answer.rows.length;
+        const answer = await rowsOf(postgres, question);
+        expect(answer, name).to.deep.equal(await rowsOf(sqlite, question));
+        rows += answer.length;
       }
       const somePath = 'SELECT path FROM path_list WHERE until_seq IS NOT NULL ORDER BY id LIMIT 1';
-      const [[path] = []] = (await sqlite.ask({ sql: somePath, bound: [] })).rows;
+      const [[path] = []] = await rowsOf(sqlite, { sql: somePath, bound: [] });
       for (const { name, args } of QUERIES) {
         const words = [name, ...args.map((arg) => OPERANDS[arg.name] ?? path ?? '')];
-        const answer = await postgres.ask(parseQuestion(words, 'postgres'));
-        expect(answer, name).to.deep.equal(await sqlite.ask(parseQuestion(words)));
-        if (!EMPTY.has(name)) expect(answer.rows, name).to.have.length.above(0);
+        const question = parseQuestion(words, 'postgres');
+        const answer = await rowsOf(postgres, question);
+        expect(answer, name).to.deep.equal(await rowsOf(sqlite, parseQuestion(words)));
+        expect((await postgres.ask(question)).columns).to.deep.equal((await sqlite.ask(parseQuestion(words))).columns);
+        if (!EMPTY.has(name)) expect(answer, name).to.have.length.above(0);
       }
     } finally {
       await sqlite.close();

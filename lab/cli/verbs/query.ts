@@ -3,6 +3,7 @@ import path from 'node:path';
 import { isPostgres, PostgresQueries } from '../../store/postgres-db.js';
 import { type Answer, parseQuestion, QueryDb } from '../../store/query.js';
 import { QUERIES } from '../../store/views.js';
+import type { Log } from '../../util/log.js';
 import type { Invocation } from '../invocation.js';
 import type { Output } from '../output.js';
 import { plainTable } from '../plain-table.js';
@@ -10,24 +11,30 @@ import { DATABASE_NAME, folderOf } from './index.js';
 
 /** Characters of a cell for people; `--json` has all of it. */
 const CELL_CHARS = 80;
+/** Rows of a table for people; `--json` has all of them. */
+const TABLE_ROWS = 10_000;
 
 function shorten(cell: string | null): string {
   if (cell === null) return '';
   return cell.length > CELL_CHARS ? `${cell.slice(0, CELL_CHARS - 1)}…` : cell;
 }
 
-async function print(answer: Answer, isJson: boolean, out: Output): Promise<void> {
-  if (!isJson) {
-    await out.line(
-      plainTable(
-        answer.columns,
-        answer.rows.map((row) => row.map(shorten)),
-      ),
-    );
-    return;
+async function printObjects({ columns, pages }: Answer, out: Output): Promise<void> {
+  for await (const page of pages) {
+    for (const row of page) await out.json(Object.fromEntries(columns.map((column, i) => [column, row[i] ?? null])));
+    if (out.gone) return;
   }
-  for (const row of answer.rows)
-    await out.json(Object.fromEntries(answer.columns.map((column, i) => [column, row[i] ?? null])));
+}
+
+/** A table is drawn when all of it is there: beyond its limit it says so. */
+async function printTable({ columns, pages }: Answer, out: Output, log: Log): Promise<void> {
+  const rows: string[][] = [];
+  for await (const page of pages) {
+    rows.push(...page.map((row) => row.map(shorten)));
+    if (rows.length > TABLE_ROWS) break;
+  }
+  await out.line(plainTable(columns, rows.slice(0, TABLE_ROWS)));
+  if (rows.length > TABLE_ROWS) log.warn(`there are more than the ${TABLE_ROWS} rows shown; --json has all of them`);
 }
 
 /** `query`: a named query, or SQL. Without one it lists the names. */
@@ -36,14 +43,17 @@ export async function run(invocation: Invocation): Promise<number> {
   const [operand = '', ...words] = invocation.args;
   if (words.length === 0) {
     const rows = QUERIES.map(({ name, args, doc }) => [[name, ...args.map((arg) => arg.name)].join(' '), doc]);
-    await print({ columns: ['query', 'answers'], rows }, invocation.json, invocation.out);
+    if (invocation.json) for (const [query, answers] of rows) await invocation.out.json({ query, answers });
+    else await invocation.out.line(plainTable(['query', 'answers'], rows));
     return 0;
   }
   const where = invocation.string('db') ?? path.join(folderOf(operand, ctx.runsDir), DATABASE_NAME);
   const question = parseQuestion(words, isPostgres(where) ? 'postgres' : 'sqlite');
-  const db = isPostgres(where) ? await PostgresQueries.open(where) : await QueryDb.open(where, ctx);
+  const db = isPostgres(where) ? await PostgresQueries.open(where, ctx.signal) : await QueryDb.open(where, ctx);
   try {
-    await print(await db.ask(question), invocation.json, invocation.out);
+    const answer = await db.ask(question);
+    if (invocation.json) await printObjects(answer, invocation.out);
+    else await printTable(answer, invocation.out, ctx.log);
     return 0;
   } finally {
     await db.close();

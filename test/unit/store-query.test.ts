@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { expect } from 'chai';
+import { PAGE_ROWS, parseQuestion, QueryDb } from '../../lab/store/query.js';
+import { loadFolder, rowsOf, storeContext, useStore } from '../harness/store.js';
+import { failureOf } from '../support/failure.js';
+import { collect, writeSegments } from '../support/run-builder.js';
+import * as b from '../support/trace-builder.js';
+
+describe('an answer of the database', () => {
+  const folder = useStore();
+  const abort = new AbortController();
+
+  async function withDb<T>(use: (db: QueryDb) => Promise<T>, signal = storeContext.signal): Promise<T> {
+    await writeSegments(folder(), [b.subbuf([b.entry(0)])]);
+    const file = path.join(folder(), 'index.db');
+    await loadFolder(folder(), file);
+    const db = await QueryDb.open(file, { ...storeContext, signal });
+    try {
+      return await use(db);
+    } finally {
+      await db.close();
+    }
+  }
+
+  const sql = (text: string) => ({ sql: text, bound: [] });
+  const upTo = (n: number) =>
+    sql(`WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT ${n}) SELECT x FROM c`);
+
+  it('is a refusal by its own fault where the question is wrong', async () => {
+    await withDb(async (db) => {
+      const cases: readonly (readonly [string[], RegExp])[] = [
+        [['SELECT FROM'], /syntax error/],
+        [['SELECT lost FROM events'], /no such column: lost/],
+        [['SELECT 1; DROP TABLE events'], /syntax error/],
+        [["SELECT load_extension('x')"], /not authorized/],
+        [['search', '"'], /unterminated string/],
+        [['search', ''], /syntax error/],
+      ];
+      for (const [words, why] of cases) {
+        const error = await failureOf(db.ask(parseQuestion(words)));
+        expect([error.code, error.exitStatus], words.join(' ')).to.deep.equal(['LAB_USAGE', 2]);
+        expect(error.message, words.join(' ')).to.match(why);
+      }
+      expect(await rowsOf(db, sql('SELECT count(*) FROM events'))).to.deep.equal([['1']]);
+    });
+  });
+
+  it('is whole however long it is, and comes in pages', async () => {
+    await withDb(async (db) => {
+      for (const rows of [0, 1, PAGE_ROWS, 2 * PAGE_ROWS + 1]) {
+        const { columns, pages } = await db.ask(upTo(rows));
+        const seen = await collect(pages);
+        expect(columns).to.deep.equal(['x']);
+        expect(seen.map((page) => page.length).every((length) => length > 0 && length <= PAGE_ROWS)).to.equal(true);
+        expect(seen.flat()).to.deep.equal(Array.from({ length: rows }, (_none, i) => [String(i + 1)]));
+      }
+    });
+  });
+
+  it('is exact, whatever its columns are called', async () => {
+    await withDb(async (db) => {
+      const { columns, pages } = await db.ask(
+        sql(`SELECT 9223372036854775807 AS "a""b", 'x' AS c, NULL AS c, '' AS ""`),
+      );
+      expect(columns.slice(0, 2)).to.deep.equal(['a"b', 'c']);
+      expect((await collect(pages)).flat()).to.deep.equal([['9223372036854775807', 'x', null, '']]);
+    });
+  });
+
+  it('that never comes ends at an interrupt', async () => {
+    const endless = sql('WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c');
+    await withDb(async (db) => {
+      setTimeout(() => abort.abort(), 100);
+      expect((await failureOf(db.ask(endless))).exitStatus).to.equal(130);
+      expect((await failureOf(db.ask(upTo(1)))).exitStatus).to.equal(130);
+    }, abort.signal);
+  });
+
+  it('is of one file, and leaves none beside it', async () => {
+    await withDb(async (db) => {
+      expect(await rowsOf(db, upTo(3))).to.have.length(3);
+      expect((await readdir(folder())).sort()).to.deep.equal(['index.db', 'segments']);
+    });
+    expect((await readdir(folder())).sort()).to.deep.equal(['index.db', 'segments']);
+  });
+});
