@@ -79,6 +79,9 @@ export function syscallRow(nr: number, abi: Abi): SyscallRow | undefined {
  */
 const NUMBER_REPLACED = 0xffff;
 
+/** Every name of a system call that there is, in any ABI. */
+export const SYSCALL_NAMES: readonly string[] = [...new Set([...ROWS_64, ...ROWS_IA32].map(({ name }) => name))];
+
 /** The name of a number; `syscall_N` for a number nobody has. */
 export function syscallName(nr: number, abi: Abi): string {
   if (nr === NUMBER_REPLACED) return 'execve|rt_sigreturn';

@@ -3,7 +3,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Resvg } from '@resvg/resvg-js';
-import { ioError, LabError } from '../util/errors.js';
+import { ioError, LabError, systemCodeOf } from '../util/errors.js';
 import { matrixCsv, samplesCsv } from './csv.js';
 import { reportHtml } from './html.js';
 import { overheadPlots } from './plots.js';
@@ -49,6 +49,8 @@ export async function readReport(file: string): Promise<Report> {
   try {
     text = await readFile(file, 'utf8');
   } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT')
+      throw new LabError('LAB_USAGE', `there is no report ${file}`, { cause: error });
     throw ioError(`reading the report ${file}`, error);
   }
   let value: unknown;

@@ -4,11 +4,11 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CommanderError } from 'commander';
 import { catchInterrupts } from '../proc/interrupt.js';
-import { describeError, exitStatusOf } from '../util/errors.js';
+import { describeError, exitStatusOf, LabError } from '../util/errors.js';
 import { withCustody } from './custody.js';
 import { Invocation, ROOT, type VerbHandler } from './invocation.js';
 import { Output } from './output.js';
-import { buildProgram } from './parse.js';
+import { buildProgram, unknownTopic } from './parse.js';
 
 function versionOf(root: string): string {
   const parsed: unknown = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
@@ -33,6 +33,9 @@ async function main(argv: readonly string[]): Promise<number> {
     status = await withCustody(invocation, () => loaded.run(invocation));
   });
   try {
+    const topic = unknownTopic(argv);
+    if (topic !== undefined)
+      throw new LabError('LAB_USAGE', `there is no command '${topic}'`, { next: './lemona help' });
     await program.parseAsync(argv.length === 0 ? ['help'] : [...argv], { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError) {

@@ -14,10 +14,20 @@ function wholeNumber(text: string): number {
   return value;
 }
 
+/** A timer of Node.js that is set to more goes off at once. */
+const SECONDS_MOST = 2_147_483;
+
 function positiveSeconds(text: string): number {
   const value = Number(text);
-  if (!/^\d+(\.\d+)?$/.test(text) || !(value > 0)) throw new InvalidArgumentError('seconds above 0 are wanted.');
+  if (!/^\d+(\.\d+)?$/.test(text) || !(value > 0) || value > SECONDS_MOST)
+    throw new InvalidArgumentError(`seconds above 0 and up to ${SECONDS_MOST} are wanted.`);
   return value;
+}
+
+/** No flag has a meaning for nothing: it is a variable of a script that was not set. */
+function someText(text: string): string {
+  if (text === '') throw new InvalidArgumentError('it is empty.');
+  return text;
 }
 
 /** How a flag is written: `--run <NAME>`. */
@@ -35,7 +45,9 @@ function toOption(flag: FlagSpec): Option {
   const option = new Option(flagSyntax(flag), flag.kind === 'list' ? `${flag.help} (repeatable)` : flag.help);
   if (flag.kind === 'int') option.argParser(wholeNumber);
   if (flag.kind === 'seconds') option.argParser(positiveSeconds);
-  if (flag.kind === 'list') option.argParser((text, before: string[] | undefined) => [...(before ?? []), text]);
+  if (flag.kind === 'string') option.argParser(someText);
+  if (flag.kind === 'list')
+    option.argParser((text, before: string[] | undefined) => [...(before ?? []), someText(text)]);
   if (flag.choices !== undefined) option.choices(flag.choices);
   if (flag.required === true) option.makeOptionMandatory();
   return option;
@@ -59,6 +71,12 @@ const AFTER_HELP = [
   'Exit status:',
   ...EXITS.map(([status, meaning]) => `  ${String(status).padEnd(5)} ${meaning}`),
 ].join('\n');
+
+/** `help` of something that is no verb would print the whole help, and not say why. */
+export function unknownTopic([first, topic]: readonly string[]): string | undefined {
+  if (first !== 'help' || topic === undefined || topic.startsWith('-')) return undefined;
+  return VERBS.some(({ name }) => name.split(' ')[0] === topic) ? undefined : topic;
+}
 
 /** Builds the parser; commander itself prints usage errors and help. */
 export function buildProgram(version: string, onVerb: OnVerb): Command {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** Whether a record is still all there: a segment that was cut or deleted at its end leaves no gap in the numbers. */
+import type { SegmentProblem } from '../trace/segment-reader.js';
 import type { RunManifest } from './manifest.js';
 
 /**
@@ -15,4 +16,19 @@ export function goneSince(
     `${trace.subbufs} sub-buffers (${trace.bytes} bytes) arrived, the segments hold ${found.subbufs} (${found.bytes} bytes): ` +
     'the rest was cut off or damaged'
   );
+}
+
+/** What a sudden end leaves behind, and no damage. */
+export const SUDDEN_END: ReadonlySet<string> = new Set(['torn', 'unsealed']);
+
+/** Lines on what of a run's segments can't be read or is not there any more. Pure. */
+export function damageOf(
+  trace: RunManifest['trace'],
+  found: { readonly subbufs: number; readonly bytes: number; readonly problems: readonly SegmentProblem[] },
+): string[] {
+  const lines = found.problems
+    .filter(({ kind }) => !SUDDEN_END.has(kind))
+    .map(({ segment, offset, kind, detail }) => `segment ${segment} at ${offset}: ${kind}: ${detail}`);
+  const gone = goneSince(trace, found);
+  return gone === undefined ? lines : [...lines, gone];
 }

@@ -16,6 +16,7 @@
  *   witness.bin    counts of the witness (witness.ts), if it was asked for
  *   keyframes/     saved replay VMs of `step`, if it was used; may be deleted
  */
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ioError, LabError, systemCodeOf } from '../util/errors.js';
@@ -96,7 +97,9 @@ export function imageOf(run: OpenRun): RunManifest['image'] {
 async function otherRuns(runsDir: string): Promise<string> {
   try {
     const entries = await readdir(runsDir, { withFileTypes: true });
-    const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+    const names = entries
+      .filter((entry) => entry.isDirectory() && existsSync(runFolderAt(path.join(runsDir, entry.name)).manifestFile))
+      .map((entry) => entry.name);
     if (names.length > 0) return `runs there: ${names.slice(0, 20).join(', ')}`;
   } catch {
     // Says the same as an empty folder.

@@ -5,9 +5,10 @@
  * JSON number loses digits above 2^53. It is replaced as a whole, never edited:
  * a reader sees the old one or the new one.
  */
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { ioError, LabError, systemCodeOf } from '../util/errors.js';
+import { openRegular } from '../util/regular-file.js';
 import { witnessSchema } from './witness.js';
 
 const decimal = z.string().regex(/^\d+$/, 'wanted a decimal string');
@@ -146,13 +147,15 @@ export async function withBase(manifest: ReceivedManifest, file: string): Promis
 
 /** Undefined if the file is not there. */
 async function readJson(file: string): Promise<unknown> {
-  let text: string;
+  let text: string | undefined;
   try {
-    text = await readFile(file, 'utf8');
+    const handle = await openRegular(file);
+    text = await handle?.readFile('utf8').finally(() => handle.close());
   } catch (error) {
     if (systemCodeOf(error) === 'ENOENT' || systemCodeOf(error) === 'ENOTDIR') return undefined;
     throw ioError(`reading ${file}`, error);
   }
+  if (text === undefined) throw new LabError('LAB_RUN_CORRUPT', `${file} is no regular file`);
   try {
     return JSON.parse(text);
   } catch (error) {

@@ -39,6 +39,8 @@ export async function connect(url: string): Promise<pg.Client> {
 /** Classes of the SQLSTATE that speak of the statement, and not of the server: bad data, syntax, what is not there. */
 const OF_THE_QUESTION = /^(22|42|0A)/;
 const CANCELLED = '57014';
+/** Nothing of a second one that ends the read-only transaction; the driver's types do not know it. */
+const ONE_STATEMENT = { queryMode: 'extended' } as const;
 
 /** A database of a server that is only read. One question at a time. */
 export class PostgresQueries {
@@ -64,7 +66,9 @@ export class PostgresQueries {
     throwIfAborted(this.#signal, 'query');
     try {
       await this.#client.query('ROLLBACK; BEGIN');
-      await this.#client.query({ text: `DECLARE answer NO SCROLL CURSOR FOR ${sql}`, values: [...bound] });
+      const text = `DECLARE answer NO SCROLL CURSOR FOR ${sql}`;
+      const declaration = { text, values: [...bound], ...ONE_STATEMENT };
+      await this.#client.query(declaration);
       const first = await this.#page();
       return { columns: first.columns, pages: this.#pages(first.page) };
     } catch (error) {

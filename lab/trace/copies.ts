@@ -25,6 +25,7 @@ export async function* streamCopy(
 ): AsyncGenerator<CopiedSubbuf, void, void> {
   for (const number of await listSegments(folder)) {
     const { file } = await openSegment(folder, number);
+    if (file === undefined) continue;
     try {
       yield* segmentCopy(file, stream);
     } finally {

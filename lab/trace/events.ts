@@ -11,7 +11,7 @@ import { toJsonValue } from './json.js';
 import { InodeNames } from './names.js';
 import type { RecordKind, TraceRecord } from './record.js';
 import { describeRecord, kindWord, renderRecord } from './render.js';
-import { indexRun } from './run-index.js';
+import { indexRun, type RunIndex } from './run-index.js';
 import { type Task, TaskTracker } from './tasks.js';
 import { displayBytes, isoFromNs } from './text.js';
 import { type RecordWish, timeline } from './timeline.js';
@@ -126,15 +126,20 @@ function wishOf(f: EventFilters): RecordWish {
   };
 }
 
-/** Records of a run that pass the filters, in order of time. */
+/**
+ * Records of a run that pass the filters, in order of time.
+ * @param onIndex told what the run holds, and what of it is damaged, before the first record
+ */
 export async function* eventsOf(
   runDir: string,
   filters: EventFilters = {},
   signal?: AbortSignal,
+  onIndex?: (index: Pick<RunIndex, 'totals' | 'problems'>) => void,
 ): AsyncGenerator<TraceEvent, void, void> {
   if (filters.limit !== undefined && filters.limit <= 0) return;
   const options = signal ? { signal } : {};
   const index = await indexRun(runDir, options);
+  onIndex?.(index);
   const tasks = new TaskTracker();
   const names = new InodeNames();
   let shown = 0;

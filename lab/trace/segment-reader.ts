@@ -5,9 +5,10 @@
  * resynchronization); the next segment is read all the same, and the missing sequence numbers show up as a gap.
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { type FileHandle, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ioError, LabError, systemCodeOf } from '../util/errors.js';
+import { openRegular } from '../util/regular-file.js';
 import { FrameAssembler } from './frames.js';
 import {
   parseSegmentFooter,
@@ -92,14 +93,14 @@ function problem(kind: SegmentProblemKind, segment: number, offset: number, deta
   return { type: 'problem', kind, segment, offset, detail };
 }
 
-/** Whoever opens it closes it. */
+/** Whoever opens it closes it; there is no file if something else has its name. */
 export async function openSegment(
   folder: string,
   number: number,
-): Promise<{ readonly path: string; readonly file: FileHandle }> {
+): Promise<{ readonly path: string; readonly file: FileHandle | undefined }> {
   const path = join(folder, segmentName(number));
   try {
-    return { path, file: await open(path, 'r') };
+    return { path, file: await openRegular(path) };
   } catch (error) {
     throw ioError(`opening segment ${path}`, error);
   }
@@ -111,6 +112,7 @@ export async function peekSegment(
   number: number,
 ): Promise<{ readonly header: SegmentHeader; readonly isSealed: boolean } | undefined> {
   const { path, file } = await openSegment(folder, number);
+  if (file === undefined) return undefined;
   try {
     const header = parseSegmentHeader(await readAt(file, 0, SEGMENT_HEADER_BYTES, path));
     if (typeof header === 'string') return undefined;
@@ -135,6 +137,10 @@ export async function* readSegment(
   isLast: boolean,
 ): AsyncGenerator<StoredSubbuf | SegmentProblem, void, void> {
   const { path, file } = await openSegment(folder, number);
+  if (file === undefined) {
+    yield problem('foreign', number, 0, 'is no regular file');
+    return;
+  }
   try {
     const { size } = await file.stat();
     const head = await readAt(file, 0, SEGMENT_HEADER_BYTES, path);
@@ -278,7 +284,8 @@ export class SegmentAccess {
         await oldest[1].close();
       }
     }
-    const { file } = await openSegment(this.#folder, segment);
+    const { path, file } = await openSegment(this.#folder, segment);
+    if (file === undefined) throw new LabError('LAB_SEGMENT_CORRUPT', `${path} is no regular file any more`);
     this.#files.set(segment, file);
     return file;
   }

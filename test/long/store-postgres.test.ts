@@ -10,6 +10,7 @@ import { TABLES } from '../../lab/store/schema.js';
 import { QUERIES } from '../../lab/store/views.js';
 import { usePostgres } from '../harness/postgres.js';
 import { loadFolder, rowsOf, storeContext, useStore } from '../harness/store.js';
+import { failureOf } from '../support/failure.js';
 import { writeSegments } from '../support/run-builder.js';
 import { synthesize } from '../support/trace-synth.js';
 
@@ -67,6 +68,24 @@ describe('the database in PostgreSQL', () => {
       await postgres.close();
     }
     process.stderr.write(`    PostgreSQL: ${RECORDS} records at ${perSecond}/s; ${rows} rows compared\n`);
+  });
+
+  it('is not asked what it does not understand, and is interrupted', async () => {
+    const abort = new AbortController();
+    const db = await PostgresQueries.open(server().url, abort.signal);
+    try {
+      for (const sql of [
+        'SELECT FROM nowhere',
+        'SELECT 1; COMMIT; BEGIN READ WRITE; DROP TABLE events; COMMIT',
+        "SELECT 'x'::int",
+      ])
+        expect((await failureOf(db.ask({ sql, bound: [] }))).code, sql).to.equal('LAB_USAGE');
+      setTimeout(() => abort.abort(), 100);
+      const endless = 'WITH RECURSIVE c(x) AS (SELECT 1::numeric UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c';
+      expect((await failureOf(db.ask({ sql: endless, bound: [] }))).exitStatus).to.equal(130);
+    } finally {
+      await db.close();
+    }
   });
 
   it('lets only one inserter in', async () => {

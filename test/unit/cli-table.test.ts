@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { checkImports, importsOf } from '../../lab/check-deps.js';
 import { type FlagValue, ROOT } from '../../lab/cli/invocation.js';
-import { buildProgram } from '../../lab/cli/parse.js';
+import { buildProgram, unknownTopic } from '../../lab/cli/parse.js';
 import { VERBS } from '../../lab/cli/table.js';
 import { toJson } from '../../lab/util/json.js';
 
@@ -84,6 +84,10 @@ describe('the command line', () => {
     expect(await failure('stats', 'r', '--jsn')).to.equal('commander.unknownOption');
     expect(await failure('record', '--run', 'a', '--smp', '0', 'true')).to.equal('commander.invalidArgument');
     expect(await failure('record', '--run', 'a', '--smp', '1e3', 'true')).to.equal('commander.invalidArgument');
+    expect(await failure('record', '--run', 'a', '--timeout', '2147484', 'true')).to.equal('commander.invalidArgument');
+    expect(await failure('record', '--run', '', 'true')).to.equal('commander.invalidArgument');
+    expect(await failure('index', 'r', '--db', '')).to.equal('commander.invalidArgument');
+    expect(await failure('audit', 'r', '--head', '')).to.equal('commander.invalidArgument');
     expect(await failure('record', 'true')).to.equal('commander.missingMandatoryOptionValue');
     expect(await failure('stats')).to.equal('commander.missingArgument');
     expect(await failure('stats', 'a', 'b')).to.equal('commander.excessArguments');
@@ -91,6 +95,13 @@ describe('the command line', () => {
     expect(await failure('reconstruct', 'r', '--output', 'f', '--format', 'vmdk')).to.equal(
       'commander.invalidArgument',
     );
+  });
+
+  it('knows what help can be about', () => {
+    expect(
+      [['help'], ['help', 'bench'], ['help', 'build', 'kernel'], ['stats', 'nope']].map(unknownTopic),
+    ).to.deep.equal([undefined, undefined, undefined, undefined]);
+    expect(unknownTopic(['help', 'nope'])).to.equal('nope');
   });
 
   it('prints numbers above 2^53 without loss', () => {

@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: MIT
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { noteCustody, readCustody } from '../../evidence/custody.js';
+import { CUSTODY_FILE } from '../../evidence/files.js';
 import { openRun, runDirOf } from '../../run/folder.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
+
+function noLog(name: string, what: string): LabError {
+  return new LabError('LAB_RUN_STATE', `run '${name}' has ${what}`, {
+    next: `./lemona audit ${name} says whether one was removed; an older version of this program made none`,
+  });
+}
 
 /** `custody`: prints who did what to a run, or adds a note by hand. */
 export async function run(invocation: Invocation): Promise<number> {
@@ -13,10 +21,9 @@ export async function run(invocation: Invocation): Promise<number> {
   if (note !== undefined) {
     const { version } = invocation.command;
     const act = { act: 'note', args: [note], version, began: new Date().toISOString(), status: 0 };
-    if (!(await noteCustody(dir, ctx.dataDir, act)))
-      throw new LabError('LAB_RUN_STATE', `run '${name}' has no chain that a custody log could be bound to`, {
-        next: 'it was recorded by an older version of this program',
-      });
+    if (!(await noteCustody(dir, ctx.dataDir, act))) throw noLog(name, 'no chain that a custody log could be bound to');
+  } else if ((await stat(path.join(dir, CUSTODY_FILE)).catch(() => undefined)) === undefined) {
+    throw noLog(name, 'no custody log');
   }
   for (const entry of await readCustody(dir)) {
     if (invocation.json) await invocation.out.json(entry);
@@ -29,6 +36,5 @@ export async function run(invocation: Invocation): Promise<number> {
       );
     }
   }
-  ctx.log.debug(path.join(dir, 'custody.jsonl'));
   return 0;
 }

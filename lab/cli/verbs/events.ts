@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 import { OP_NAMES } from '../../abi/layout.js';
+import { SYSCALL_NAMES } from '../../abi/syscalls.js';
+import { damageOf } from '../../run/arrived.js';
 import { openRun, runDirOf } from '../../run/folder.js';
 import { type EventFilters, eventsOf, eventToJson } from '../../trace/events.js';
 import type { RecordKind } from '../../trace/record.js';
+import type { RunIndex } from '../../trace/run-index.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
 
@@ -11,6 +14,11 @@ const EVERY_KIND = {
   ...{ entry: 0, exit: 0, switch: 0, task: 0, exec: 0, task_exit: 0, cred: 0, fault: 0 },
   ...{ effect: 0, loss: 0, lost: 0, uring: 0, info: 0, unknown: 0, malformed: 0 },
 } as const satisfies Record<RecordKind, 0>;
+
+/** As many say what there is to say; they come after thousands of lines of data. */
+const DAMAGE_LINES = 10;
+/** Names that fit into a message; there are hundreds of system calls. */
+const OFFERED = 30;
 
 const RECORD_KINDS = Object.keys(EVERY_KIND) as RecordKind[];
 
@@ -32,46 +40,58 @@ function choices<T extends string>(
   return new Set(
     wanted.map((text) => {
       const found = known.find((name) => name.toLowerCase() === text.toLowerCase());
-      if (found === undefined) {
-        throw new LabError('LAB_USAGE', `--${flag} '${text}' is not known`, { next: `choose of: ${known.join(', ')}` });
-      }
-      return found;
+      if (found !== undefined) return found;
+      const near = known.filter((name) => name.includes(text.toLowerCase()));
+      const offered = known.length <= OFFERED ? known : near.slice(0, OFFERED);
+      throw new LabError(
+        'LAB_USAGE',
+        `--${flag} '${text}' is not known`,
+        offered.length === 0 ? {} : { next: `choose of: ${offered.join(', ')}` },
+      );
     }),
   );
 }
 
-/** `events`: one line or one JSON object for each record. */
+/** `events`: one line or one JSON object for each record; 1 if the record is damaged. */
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
-  const runDir = runDirOf(ctx.runsDir, invocation.run);
-  await openRun(runDir);
   const kinds = choices(invocation, 'kind', RECORD_KINDS);
   const ops = choices(
     invocation,
     'op',
     Object.values(OP_NAMES).filter((name) => name !== undefined),
   );
-  const syscalls = invocation.list('syscall');
+  const syscalls = choices(invocation, 'syscall', SYSCALL_NAMES);
   const pid = invocation.int('pid');
   const path = invocation.string('path');
   const fromSeq = seqFlag(invocation, 'from');
   const toSeq = seqFlag(invocation, 'to');
+  if (fromSeq !== undefined && toSeq !== undefined && fromSeq > toSeq)
+    throw new LabError('LAB_USAGE', `--from ${fromSeq} is after --to ${toSeq}`);
   const limit = invocation.int('limit');
   const filters: EventFilters = {
     ...(kinds === undefined ? {} : { kinds }),
     ...(ops === undefined ? {} : { ops }),
-    ...(syscalls.length === 0 ? {} : { syscalls: new Set(syscalls) }),
+    ...(syscalls === undefined ? {} : { syscalls }),
     ...(pid === undefined ? {} : { pid }),
     ...(path === undefined ? {} : { path }),
     ...(fromSeq === undefined ? {} : { fromSeq }),
     ...(toSeq === undefined ? {} : { toSeq }),
     ...(limit === undefined ? {} : { limit }),
   };
+  const runDir = runDirOf(ctx.runsDir, invocation.run);
+  const { manifest } = await openRun(runDir);
   const { out } = invocation;
-  for await (const event of eventsOf(runDir, filters, ctx.signal)) {
+  let damage: readonly string[] = [];
+  const onIndex = ({ totals: { subbufs, bytes }, problems }: Pick<RunIndex, 'totals' | 'problems'>) => {
+    damage = damageOf(manifest.trace, { subbufs, bytes, problems });
+  };
+  for await (const event of eventsOf(runDir, filters, ctx.signal, onIndex)) {
     if (out.gone) break;
     if (invocation.json) await out.json(eventToJson(event));
     else await out.line(event.line);
   }
-  return 0;
+  for (const line of damage.slice(0, DAMAGE_LINES)) ctx.log.warn(line);
+  if (damage.length > DAMAGE_LINES) ctx.log.warn(`${damage.length - DAMAGE_LINES} more: ./lemona stats lists them`);
+  return damage.length === 0 ? 0 : 1;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 import path from 'node:path';
 import { baseOfRun } from '../../parts/base-names.js';
-import { openRun, runDirOf } from '../../run/folder.js';
+import { goneSince, SUDDEN_END } from '../../run/arrived.js';
+import { type OpenRun, openRun, runDirOf } from '../../run/folder.js';
 import { findTraces, Load, loadAll, type Sources } from '../../store/load.js';
 import { isPostgres } from '../../store/postgres-db.js';
 import { PostgresStore } from '../../store/postgres-store.js';
@@ -9,7 +10,11 @@ import { SqliteStore } from '../../store/sqlite-store.js';
 import type { Store } from '../../store/store.js';
 import type { LabContext } from '../../util/context.js';
 import { LabError } from '../../util/errors.js';
+import type { Log } from '../../util/log.js';
 import type { Invocation } from '../invocation.js';
+
+/** As many say what there is to say. */
+const DAMAGE_LINES = 10;
 
 export const DATABASE_NAME = 'index.db';
 
@@ -29,7 +34,31 @@ async function sourcesOf(operand: string, isFollowed: boolean, ctx: LabContext):
   };
 }
 
-/** `index`: loads what is sealed and not loaded yet. */
+/** What arrived of a run and is in no segment that was loaded. */
+async function goneFrom(store: Store, { name, manifest }: OpenRun): Promise<string | undefined> {
+  const [row] = await store.select(
+    'SELECT sum(s.subbufs) AS subbufs, sum(s.bytes) AS bytes FROM segments s JOIN traces t ON t.id = s.trace WHERE t.name = {text 1}',
+    [name],
+  );
+  return goneSince(manifest.trace, { subbufs: Number(row?.subbufs ?? 0), bytes: Number(row?.bytes ?? 0) });
+}
+
+/** Says what of the segments is damaged, loaded now or before: what was read of them is there, and no more. */
+async function tellDamage(store: Store, run: OpenRun | undefined, log: Log): Promise<boolean> {
+  const kinds = [...SUDDEN_END].map((kind) => `'${kind}'`).join(', ');
+  const rows = await store.select(
+    `SELECT t.name, p.segment, p.at_byte, p.kind, p.detail FROM problems p JOIN traces t ON t.id = p.trace
+ WHERE p.kind NOT IN (${kinds}) ORDER BY p.id LIMIT ${DAMAGE_LINES + 1}`,
+  );
+  for (const { name, segment, at_byte, kind, detail } of rows.slice(0, DAMAGE_LINES))
+    log.warn(`${name}: segment ${segment} at ${at_byte}: ${kind}: ${detail}`);
+  if (rows.length > DAMAGE_LINES) log.warn('there is more: the table `problems` has all of it');
+  const gone = run === undefined ? undefined : await goneFrom(store, run);
+  if (gone !== undefined) log.warn(gone);
+  return rows.length > 0 || gone !== undefined;
+}
+
+/** `index`: loads what is sealed and not loaded yet; 1 if something of it is damaged. */
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
   const isFollowed = invocation.bool('follow');
@@ -59,7 +88,8 @@ export async function run(invocation: Invocation): Promise<number> {
         `${store.label}: ${sum.segments} segments of ${sum.traces} traces loaded: ${sum.records} records in ${seconds.toFixed(1)} s (${rate} records/s)`,
       );
     }
-    return 0;
+    const run = invocation.run.includes('/') ? undefined : await openRun(runDirOf(ctx.runsDir, invocation.run));
+    return (await tellDamage(store, run, ctx.log)) ? 1 : 0;
   } catch (error) {
     step.fail();
     throw error;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { goneSince } from '../../run/arrived.js';
+import { goneSince, SUDDEN_END } from '../../run/arrived.js';
 import { openRun, runDirOf } from '../../run/folder.js';
 import { witnessLines, witnessVerdict } from '../../run/witness.js';
 import type { Account } from '../../trace/account.js';
@@ -17,9 +17,6 @@ export function equation(account: Account): string {
   const holds = `${issued} issued = ${recorded} recorded + ${dropped} declared lost`;
   return missing === 0n ? holds : `${holds} + ${missing} MISSING without a declaration`;
 }
-
-/** What a sudden end leaves behind, and no damage. */
-const SUDDEN_END: ReadonlySet<string> = new Set(['torn', 'unsealed']);
 
 /** All that is missing was declared, and no stored byte is damaged. Pure. */
 export function isSound(stats: Pick<RunStats, 'account' | 'problems'>): boolean {
