@@ -3,6 +3,23 @@ import { expect } from 'chai';
 import { catchInterrupts } from '../../lab/proc/interrupt.js';
 
 describe('interrupts', () => {
+  it('kill where the closing comes to no end', async () => {
+    const ended = new Promise<number>((resolve) => {
+      const interrupts = catchInterrupts({
+        closeMs: 20,
+        exit: (status) => {
+          interrupts.dispose();
+          resolve(status);
+        },
+      });
+    });
+    process.emit('SIGTERM', 'SIGTERM');
+    // The watchdog alone keeps no process alive.
+    const alive = setInterval(() => {}, 1000);
+    expect(await ended).to.equal(143);
+    clearInterval(alive);
+  });
+
   it('close at the first, count one that comes twice as one, and kill at the second', () => {
     let nowMs = 0;
     const statuses: number[] = [];
