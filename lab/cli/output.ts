@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import { toJson } from '../util/json.js';
+import { printable } from '../util/printable.js';
 
 export class Output {
   readonly #stream: Writable & { readonly isTTY?: boolean };
@@ -31,13 +32,14 @@ export class Output {
     });
   }
 
+  /** For people; it may hold words of a guest's, or of a package from elsewhere. */
   async line(text: string): Promise<void> {
-    await this.write(`${text}\n`);
+    await this.write(`${printable(text)}\n`);
   }
 
   /** One object on one line; a bigint becomes a decimal string. */
   async json(value: unknown): Promise<void> {
-    await this.line(toJson(value));
+    await this.write(`${toJson(value)}\n`);
   }
 
   /** Waits until all of it has reached the kernel. */

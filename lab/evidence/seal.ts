@@ -15,6 +15,9 @@ import { ioError, LabError } from '../util/errors.js';
 import { CHAIN_FILE, CUSTODY_FILE, evidenceFiles, fileEntry, stampFiles } from './files.js';
 import { labKey, publicPem } from './keys.js';
 
+/** sha256sum writes names that hold these in another way, which check.sh would have to undo. */
+const ESCAPED = /[\\\n\r]/;
+
 export interface SealOptions {
   /** Folder of the run, whose chain is closed. */
   readonly dir: string;
@@ -51,6 +54,10 @@ export async function writePackage(options: SealOptions): Promise<void> {
     const list: string[] = [];
     for (const file of files) {
       signal.throwIfAborted();
+      if (ESCAPED.test(file))
+        throw new LabError('LAB_RUN_CORRUPT', `${JSON.stringify(file)} in ${dir}: no name that a package can list`, {
+          next: 'no run of ours has such a file: remove it, and note that by ./lemona custody --note',
+        });
       list.push(`${(await fileEntry(dir, file, digest)).sha256}  ${name}/${file}\n`);
     }
     for (const file of ['SEAL/check.sh', 'SEAL/lab-key.pub.pem'])

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { checkImports, importsOf } from '../../lab/check-deps.js';
 import { type FlagValue, ROOT } from '../../lab/cli/invocation.js';
+import { Output } from '../../lab/cli/output.js';
 import { buildProgram, unknownTopic } from '../../lab/cli/parse.js';
 import { VERBS } from '../../lab/cli/table.js';
 import { toJson } from '../../lab/util/json.js';
@@ -102,6 +105,17 @@ describe('the command line', () => {
       [['help'], ['help', 'bench'], ['help', 'build', 'kernel'], ['stats', 'nope']].map(unknownTopic),
     ).to.deep.equal([undefined, undefined, undefined, undefined]);
     expect(unknownTopic(['help', 'nope'])).to.equal('nope');
+  });
+
+  it('prints nothing for people that steers their terminal', async () => {
+    const stream = new PassThrough();
+    const out = new Output(stream);
+    await out.line('a note: \x1b[31mred\u009b2J\u202e\n\tnext');
+    await out.json({ note: '\x1b[31m' });
+    stream.end();
+    expect(await text(stream)).to.equal(
+      'a note: \\x1b[31mred\\xc2\\x9b2J\\xe2\\x80\\xae\n\tnext\n{"note":"\\u001b[31m"}\n',
+    );
   });
 
   it('prints numbers above 2^53 without loss', () => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
@@ -9,6 +9,7 @@ import { checkPackageNames, writePackage } from '../../lab/evidence/seal.js';
 import { LabError } from '../../lab/util/errors.js';
 import { signAnew } from '../fuzz/alter-run.js';
 import { sh } from '../harness/sh.js';
+import { failureOf } from '../support/failure.js';
 import { makeSealedRun, readFolder, sha256Of, writeFiles } from '../support/sealed-run.js';
 import * as b from '../support/trace-builder.js';
 
@@ -64,6 +65,18 @@ describe('a sealed package', function () {
       /^lab [0-9a-f]{64}\n.*chain\.jsonl: 4 entries, head [0-9a-f]{64}\n(.*\n)*everything is as it/,
     );
     expect([...(await readFolder(root)).keys()].some((name) => name.includes('keyframes'))).to.equal(false);
+  });
+
+  it('is refused if the run has a file whose name the list of sums cannot hold', async () => {
+    const dir = path.join(folder, 'my-run');
+    const output = path.join(folder, 'p.tar');
+    for (const name of ['line\nfeed', 'back\\slash', 'return\r']) {
+      await makeSealedRun(dir, dataDir, { subbufs: [], limitBytes: 1, acts: 0, files: { [name]: 'x' } });
+      const error = await failureOf(writePackage({ dir, dataDir, output, digest: sha256Of, signal }));
+      expect(error.code, name).to.equal('LAB_RUN_CORRUPT');
+      await rm(dir, { recursive: true });
+    }
+    expect((await readdir(folder)).some((name) => name.startsWith('p.tar'))).to.equal(false);
   });
 
   const CHANGES: Readonly<Record<string, { file: string; change: (bytes: Buffer) => Buffer; says: RegExp }>> = {
