@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { enrollMachine, type ModeChoice, makePoint } from '../../lab/server/point.js';
@@ -36,6 +37,10 @@ export class ServerProcess {
     const point = await makePoint(dir);
     for (const machine of machines) await enrollMachine(point, machine, key, mode, new Date());
     return key;
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
   }
 
   /** Resolves when it listens. */
@@ -74,5 +79,12 @@ export class ServerProcess {
     const closed = once(child, 'close');
     child.kill(signal);
     await closed;
+  }
+
+  /** Resident memory, now and at most, in bytes. */
+  async memory(): Promise<{ readonly now: number; readonly most: number }> {
+    const text = await readFile(`/proc/${this.pid}/status`, 'utf8');
+    const of = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(text)?.[1]) * 1024;
+    return { now: of('VmRSS'), most: of('VmHWM') };
   }
 }

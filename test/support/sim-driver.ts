@@ -167,9 +167,15 @@ export class SimConnection {
 
   /** Sends a frame; resolves when there is room for the next. */
   async send(type: number, ...body: readonly Buffer[]): Promise<void> {
-    const sealed = this.#channel.seal(frame(type, ...body));
+    await this.write(...frame(type, ...body));
+  }
+
+  /** Sends frames, or pieces of them; resolves when there is room for more. */
+  async write(...parts: readonly Buffer[]): Promise<void> {
+    const sealed = this.#channel.seal(parts);
     const messages: Buffer[] = [];
-    if (this.#channel === plainChannel) messages.push(Buffer.concat(sealed));
+    if (this.#channel === plainChannel)
+      messages.push(sealed.length === 1 && sealed[0] ? sealed[0] : Buffer.concat(sealed));
     else for (let i = 0; i < sealed.length; i += 2) messages.push(Buffer.concat(sealed.slice(i, i + 2)));
     let isFull = false;
     for (const bytes of this.tap(messages)) isFull = !this.socket.write(bytes) || isFull;

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+/**
+ * How fast a logging server takes what comes, against `cat > file` of the same bytes to the same disk; and how much
+ * memory it takes with a hundred senders. Both ways end when the bytes are on the disk: `cat` is followed by a sync, the
+ * receiver's time ends with its last acknowledgement.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { expect } from 'chai';
+import { FRAME, frame, MODE } from '../../lab/link/wire.js';
+import { Random } from '../fuzz/random.js';
+import { freePort, ServerProcess } from '../support/server-process.js';
+import { SimDriver } from '../support/sim-driver.js';
+import { info, putStruct, reseal, subbuf } from '../support/trace-builder.js';
+
+const ROUNDS = 3;
+const SUBBUFS = 4096;
+const WANTED_SHARE = 0.8;
+const SENDERS = 100;
+const SENDING_MS = 60_000;
+const WANTED_BYTES = 150e6;
+const BOOT = 0xb007n;
+
+/** The kernel counts processor time in these. */
+const TICKS_PER_SECOND = 100;
+
+async function cpuSeconds(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+const templates = new Map<number, Buffer>();
+
+/** A sub-buffer of `size` bytes or a little less. */
+function filled(size: number, number: bigint): Buffer {
+  let template = templates.get(size);
+  if (template === undefined) {
+    const records = Array.from({ length: Math.floor((size - 96) / 1024) }, (_, i) => info(`${i}${'x'.repeat(980)}`));
+    template = subbuf(records, { cpu: 0, bootId: BOOT });
+    templates.set(size, template);
+  }
+  const bytes = Buffer.from(template);
+  putStruct(bytes, 0, 'lemona_subbuf', { number });
+  return reseal(bytes);
+}
+
+describe('the receiver', function () {
+  this.timeout(3_600_000);
+  let folder: string;
+  let server: ServerProcess;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'lemona-test-'));
+    server = new ServerProcess(join(folder, 'point'), await freePort());
+  });
+
+  afterEach(async () => {
+    await server.kill();
+    await rm(folder, { recursive: true });
+  });
+
+  /** Runs the flood; how long it took. */
+  async function flood(...args: string[]): Promise<number> {
+    const program = join(import.meta.dirname, '../support/wire-flood.ts');
+    const child = spawn(process.execPath, ['--import', 'tsx', program, ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const said = await text(child.stdout);
+    return (JSON.parse(said) as { seconds: number }).seconds;
+  }
+
+  /** What the same bytes take into `cat`, with the sync behind it. */
+  async function byCat(frames: string): Promise<{ seconds: number; cpu: number }> {
+    const target = join(folder, 'cat.out');
+    const listener = createServer({ pauseOnConnect: true });
+    listener.listen(0, '127.0.0.1');
+    await once(listener, 'listening');
+    const sent = flood(frames, String((listener.address() as AddressInfo).port), 'raw');
+    const [socket] = (await once(listener, 'connection')) as [Socket];
+    const began = performance.now();
+    const out = await open(target, 'w');
+    const timed = spawn('bash', ['-c', 'TIMEFORMAT="%U %S"; time { cat; sync /dev/stdout; }'], {
+      stdio: [socket, out.fd, 'pipe'],
+    });
+    socket.destroy();
+    const said = await text(timed.stderr as Readable);
+    const seconds = (performance.now() - began) / 1000;
+    await sent;
+    await out.close();
+    listener.close();
+    await rm(target);
+    const [user, system] = said.trim().split(' ').map(Number);
+    return { seconds, cpu: (user ?? 0) + (system ?? 0) };
+  }
+
+  for (const mode of ['plain', 'noise'] as const) {
+    it(`takes ${mode} traffic at no less than ${100 * WANTED_SHARE} % of the rate of cat`, async () => {
+      const memory = await mkdtemp('/dev/shm/lemona-test-');
+      try {
+        const frames = join(memory, 'frames');
+        const file = await open(frames, 'w');
+        for (let number = 0n; number < SUBBUFS; number++) {
+          await file.appendFile(Buffer.concat(frame(FRAME.SUBBUF, filled(256 * 1024, number))));
+        }
+        const megabytes = (await file.stat()).size / 1e6;
+        await file.close();
+        const key = await ServerProcess.enroll(server.dir, ['m'], mode);
+        await server.start();
+        const rates = { cat: [] as number[], receiver: [] as number[] };
+        for (let round = 0; round < ROUNDS; round++) {
+          const cat = await byCat(frames);
+          const boot = BOOT.toString(16);
+          const before = await cpuSeconds(server.pid);
+          const args = [mode, 'm', key.toString('hex'), boot, '1', String(SUBBUFS)];
+          const seconds = await flood(frames, String(server.port), ...args);
+          const cpu = (await cpuSeconds(server.pid)) - before;
+          rates.cat.push(megabytes / cat.seconds);
+          rates.receiver.push(megabytes / seconds);
+          process.stderr.write(
+            `    ${Math.round(megabytes)} MB: cat ${(megabytes / cat.seconds).toFixed(0)} MB/s, ${cat.cpu.toFixed(2)} s of ` +
+              `processor; receiver ${(megabytes / seconds).toFixed(0)} MB/s, ${cpu.toFixed(2)} s\n`,
+          );
+          await server.kill();
+          await rm(join(server.dir, 'machines/m/boots'), { recursive: true });
+          await server.start();
+        }
+        const best = (all: readonly number[]) => Math.max(...all);
+        const share = best(rates.receiver) / best(rates.cat);
+        process.stderr.write(`    the best of each: ${(100 * share).toFixed(0)} %\n`);
+        expect(share).to.be.at.least(WANTED_SHARE);
+      } finally {
+        await rm(memory, { recursive: true });
+      }
+    });
+  }
+
+  it(`takes at most ${WANTED_BYTES / 1e6} MB of memory with ${SENDERS} senders`, async () => {
+    const names = Array.from({ length: SENDERS }, (_, i) => `m${i}`);
+    const key = await ServerProcess.enroll(server.dir, names, 'any');
+    await server.start();
+    const idle = await server.memory();
+    const random = new Random(5);
+    const sizes = [4096, 65_536, 262_144, 1_048_576];
+    const ends = performance.now() + SENDING_MS;
+    let sent = 0;
+    let subbufs = 0;
+    const drivers = names.map(
+      (machine, i) =>
+        new SimDriver({
+          ...{ port: server.port, machine, key, bootId: BOOT, cpus: 1 },
+          mode: i % 2 === 0 ? MODE.NOISE : MODE.PLAIN,
+        }),
+    );
+    let watching = true;
+    let most = 0;
+    let connected = 0;
+    const watch = (async () => {
+      while (watching) {
+        most = Math.max(most, (await server.memory()).now);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    })();
+    await Promise.all(
+      drivers.map(async (driver) => {
+        for (let number = 0n; performance.now() < ends; ) {
+          for (let i = 0; i < 4; i++) {
+            const bytes = filled(random.pick(sizes), number);
+            sent += bytes.length;
+            subbufs++;
+            driver.put(0, number++, bytes);
+          }
+          await driver.deliver(() => connected++);
+        }
+      }),
+    );
+    watching = false;
+    await watch;
+    const { most: peak } = await server.memory();
+    const mb = (bytes: number) => (bytes / 1e6).toFixed(0);
+    process.stderr.write(
+      `    idle ${mb(idle.now)} MB; ${connected} connections, ${subbufs} sub-buffers, ${mb(sent)} MB: ` +
+        `sampled at most ${mb(most)} MB, the kernel's peak ${mb(peak)} MB\n`,
+    );
+    expect(peak).to.be.at.most(WANTED_BYTES);
+  });
+});
