@@ -30,7 +30,7 @@ export const WIRE_LIMITS: WireLimits = {
   openings: 256,
   openingsOfAddress: 128,
   openingMs: 5000,
-  roomBytes: 24 * 1024 * 1024,
+  roomBytes: 16 * 1024 * 1024,
   idleMs: 60_000,
 };
 
