@@ -15,7 +15,7 @@ import { freePort, ServerProcess } from '../support/server-process.js';
 
 /** LEMONA_FAULTS asks for fewer. */
 const FAULTS = Number(process.env.LEMONA_FAULTS ?? 200);
-/** Of the server's disk: room for the record. */
+/** Of the server's disk: room for the record of an hour. */
 const DISK_MIB = 512;
 
 /** Works until a line comes, at the file system and with many calls. */
@@ -23,9 +23,9 @@ const SCRIPT = `
 ( read line; touch /root/stop ) &
 mkdir /root/w; cd /root/w; i=0
 while [ ! -e /root/stop ]; do
-  dd if=/dev/urandom of=f$((i % 20)) bs=16k count=4 2>/dev/null
+  dd if=/dev/urandom of=f$((i % 20)) bs=4k count=4 2>/dev/null
   mv f$((i % 20)) g$((i % 7)); ln -f g$((i % 7)) h$((i % 5)); : > e$((i % 50)); rm -f e$(((i + 25) % 50))
-  i=$((i + 1))
+  i=$((i + 1)); sleep 0.05
 done
 echo "$i rounds"`;
 
