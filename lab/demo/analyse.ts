@@ -17,63 +17,8 @@ import { BoundedMap } from '../util/bounded-map.js';
 import type { BasePaths } from './base-paths.js';
 import { FileContents } from './contents.js';
 import { type Process, Processes, type Session } from './processes.js';
-import { classOf, isScratch, isSecret, type PathClass } from './rules.js';
-
-export type Rule =
-  | 'session'
-  | 'account'
-  | 'root'
-  | 'secret'
-  | 'setuid'
-  | 'changed'
-  | 'tampered'
-  | 'tools'
-  | 'deleted'
-  | 'destroyed'
-  | PathClass;
-
-export interface Finding {
-  readonly realNs: bigint;
-  readonly rule: Rule;
-  readonly uid: number;
-  readonly euid: number;
-  readonly pid: number;
-  /** Process tree within the session, outermost first. */
-  readonly chain: string;
-  readonly text: string;
-  readonly session: number;
-}
-
-export interface DeletedFile {
-  readonly path: string;
-  /** The effect that removed its last name. */
-  readonly seq: bigint;
-  readonly realNs: bigint;
-  readonly sizeBytes: bigint;
-  readonly session: number;
-  readonly pid: number;
-  /** Put together from the record alone; undefined if it was too large, or not born in the record. */
-  readonly content: Buffer | undefined;
-}
-
-export interface Destruction {
-  /** Its first effect. */
-  readonly seq: bigint;
-  readonly realNs: bigint;
-  readonly chain: string;
-  readonly text: string;
-  /** The last mark before it. */
-  readonly mark: { readonly label: string; readonly seq: bigint } | undefined;
-}
-
-export interface Story {
-  readonly findings: readonly Finding[];
-  readonly deleted: readonly DeletedFile[];
-  readonly destruction: Destruction | undefined;
-}
-
-/** Rules that make a session an intruder's; the others only tell more about one that is. */
-const HEAVY: ReadonlySet<Rule> = new Set<Rule>(['setuid', 'tampered', 'accounts', 'schedule', 'destroyed', 'login']);
+import { classOf, isScratch, isSecret } from './rules.js';
+import { type DeletedFile, type Destruction, type Draft, type Rule, type Story, storyOf } from './story.js';
 
 const CALLS: ReadonlySet<string> = new Set(['execve', 'execveat', 'open', 'openat', 'openat2']);
 /** O_ACCMODE and its value for reading. */
@@ -93,48 +38,8 @@ const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_ISUID = 0o4000;
 
-/** A finding that grows while one process goes on doing the same. */
-interface Draft {
-  realNs: bigint;
-  rule: Rule;
-  uid: number;
-  euid: number;
-  pid: number;
-  chain: string;
-  session: Session;
-  subject: string;
-  verb: string;
-  bytes: number;
-  sample: string;
-  names: string[];
-  count: number;
-}
-
 const keyOf = (effect: { readonly dev: number; readonly ino: bigint; readonly gen: number }) =>
   `${effect.dev}:${effect.ino}:${effect.gen}`;
-
-function listed(names: readonly string[], count: number): string {
-  const shown = names.slice(0, 6).join(', ');
-  return count > 6 ? `${shown} and ${count - 6} more` : shown;
-}
-
-const LABELS: Partial<Record<Rule, string>> = {
-  accounts: 'accounts',
-  schedule: 'scheduled job',
-  log: 'log',
-  login: 'login',
-  startup: 'start-up file',
-  program: "among the system's programs",
-};
-
-function textOf(draft: Draft): string {
-  const { verb, subject, sample, names, count, rule } = draft;
-  if (rule === 'deleted') return `deleted ${count} ${count === 1 ? 'file' : 'files'}: ${listed(names, count)}`;
-  if (rule === 'tools') return `made ${count} ${count === 1 ? 'file' : 'files'} in ${subject}: ${listed(names, count)}`;
-  if (rule === 'destroyed') return `${verb}: ${count} ${count === 1 ? 'write' : 'writes'}, the first a ${sample}`;
-  const label = LABELS[rule] === undefined ? '' : ` (${LABELS[rule]})`;
-  return `${verb} ${subject}${label}${sample === '' ? '' : `: ${sample}`}`;
-}
 
 /** Takes records in order of time; `story` tells what they were about. */
 export class Analysis {
@@ -406,26 +311,7 @@ export class Analysis {
   }
 
   story(): Story {
-    const drafts = [...this.#drafts.values()];
-    const bad = new Set(drafts.filter((draft) => HEAVY.has(draft.rule)).map((draft) => draft.session.id));
-    const findings = drafts
-      .filter((draft) => bad.has(draft.session.id))
-      .sort((a, b) => (a.realNs < b.realNs ? -1 : a.realNs > b.realNs ? 1 : 0))
-      .map((draft) => ({
-        realNs: draft.realNs,
-        rule: draft.rule,
-        uid: draft.uid,
-        euid: draft.euid,
-        pid: draft.pid,
-        chain: draft.chain,
-        text: textOf(draft),
-        session: draft.session.id,
-      }));
-    return {
-      findings,
-      deleted: this.#deleted.filter((file) => bad.has(file.session)),
-      destruction: this.#destruction,
-    };
+    return storyOf([...this.#drafts.values()], this.#deleted, this.#destruction);
   }
 }
 

@@ -22,8 +22,9 @@ import { displayBytes } from '../trace/text.js';
 import type { LabContext } from '../util/context.js';
 import { LabError, messageOf } from '../util/errors.js';
 import { withStep } from '../util/progress.js';
-import { analyse, type DeletedFile, type Destruction, type Story } from './analyse.js';
+import { analyse } from './analyse.js';
 import { BasePaths } from './base-paths.js';
+import type { DeletedFile, Destruction, Story } from './story.js';
 
 /** Fixed: the same names, secrets and numbers in every demo. */
 export const SEED = 20261;

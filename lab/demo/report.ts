@@ -3,8 +3,8 @@
 import path from 'node:path';
 import pc from 'picocolors';
 import { displayBytes, isoFromNs } from '../trace/text.js';
-import type { Rule } from './analyse.js';
 import type { DemoResult, RecoveredFile } from './demo.js';
+import type { Rule } from './story.js';
 
 type Colors = ReturnType<typeof pc.createColors>;
 
