@@ -78,6 +78,13 @@ export function unknownTopic([first, topic]: readonly string[]): string | undefi
   return VERBS.some(({ name }) => name.split(' ')[0] === topic) ? undefined : topic;
 }
 
+/** What a word that is no verb alone leads to: `build kernel, build image`. */
+function wordsAfter(first: string): string {
+  return VERBS.map(({ name }) => name)
+    .filter((name) => name.startsWith(`${first} `))
+    .join(', ');
+}
+
 /** Builds the parser; commander itself prints usage errors and help. */
 export function buildProgram(version: string, onVerb: OnVerb): Command {
   const program = new Command('lemona')
@@ -94,9 +101,7 @@ export function buildProgram(version: string, onVerb: OnVerb): Command {
     const [first = '', second] = verb.name.split(' ');
     let parent = program;
     if (second !== undefined) {
-      parent =
-        parents.get(first) ??
-        program.command(first).description(`${first} … (see: lemona help ${first})`).exitOverride();
+      parent = parents.get(first) ?? program.command(first).description(wordsAfter(first)).exitOverride();
       parents.set(first, parent);
     }
     const command = parent

@@ -3,6 +3,8 @@
  * The one table of verbs and flags: the parser, `help` and docs/cli.md are all
  * made from it. A verb's code is `verbs/<module>.ts`, loaded only when asked for.
  */
+import { CONFIG_NAMES, DEFAULT_MEMORY_MIB, DEFAULT_SMP } from '../run/configs.js';
+
 export type FlagKind = 'bool' | 'string' | 'int' | 'seconds' | 'list';
 
 export interface FlagSpec {
@@ -141,11 +143,16 @@ export const VERBS: readonly VerbSpec[] = [
         name: 'config',
         kind: 'string',
         value: 'C',
-        help: 'configuration: how the driver is built and where its record goes (default: static-relay)',
+        help: `how the driver is built and where its record goes: one of ${CONFIG_NAMES.join(', ')} (default: static-relay)`,
       },
       { name: 'image', kind: 'string', value: 'I', help: 'image: tiny, debian or suite (default: debian)' },
-      { name: 'smp', kind: 'int', value: 'N', help: 'virtual CPUs (default: the smallest that works)' },
-      { name: 'memory', kind: 'int', value: 'MIB', help: 'memory in MiB (default: the smallest that works)' },
+      { name: 'smp', kind: 'int', value: 'N', help: `virtual CPUs (default: ${DEFAULT_SMP})` },
+      {
+        name: 'memory',
+        kind: 'int',
+        value: 'MIB',
+        help: `memory in MiB (default: ${DEFAULT_MEMORY_MIB})`,
+      },
       { name: 'copy-in', kind: 'list', value: 'SRC:DST', help: 'copy a host file or folder into the guest first' },
       { name: 'qemu-arg', kind: 'list', value: 'ARG', help: 'an option passed straight to QEMU' },
       { name: 'kernel-arg', kind: 'list', value: 'ARG', help: 'a word added to the kernel command line' },
@@ -228,7 +235,7 @@ export const VERBS: readonly VerbSpec[] = [
   {
     name: 'events',
     module: 'events',
-    summary: 'print the records of a run',
+    summary: 'print the records of a run; 1 if any of it is damaged or gone',
     args: [RUN],
     flags: [
       { name: 'kind', kind: 'list', value: 'KIND', help: 'only this kind of record: entry, exec, effect, …' },
@@ -253,7 +260,8 @@ export const VERBS: readonly VerbSpec[] = [
   {
     name: 'index',
     module: 'index',
-    summary: 'load the sealed segments of a run into a database; what is loaded already is left alone',
+    summary:
+      'load the sealed segments of a run into a database; what is loaded already is left alone; 1 if any is damaged',
     args: [
       { name: 'run', help: 'name of a run, or a folder (with a / in it) that holds segments/, boots/ or machines/' },
     ],
@@ -267,7 +275,8 @@ export const VERBS: readonly VerbSpec[] = [
   {
     name: 'query',
     module: 'query',
-    summary: 'ask the database of a run; without a question, list the named ones',
+    summary:
+      'ask the database of a run; without a question, list the named ones; a table has 10,000 rows at most, --json all',
     args: [
       { name: 'run', help: 'as for `index`' },
       {

@@ -35,6 +35,10 @@ export const RUN_CONFIGS = {
   'static-relay-socket-plain': { flavour: 'y', ...both, encrypted: false },
 } as const satisfies Record<string, RunConfig>;
 
+/** Of a guest of which nothing else is asked. */
+export const DEFAULT_SMP = 1;
+export const DEFAULT_MEMORY_MIB = 512;
+
 export type ConfigName = keyof typeof RUN_CONFIGS;
 
 export const CONFIG_NAMES = Object.keys(RUN_CONFIGS) as readonly ConfigName[];

@@ -27,7 +27,7 @@ import { Machine, type MachineSpec } from '../vm/machine.js';
 import { type Accelerator, NETWORK_KERNEL_ARGS, type PluginSpec, serverAddress } from '../vm/qemu-args.js';
 import { bootsAgain, failedBootProblem } from './boot-again.js';
 import { ASK_CHECKERS, answersOf, CHECKERS_KERNEL_ARGS, reportsOnConsole } from './checkers.js';
-import { findConfig, type RunConfig } from './configs.js';
+import { DEFAULT_MEMORY_MIB, DEFAULT_SMP, findConfig, type RunConfig } from './configs.js';
 import { type CopyIn, checkCopyIn, copyIn } from './copy-in.js';
 import { sha256File, sha256FileCached } from './digest.js';
 import { createOverlay } from './disk.js';
@@ -122,9 +122,6 @@ const RESERVE_BYTES = 256 * 1024;
 const DISK_FAILED = "the guest's disk failed, and the guest was told";
 const SIGTERM = 15;
 const SIGKILL = 9;
-
-export const DEFAULT_SMP = 1;
-export const DEFAULT_MEMORY_MIB = 512;
 
 /** Boots a traced guest, runs the command in it, and leaves a complete record; throws if the record is not complete. */
 export async function recordRun(options: RecordOptions, ctx: LabContext): Promise<RecordResult> {

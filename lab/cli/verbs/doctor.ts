@@ -89,7 +89,8 @@ async function findings(ctx: LabContext): Promise<Finding[]> {
     const detail = kernel === undefined ? 'not built yet' : `${kernel.release}, ${path.dirname(kernel.bzImage)}`;
     list.push({ what: `kernel ${flavour}`, state: kernel === undefined ? 'note' : 'ok', detail });
   }
-  const images = await readdir(path.join(ctx.cacheDir, 'images')).catch(() => []);
+  const cached = await readdir(path.join(ctx.cacheDir, 'images')).catch(() => []);
+  const images = cached.filter((name) => !name.startsWith('.') && !name.endsWith('.tar'));
   list.push({ what: 'images', state: 'note', detail: images.length === 0 ? 'none built yet' : images.join(', ') });
   const folder = await existing(ctx.cacheDir);
   const { bavail, bsize } = await statfs(folder);
