@@ -80,7 +80,8 @@ export async function cached(
     await rename(temporary, final);
     return final;
   } catch (error) {
-    await removeTree(temporary);
+    // What a cache that is no folder throws here says less than the first error.
+    await removeTree(temporary).catch(() => undefined);
     const code = systemCodeOf(error);
     // Another process was faster. A file replaces a file; a folder refuses.
     if ((code === 'ENOTEMPTY' || code === 'EEXIST') && (await exists(final))) return final;

@@ -107,35 +107,39 @@ async function otherRuns(runsDir: string): Promise<string> {
   return `${runsDir} holds no run yet`;
 }
 
-/** Makes the folder of a new run. An old run is replaced only with `force`; anything else is never deleted. */
-export async function createRunFolder(dir: string, force: boolean): Promise<RunFolder> {
+/**
+ * Whether a new run may have that folder: an old run is replaced only with `force`; anything else is never deleted.
+ * @returns whether there is an old one
+ */
+export async function checkNewRun(dir: string, force: boolean): Promise<boolean> {
   const folder = runFolderAt(dir);
   let entries: string[];
   try {
     entries = await readdir(folder.dir);
   } catch (error) {
-    if (systemCodeOf(error) !== 'ENOENT') throw ioError(`the run's folder ${folder.dir}`, error);
-    entries = [];
+    if (systemCodeOf(error) === 'ENOENT') return false;
+    throw ioError(`the run's folder ${folder.dir}`, error);
   }
-  if (entries.length > 0) {
-    const isRun = entries.includes('run.json');
-    if (!isRun) {
-      throw new LabError(
-        'LAB_RUN_EXISTS',
-        `${folder.dir} exists, is not empty and holds no run.json: it will not be touched`,
-        {
-          next: 'choose another name with --run, or empty it yourself',
-        },
-      );
-    }
-    if (!force) {
-      throw new LabError('LAB_RUN_EXISTS', `run '${folder.name}' exists already in ${folder.dir}`, {
-        next: 'choose another name with --run, or replace it with --force',
-      });
-    }
-  }
+  if (entries.length === 0) return false;
+  if (!entries.includes('run.json'))
+    throw new LabError(
+      'LAB_RUN_EXISTS',
+      `${folder.dir} exists, is not empty and holds no run.json: it will not be touched`,
+      { next: 'choose another name with --run, or empty it yourself' },
+    );
+  if (!force)
+    throw new LabError('LAB_RUN_EXISTS', `run '${folder.name}' exists already in ${folder.dir}`, {
+      next: 'choose another name with --run, or replace it with --force',
+    });
+  return true;
+}
+
+/** Makes the folder of a new run. */
+export async function createRunFolder(dir: string, force: boolean): Promise<RunFolder> {
+  const folder = runFolderAt(dir);
+  const hasOld = await checkNewRun(dir, force);
   try {
-    if (entries.length > 0) await rm(folder.dir, { recursive: true });
+    if (hasOld) await rm(folder.dir, { recursive: true });
     await makeSubfolders(folder);
   } catch (error) {
     throw ioError(`making the run's folder ${folder.dir}`, error);

@@ -167,11 +167,15 @@ function checkNumbers(options: RecordOptions): void {
     throw new LabError('LAB_USAGE', `--memory ${memoryMiB}: wanted at least 128 MiB`);
 }
 
+/** Before anything is built for it. */
+export function checkWitnessed(config: RunConfig & { readonly name: string }): void {
+  if (!config.records)
+    throw new LabError('LAB_USAGE', `--witness: configuration '${config.name}' keeps no record to compare with`);
+}
+
 function checkWitness(config: RunConfig & { readonly name: string }, options: RecordOptions): void {
   if (options.witness === undefined) return;
-  if (!config.records) {
-    throw new LabError('LAB_USAGE', `--witness: configuration '${config.name}' keeps no record to compare with`);
-  }
+  checkWitnessed(config);
   if (options.accelerator === 'kvm') {
     throw new LabError('LAB_USAGE', '--witness: it is a plugin of the emulator (TCG), and KVM was asked for');
   }

@@ -30,6 +30,8 @@ const UNKNOWN: readonly BadRow[] = [
   { args: ['reconstruct', '../r', '--output', 'out.raw'], status: 2, says: /'\.\.\/r' can't be a run's name/ },
   { args: record('--config', 'fast'), status: 2, says: /LAB_CONFIG_UNKNOWN.*'fast'\nnext: choose one of: vanilla/ },
   { args: record('--image', 'big'), status: 2, says: /LAB_IMAGE_UNKNOWN.*'big'\nnext: choose one of: tiny, debian/ },
+  { args: record('--witness', '--config', 'vanilla'), status: 2, says: /'vanilla' keeps no record to compare with/ },
+  { args: ['record', '--run', 'r', '--image', 'tiny', 'true'], status: 2, says: /LAB_RUN_EXISTS.*\nnext: .*--force/ },
   { args: record('--smp', '0'), status: 2, says: /a whole number above 0 is wanted/ },
   { args: record('--copy-in', '/nope:/root/x'), status: 2, says: /\/nope can't be read/ },
   { args: ['record', '--run', 'x', '--image', 'tiny'], status: 2, says: /missing required argument 'cmd'/ },

@@ -8,45 +8,14 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { ROOT } from '../../lab/cli/invocation.js';
-import { type RunManifest, writeManifest } from '../../lab/run/manifest.js';
+import { writeManifest } from '../../lab/run/manifest.js';
 import { LEMONA } from '../harness/command.js';
 import { writeIdleRun } from '../support/idle-run.js';
+import { manifestOf } from '../support/manifest.js';
 
 const SUBBUFS = 5_000_000;
 const MOST_KIB = 300_000;
 const POLL_MS = 50;
-
-/** Of the manifest, what `stats` and `events` look at. */
-function manifestOf(trace: RunManifest['trace']): RunManifest {
-  return {
-    format: 1,
-    name: 'idle',
-    created: '2026-01-01T00:00:00.000Z',
-    state: 'complete',
-    config: 'static-relay',
-    flavour: 'y',
-    kernel: { digest: '', release: '', bzImage: '' },
-    image: { kind: 'tiny', digest: '', raw: '' },
-    initramfs: { sha256: '0'.repeat(64) },
-    smp: 4,
-    memoryMiB: 256,
-    kernelArgs: [],
-    qemuArgs: [],
-    accelerator: null,
-    acceleratorWhy: '',
-    qemuVersion: null,
-    command: [],
-    copyIn: [],
-    exitStatus: 0,
-    timedOut: false,
-    seconds: { boot: null, command: null, total: null },
-    checkpoints: [],
-    marks: [],
-    disk: { sha256: null },
-    trace,
-    problems: [],
-  };
-}
 
 /** Runs a program. @returns what it printed, and the most memory it had, in KiB */
 async function measured(program: string, args: readonly string[]): Promise<{ output: string; peakKiB: number }> {
@@ -77,7 +46,7 @@ describe('a run of five million nearly empty sub-buffers', () => {
     const written = await writeIdleRun(runDir, { cpus: 4, subbufs: SUBBUFS, effectEvery: 8 });
     effects = written.effects;
     const trace = { segments: 0, bytes: written.bytes, subbufs: SUBBUFS, tornBytes: 0 };
-    await writeManifest(path.join(runDir, 'run.json'), manifestOf(trace));
+    await writeManifest(path.join(runDir, 'run.json'), manifestOf({ trace }));
   });
   after(() => rm(folder, { recursive: true, force: true }));
 

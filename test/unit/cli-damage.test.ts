@@ -2,31 +2,18 @@
 import { mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import type { RunManifest } from '../../lab/run/manifest.js';
+import { writeManifest } from '../../lab/run/manifest.js';
 import { sh } from '../harness/sh.js';
 import { useStore } from '../harness/store.js';
 import { callVerb } from '../harness/verb.js';
 import { failureOf } from '../support/failure.js';
+import { manifestOf, traceOf } from '../support/manifest.js';
 import { writeSegments } from '../support/run-builder.js';
 import * as b from '../support/trace-builder.js';
 
 const SUBBUFS = [0n, 1n, 2n].map((number) =>
   b.subbuf([b.entry(Number(number)), b.nop(number + 1n)], { number, issued: 2n * (number + 1n) }),
 );
-
-function manifest(bytes: number): RunManifest {
-  return {
-    ...{ format: 1, name: 'r', created: '2026-01-31T00:00:00.000Z', state: 'complete' },
-    ...{ config: 'static-relay', flavour: 'y', smp: 1, memoryMiB: 512, kernelArgs: [], qemuArgs: [] },
-    kernel: { digest: 'd', release: '6.12.0', bzImage: '/nowhere/bzImage' },
-    image: { kind: 'tiny', digest: 'd', raw: '/nowhere/disk.raw' },
-    initramfs: { sha256: '0'.repeat(64) },
-    ...{ accelerator: 'tcg', acceleratorWhy: 'asked for', qemuVersion: '7.2.0', command: ['true'], copyIn: [] },
-    ...{ exitStatus: 0, timedOut: false, seconds: { boot: 1, command: 1, total: 3 }, checkpoints: [], marks: [] },
-    ...{ disk: { sha256: null }, problems: [] },
-    trace: { segments: SUBBUFS.length, bytes, subbufs: SUBBUFS.length, tornBytes: 0 },
-  };
-}
 
 describe('a run whose folder is not as it was left', () => {
   const folder = useStore();
@@ -37,8 +24,7 @@ describe('a run whose folder is not as it was left', () => {
 
   beforeEach(async () => {
     await writeSegments(path.join(folder(), 'r'), SUBBUFS, 1);
-    const bytes = SUBBUFS.reduce((sum, { length }) => sum + length, 0);
-    await writeFile(path.join(folder(), 'r/run.json'), JSON.stringify(manifest(bytes)));
+    await writeManifest(path.join(folder(), 'r/run.json'), manifestOf({ name: 'r', trace: traceOf(SUBBUFS, 3) }));
   });
 
   async function statuses(): Promise<number[]> {

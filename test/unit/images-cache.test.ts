@@ -7,6 +7,7 @@ import { cached, cacheKey } from '../../images/cache.js';
 import type { BuildContext } from '../../images/context.js';
 import { silentLog } from '../../lab/util/log.js';
 import { silentProgress } from '../../lab/util/progress.js';
+import { failureOf } from '../support/failure.js';
 
 describe('images: cache', () => {
   let cacheDir: string;
@@ -46,6 +47,14 @@ describe('images: cache', () => {
     const error = await cached(entry, ctx, failing).catch((thrown: unknown) => thrown);
     expect(String(error)).to.contain('broke');
     expect(names()).to.deep.equal([]);
+  });
+
+  it('says that it cannot be where it is wanted, which is no bug', async () => {
+    const error = await failureOf(cached(entry, { ...ctx, cacheDir: '/dev/null' }, build));
+    expect([error.exitStatus, error.message]).to.deep.equal([
+      3,
+      "building thing in /dev/null/area: ENOTDIR: not a directory, mkdir '/dev/null/area'",
+    ]);
   });
 
   it('never shows what an interrupted build made', async () => {

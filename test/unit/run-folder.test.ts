@@ -9,6 +9,7 @@ import { type RunManifest, writeAtomically, writeManifest } from '../../lab/run/
 import { markOfInstant, restoreCheckpoint } from '../../lab/run/truth.js';
 import { LabError } from '../../lab/util/errors.js';
 import { silentLog } from '../../lab/util/log.js';
+import { manifestOf } from '../support/manifest.js';
 
 async function codeOf(work: () => unknown): Promise<string> {
   try {
@@ -19,36 +20,13 @@ async function codeOf(work: () => unknown): Promise<string> {
   return 'nothing was thrown';
 }
 
-function manifestOf(raw: string, change: Partial<RunManifest> = {}): RunManifest {
-  return {
-    format: 1,
-    name: 'one',
-    created: '2026-01-01T00:00:00.000Z',
-    state: 'complete',
-    config: 'static-relay',
-    flavour: 'y',
-    kernel: { digest: 'k', release: '6.12', bzImage: '/k' },
+/** With a checkpoint and a mark, of that image. */
+function markedManifest(raw: string): RunManifest {
+  return manifestOf({
     image: { kind: 'tiny', digest: 'i', raw },
-    initramfs: { sha256: 'a'.repeat(64) },
-    smp: 1,
-    memoryMiB: 512,
-    kernelArgs: [],
-    qemuArgs: [],
-    accelerator: 'tcg',
-    acceleratorWhy: 'asked for',
-    qemuVersion: '7.2.22',
-    command: ['true'],
-    copyIn: [],
-    exitStatus: 0,
-    timedOut: false,
-    seconds: { boot: 1, command: 1, total: 3 },
     checkpoints: [{ name: 'start', seq: '0', snapshot: null, sha256: 'b'.repeat(64) }],
     marks: [{ label: 'm1', seq: '9007199254740993', realNs: '1', snapshot: 'mark-m1' }],
-    disk: { sha256: null },
-    trace: { segments: 1, bytes: 100, subbufs: 1, tornBytes: 0 },
-    problems: [],
-    ...change,
-  };
+  });
 }
 
 describe('the folder of a run', () => {
@@ -71,7 +49,7 @@ describe('the folder of a run', () => {
 
   it('replaces an old run only when told to, and never anything else', async () => {
     const folder = await createRunFolder(dir, false);
-    await writeManifest(folder.manifestFile, manifestOf('/raw'));
+    await writeManifest(folder.manifestFile, markedManifest('/raw'));
     expect(await codeOf(() => createRunFolder(dir, false))).to.equal('LAB_RUN_EXISTS');
     await createRunFolder(dir, true);
     expect(await codeOf(() => openRun(dir))).to.equal('LAB_RUN_UNKNOWN');
@@ -84,15 +62,15 @@ describe('the folder of a run', () => {
 
   it('gives back the manifest with every digit', async () => {
     const folder = await createRunFolder(dir, false);
-    await writeManifest(folder.manifestFile, manifestOf('/raw'));
+    await writeManifest(folder.manifestFile, markedManifest('/raw'));
     const run = await openRun(dir);
-    expect(run.manifest).to.deep.equal(manifestOf('/raw'));
+    expect(run.manifest).to.deep.equal(markedManifest('/raw'));
     expect(markOfInstant(run, 'mark:m1').seq).to.equal('9007199254740993');
   });
 
   it('says which field of a manifest is wrong', async () => {
     const folder = await createRunFolder(dir, false);
-    await writeAtomically(folder.manifestFile, JSON.stringify({ ...manifestOf('/raw'), smp: 'two' }));
+    await writeAtomically(folder.manifestFile, JSON.stringify({ ...markedManifest('/raw'), smp: 'two' }));
     expect(await codeOf(() => openRun(dir))).to.equal('LAB_RUN_CORRUPT');
     await writeFile(folder.manifestFile, '{');
     expect(await codeOf(() => openRun(dir))).to.equal('LAB_RUN_CORRUPT');
@@ -100,7 +78,7 @@ describe('the folder of a run', () => {
 
   it('tells an unknown mark from an instant that has no truth', async () => {
     const folder = await createRunFolder(dir, false);
-    await writeManifest(folder.manifestFile, manifestOf('/raw'));
+    await writeManifest(folder.manifestFile, markedManifest('/raw'));
     const run = await openRun(dir);
     expect(await codeOf(() => markOfInstant(run, 'mark:none'))).to.equal('LAB_INSTANT_UNKNOWN');
     expect(await codeOf(() => markOfInstant(run, 'end'))).to.equal('LAB_NO_TRUTH');
@@ -112,7 +90,7 @@ describe('the folder of a run', () => {
     await writeFile(raw, 'the image');
     const deps = { log: silentLog, cacheDir: path.join(runs, 'cache') };
     const folder = await createRunFolder(dir, false);
-    await writeManifest(folder.manifestFile, manifestOf(raw));
+    await writeManifest(folder.manifestFile, markedManifest(raw));
     const run = await openRun(dir);
     const output = path.join(runs, 'out.qcow2');
     expect(await codeOf(() => restoreCheckpoint(run, output, 'qcow2', deps))).to.equal('LAB_CHECKPOINT_DIGEST');

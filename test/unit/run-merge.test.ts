@@ -14,6 +14,7 @@ import type { LabContext } from '../../lab/util/context.js';
 import { LabError } from '../../lab/util/errors.js';
 import { silentLog } from '../../lab/util/log.js';
 import { silentProgress } from '../../lab/util/progress.js';
+import { manifestOf, traceOf } from '../support/manifest.js';
 import { collect, writeSegments } from '../support/run-builder.js';
 import * as b from '../support/trace-builder.js';
 
@@ -56,18 +57,7 @@ describe('merging what storage points hold', () => {
     await mkdir(dir);
     if (subbufs.length > 0) await writeSegments(dir, subbufs, 400);
     else await mkdir(segmentsFolder(dir));
-    await writeManifest(path.join(dir, 'run.json'), {
-      ...{ format: 1, name, created: '2026-01-01T00:00:00.000Z', state: 'complete', config: 'static-relay' },
-      ...{ flavour: 'y', kernel: { digest: 'k', release: '6.12', bzImage: '/k' }, smp: 2, memoryMiB: 512 },
-      ...{ image: { kind: 'tiny', digest: 'i', raw: '/i' }, initramfs: { sha256: 'a'.repeat(64) } },
-      ...{ kernelArgs: [], qemuArgs: [], accelerator: 'tcg', acceleratorWhy: 'asked for', qemuVersion: '7.2.22' },
-      ...{ command: ['true'], copyIn: [], exitStatus: 0, timedOut: false, checkpoints: [], marks: [], problems: [] },
-      ...{ seconds: { boot: 1, command: 1, total: 3 }, disk: { sha256: null } },
-      trace: {
-        ...{ segments: 1, subbufs: counted.length, tornBytes: 0 },
-        bytes: counted.reduce((sum, bytes) => sum + bytes.length, 0),
-      },
-    });
+    await writeManifest(path.join(dir, 'run.json'), manifestOf({ name, smp: 2, trace: traceOf(counted) }));
     return dir;
   }
 

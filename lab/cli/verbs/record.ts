@@ -4,8 +4,8 @@ import { recordParts } from '../../parts/parts.js';
 import { witnessParts } from '../../parts/witness.js';
 import { findConfig } from '../../run/configs.js';
 import { parseCopyIn } from '../../run/copy-in.js';
-import { runDirOf } from '../../run/folder.js';
-import { recordRun } from '../../run/record.js';
+import { checkNewRun, runDirOf } from '../../run/folder.js';
+import { checkWitnessed, recordRun } from '../../run/record.js';
 import { witnessLines, witnessVerdict } from '../../run/witness.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
@@ -15,7 +15,6 @@ export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
   const name = invocation.need('run');
   const runDir = runDirOf(ctx.runsDir, name);
-  const config = findConfig(invocation.string('config') ?? 'static-relay');
   const imageKind = parseImageKind(invocation.string('image') ?? 'debian');
   const copyIn = invocation.list('copy-in').map(parseCopyIn);
   const [program, ...args] = invocation.args;
@@ -23,24 +22,30 @@ export async function run(invocation: Invocation): Promise<number> {
   const smp = invocation.int('smp');
   const memoryMiB = invocation.int('memory');
   const seconds = invocation.seconds('timeout');
-  const parts = await recordParts(config, imageKind, invocation.bool('debug'), ctx);
+  const isDebug = invocation.bool('debug');
+  const isWitnessed = invocation.bool('witness');
+  const force = invocation.bool('force');
+  const config = findConfig(invocation.string('config') ?? 'static-relay');
+  if (isWitnessed) checkWitnessed(config);
+  await checkNewRun(runDir, force);
+  const parts = await recordParts(config, imageKind, isDebug, ctx);
   const result = await recordRun(
     {
       ...parts,
-      runDir,
       config: config.name,
-      command: [program, ...args],
       copyIn,
+      ...(smp === undefined ? {} : { smp }),
+      ...(memoryMiB === undefined ? {} : { memoryMiB }),
+      runDir,
+      command: [program, ...args],
       kernelArgs: invocation.list('kernel-arg'),
       qemuArgs: invocation.list('qemu-arg'),
-      force: invocation.bool('force'),
-      ...(invocation.bool('witness') ? { witness: await witnessParts(parts.kernel, ctx) } : {}),
+      force,
+      ...(isWitnessed ? { witness: await witnessParts(parts.kernel, ctx) } : {}),
       // With --json, stdout is for the facts alone.
       stdout: invocation.json ? process.stderr : process.stdout,
       stderr: process.stderr,
       ...(process.stdin.isTTY === true ? {} : { stdin: process.stdin }),
-      ...(smp === undefined ? {} : { smp }),
-      ...(memoryMiB === undefined ? {} : { memoryMiB }),
       ...(seconds === undefined ? {} : { timeoutMs: seconds * 1000 }),
     },
     ctx,
