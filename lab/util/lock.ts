@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** A lock between processes: a file that holds the pid of its owner. */
-import { open, readFile, rm } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rm, stat } from 'node:fs/promises';
 import { pollUntil } from './deadline.js';
 import { systemCodeOf } from './errors.js';
 
@@ -16,21 +16,42 @@ export function isAlive(pid: number): boolean {
 
 /** Tries once; the owner's pid if somebody else holds it. Whoever has taken it removes the file in the end. */
 export async function tryLock(file: string): Promise<'taken' | number> {
-  try {
-    const handle = await open(file, 'wx');
-    await handle.writeFile(`${process.pid}\n`);
-    await handle.close();
-    return 'taken';
-  } catch (error) {
-    if (systemCodeOf(error) !== 'EEXIST') throw error;
-  }
+  if (await make(file)) return 'taken';
   const owner = Number((await readFile(file, 'utf8').catch(() => '')).trim());
   if (owner > 0 && isAlive(owner)) return owner;
-  // An empty file may be one that is being written just now: it is left for the next try.
-  if (owner === 0) return owner;
+  if (owner === 0 && !(await isOld(file))) return owner;
   // Its owner died.
   await rm(file, { force: true });
   return tryLock(file);
+}
+
+/** Makes the file with our pid in it; false: there is one. */
+async function make(file: string): Promise<boolean> {
+  let handle: FileHandle;
+  try {
+    handle = await open(file, 'wx');
+  } catch (error) {
+    if (systemCodeOf(error) === 'EEXIST') return false;
+    throw error;
+  }
+  try {
+    await handle.writeFile(`${process.pid}\n`);
+    return true;
+  } catch (error) {
+    // A full disk: an empty lock would be nobody's.
+    await rm(file, { force: true });
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Whoever makes a lock writes its pid into it at once: one that stays empty is of a process that was killed in between. */
+const EMPTY_MS = 5000;
+
+async function isOld(file: string): Promise<boolean> {
+  const made = await stat(file).catch(() => undefined);
+  return made !== undefined && Date.now() - made.mtimeMs > EMPTY_MS;
 }
 
 /** Runs `work` while holding the lock; waits for another process as long as that one lives. */
@@ -40,14 +61,11 @@ export async function withLock<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   let owner = 0;
-  let emptyTries = 0;
   await pollUntil(
     async () => {
       const got = await tryLock(file);
       if (got === 'taken') return true;
       owner = got;
-      // Five seconds without a pid: its writer was killed between two system calls.
-      if (owner === 0 && ++emptyTries > 25) await rm(file, { force: true });
       options.onWait?.(`waiting for process ${owner}, which holds ${file}`);
       return undefined;
     },
