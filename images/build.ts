@@ -20,7 +20,8 @@ import { cached, cacheKey, removeTree } from './cache.js';
 import type { BuildContext } from './context.js';
 import { makeDebian, makeDebianTar } from './debian.js';
 import { checkExt4, ext4Env } from './ext4.js';
-import { DEBIAN, type DebianRecipe, type ImageKind, RECIPES, SUITE, TINY } from './recipes.js';
+import { buildKernelTree, kernelTreeKey } from './kernel-tree.js';
+import { BENCH, DEBIAN, type DebianRecipe, type ImageKind, RECIPES, SUITE, TINY } from './recipes.js';
 import { makeTiny, readBusybox } from './tiny.js';
 import { buildGuestTool } from './tools.js';
 
@@ -106,7 +107,13 @@ async function buildTiny(ctx: BuildContext): Promise<string> {
 async function buildDebian(recipe: DebianRecipe, ctx: BuildContext): Promise<string> {
   const mark = await buildGuestTool('mark', ctx);
   const { filesystem, kind, ...content } = recipe;
-  const tarKey = cacheKey([METHOD, JSON.stringify(content), await toolVersion(['mmdebstrap', '--version'], ctx)]);
+  const { kernelTree } = recipe;
+  const tarKey = cacheKey([
+    METHOD,
+    JSON.stringify(content),
+    await toolVersion(['mmdebstrap', '--version'], ctx),
+    ...(kernelTree === undefined ? [] : [await kernelTreeKey(ctx)]),
+  ]);
   const imageKey = cacheKey([
     tarKey,
     JSON.stringify(filesystem),
@@ -114,9 +121,12 @@ async function buildDebian(recipe: DebianRecipe, ctx: BuildContext): Promise<str
     await readFile(mark),
   ]);
   return cached({ area: 'images', name: kind, key: imageKey }, ctx, async (folder) => {
-    const tar = await cached({ area: 'images', name: `${kind}-tree`, key: tarKey, suffix: '.tar' }, ctx, (temporary) =>
-      makeDebianTar(recipe, temporary, ctx),
-    );
+    const entry = { area: 'images', name: `${kind}-tree`, key: tarKey, suffix: '.tar' };
+    const tar = await cached(entry, ctx, async (temporary) => {
+      const tree = kernelTree === undefined ? undefined : await buildKernelTree(kernelTree, ctx);
+      await makeDebianTar(recipe, temporary, ctx);
+      if (tree !== undefined) await runTool(['tar', '--concatenate', '-f', temporary, tree], { signal: ctx.signal });
+    });
     const raw = path.join(folder, 'image.raw');
     await mkdir(folder);
     await makeDebian(recipe, tar, mark, raw, ctx);
@@ -128,6 +138,7 @@ const BUILDERS: Record<ImageKind, (ctx: BuildContext) => Promise<string>> = {
   tiny: buildTiny,
   debian: (ctx) => buildDebian(DEBIAN, ctx),
   suite: (ctx) => buildDebian(SUITE, ctx),
+  bench: (ctx) => buildDebian(BENCH, ctx),
 };
 
 async function readFacts(folder: string, raw: string): Promise<ImageFacts> {

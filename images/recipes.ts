@@ -31,7 +31,7 @@ export interface TinyRecipe {
 }
 
 export interface DebianRecipe {
-  readonly kind: 'debian' | 'suite';
+  readonly kind: 'debian' | 'suite' | 'bench';
   readonly filesystem: FilesystemRecipe;
   readonly suite: string;
   readonly packages: readonly string[];
@@ -40,6 +40,8 @@ export interface DebianRecipe {
   /** Removed at the end: what differs from build to build, or names this machine. */
   readonly removed: readonly string[];
   readonly files: readonly { readonly path: string; readonly content: string }[];
+  /** Folder of a Linux tree that is ready to be compiled (kernel-tree.ts). */
+  readonly kernelTree?: string;
 }
 
 const FOLDER = 0o755;
@@ -169,6 +171,19 @@ export const SUITE: DebianRecipe = {
   ],
 };
 
-export const RECIPES = { tiny: TINY, debian: DEBIAN, suite: SUITE } as const;
+/** What the benchmark's guests work on: the paper's two tests. */
+export const BENCH: DebianRecipe = {
+  ...DEBIAN,
+  kind: 'bench',
+  filesystem: {
+    ...DEBIAN.filesystem,
+    uuid: '1e304a1a-0004-4000-8000-000000000004',
+    hashSeed: '1e304a1a-0004-4000-8000-00000000a5ed',
+  },
+  packages: [...DEBIAN.packages, 'apache2', 'apache2-utils', 'bc'],
+  kernelTree: 'usr/src/linux',
+};
+
+export const RECIPES = { tiny: TINY, debian: DEBIAN, suite: SUITE, bench: BENCH } as const;
 
 export type ImageKind = keyof typeof RECIPES;

@@ -36,7 +36,8 @@ export const DEPS = [
     packages: ['zod'],
   },
   { folder: 'guest-kernel', folders: ['lab/proc', 'lab/util'], packages: [] },
-  { folder: 'images', folders: ['lab/proc', 'lab/util'], packages: [] },
+  // It unpacks the kernel's source for guests that compile it.
+  { folder: 'images', folders: ['guest-kernel', 'lab/proc', 'lab/util'], packages: [] },
   // It has a row of its own because it must not see apply or plan; of images it uses the cache.
   { folder: 'replay/verify', folders: ['images', 'lab/proc', 'lab/util'], packages: [] },
   {

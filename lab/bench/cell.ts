@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/** One cell of the matrix: one workload in one configuration, on one lane, recorded once. */
+/**
+ * One cell of the matrix: one workload in one configuration, on one lane, recorded once. It runs in a process of its own
+ * (cell-main.ts), so that what that process uses is what taking this record costs the lab.
+ */
 import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Writable } from 'node:stream';
@@ -23,7 +26,7 @@ const TIMEOUT_MS = 1_800_000;
 /** Functions of the kernel that are listed: the costliest ones. */
 const FUNCTIONS_KEPT = 60;
 const GUEST = path.join(import.meta.dirname, 'guest');
-const PROGRAMS = ['span', 'micro'] as const;
+export const PROGRAMS = ['span', 'micro'] as const;
 
 export interface CellSpec {
   readonly config: ConfigName;
@@ -62,6 +65,12 @@ export async function buildPrograms(folder: string, ctx: LabContext): Promise<vo
   }
 }
 
+/** What this process has used so far; children are not in it. */
+function resources(): { readonly cpuSeconds: number; readonly writtenBytes: number; readonly peakBytes: number } {
+  const { userCPUTime, systemCPUTime, fsWrite, maxRSS } = process.resourceUsage();
+  return { cpuSeconds: (userCPUTime + systemCPUTime) / 1e6, writtenBytes: fsWrite * 512, peakBytes: maxRSS * 1024 };
+}
+
 function guestScript(workload: Workload, size: Size): string {
   return `set -e
 export PATH=/root/bin:$PATH LC_ALL=C
@@ -83,7 +92,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
       done();
     },
   });
-  const cpuBefore = process.cpuUsage();
+  const before = resources();
   const { exitStatus, manifest } = await recordRun(
     {
       ...parts,
@@ -108,7 +117,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
     },
     ctx,
   );
-  const cpu = process.cpuUsage(cpuBefore);
+  const after = resources();
   if (exitStatus !== 0)
     throw new LabError('LAB_GUEST_PROBLEM', `the work ended with status ${exitStatus}: ${output.slice(-500)}`);
   const spans = parseSpans(output);
@@ -140,7 +149,11 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
       functions: costliest(counts?.[i]?.functions ?? {}),
     })),
     trace,
-    hostCpuSeconds: (cpu.user + cpu.system) / 1e6,
+    lab: {
+      cpuSeconds: after.cpuSeconds - before.cpuSeconds,
+      writtenBytes: after.writtenBytes - before.writtenBytes,
+      peakBytes: after.peakBytes,
+    },
     rebuild,
     accelerator: manifest.accelerator ?? 'none',
     wallSeconds: (performance.now() - startedMs) / 1000,

@@ -121,7 +121,7 @@ function recordSection(rows: readonly RecordRow[]): string {
   return `<h2>The record</h2><p>Sizes are of all that was recorded while the guest ran, its boot included; "without
 parameters" leaves out arguments, paths, buffers and written content, as the paper counts; "compressed" is zstd's default.</p>
 ${table(
-  [...head, 'compressed', 'lost', 'log files', 'bytes of one', "lab's CPU", 'rebuilt disk'],
+  [...head, 'compressed', 'lost', 'log files', 'bytes of one', "lab's CPU", 'memory', 'written', 'rebuilt disk'],
   rows.map((row) => {
     const { trace } = row.cell;
     const each = (total: number) => (total / trace.events).toFixed(1);
@@ -136,7 +136,9 @@ ${table(
       trace.lost + trace.missing === 0 ? '0' : `<span class="bad">${trace.lost} + ${trace.missing} undeclared</span>`,
       String(trace.segments),
       bytes(trace.meanSegmentBytes),
-      seconds(row.cell.hostCpuSeconds),
+      seconds(row.cell.lab.cpuSeconds),
+      bytes(row.cell.lab.peakBytes),
+      bytes(row.cell.lab.writtenBytes),
       rebuiltText(row),
     ];
   }),

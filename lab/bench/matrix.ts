@@ -1,71 +1,39 @@
 // SPDX-License-Identifier: MIT
-/**
- * Runs the cells of the matrix one after another and keeps each one's result in a file of its own, so that an interrupted
- * bench goes on where it was. A cell that fails is reported as failed, its run is kept, and the others go on.
- */
+/** The whole bench: what the guests boot and do is made and identified, all cells are measured, and a report is made of them. */
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { cpus, release, totalmem } from 'node:os';
+import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import path from 'node:path';
 import { recordParts } from '../parts/parts.js';
+import { buildPlugin } from '../parts/plugins.js';
 import { runTool } from '../proc/tool.js';
 import { findConfig } from '../run/configs.js';
-import { writeAtomically } from '../run/manifest.js';
 import type { LabContext } from '../util/context.js';
-import { messageOf, systemCodeOf } from '../util/errors.js';
-import { formatElapsed } from '../util/progress.js';
-import { buildPrograms, runCell } from './cell.js';
-import { type BenchOptions, type Cell, cellSchema, type Lane, type Report } from './report-data.js';
+import { buildPrograms, PROGRAMS } from './cell.js';
+import { runCellProcess } from './cell-process.js';
+import { ICOUNT_KERNEL_ARGS, ICOUNT_QEMU_ARGS } from './icount.js';
+import { type CellPlan, measureCells, nameOf, planCells } from './measure.js';
+import type { BenchOptions, Report } from './report-data.js';
 import type { Workload } from './workload.js';
 
-/** A cell before it was run. */
-export interface CellPlan {
-  readonly config: BenchOptions['configs'][number];
-  readonly workload: Workload;
-  readonly lane: Lane;
-  readonly repeat: number;
+function sha256(content: string | Buffer): string {
+  return createHash('sha256').update(content).digest('hex');
 }
 
-/**
- * All cells in order. On the parallel lane configurations are interleaved, so that what changes on the host in the
- * course of a bench changes for all of them. Pure.
- */
-export function planCells(options: BenchOptions, workloads: readonly Workload[]): CellPlan[] {
-  return options.lanes.flatMap((lane) =>
-    Array.from({ length: options.repeats[lane] }, (_, repeat) => repeat).flatMap((repeat) =>
-      workloads.flatMap((workload) => options.configs.map((config) => ({ config, workload, lane, repeat }))),
-    ),
-  );
-}
-
-function fileOf(folder: string, cell: CellPlan): string {
-  return path.join(folder, `${cell.lane}-${cell.workload.name}-${cell.config}-${cell.repeat}.json`);
-}
-
-/** What was measured before, if it was measured of the same things. */
-async function earlier(file: string, digest: string): Promise<Cell | undefined> {
-  try {
-    const kept = JSON.parse(await readFile(file, 'utf8')) as { digest?: unknown; cell?: unknown };
-    if (kept.digest !== digest) return undefined;
-    const cell = cellSchema.parse(kept.cell);
-    return cell.state === 'done' ? cell : undefined;
-  } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return undefined;
-    // A file that was cut off, or edited: measured again.
-    return undefined;
-  }
-}
-
-/** Digests of what the guests boot and do. */
+/** Digests of what the guests boot and do, and of what counts it. */
 async function digestsOf(
   options: BenchOptions,
   workloads: readonly Workload[],
+  programs: string,
   ctx: LabContext,
 ): Promise<Record<string, string>> {
-  const digests: Record<string, string> = {};
+  const counter = await readFile(await buildPlugin('counter', ctx));
+  const digests: Record<string, string> = {
+    counter: sha256(Buffer.concat([counter, Buffer.from([...ICOUNT_QEMU_ARGS, ...ICOUNT_KERNEL_ARGS].join(' '))])),
+  };
+  for (const name of PROGRAMS) digests[`program ${name}`] = sha256(await readFile(path.join(programs, name)));
   for (const workload of workloads) {
-    const script = createHash('sha256').update(workload.script(options.size)).digest('hex');
-    digests[`workload ${workload.name}`] = script;
+    digests[`workload ${workload.name}`] = sha256(`${workload.memoryMiB} ${workload.script(options.size)}`);
     for (const name of options.configs) {
       const parts = await recordParts(findConfig(name), workload.image, false, ctx);
       digests[`kernel ${parts.kernel.flavour}`] = parts.kernel.digest;
@@ -73,6 +41,18 @@ async function digestsOf(
     }
   }
   return digests;
+}
+
+/** Of those, what decides a cell's result: other workloads and other kernels do not. Pure. */
+export function cellDigest(digests: Readonly<Record<string, string>>, { config, workload }: CellPlan): string {
+  const names = [
+    'counter',
+    ...PROGRAMS.map((name) => `program ${name}`),
+    `workload ${workload.name}`,
+    `kernel ${findConfig(config).flavour}`,
+    `image ${workload.image}`,
+  ];
+  return sha256(JSON.stringify(names.map((name) => [name, digests[name]])));
 }
 
 async function hostFacts(ctx: LabContext): Promise<Record<string, string>> {
@@ -95,58 +75,34 @@ export interface BenchSpec {
   readonly command: string;
 }
 
-/** Measures all cells; those that a former bench into the same folder measured of the same things are taken over. */
+/** Measures all cells that were not measured before. */
 export async function runMatrix(spec: BenchSpec, ctx: LabContext): Promise<Report> {
-  const { options, workloads } = spec;
-  const cellsDir = path.join(spec.output, 'cells');
-  const runsDir = path.join(spec.output, 'runs');
-  const programs = path.join(spec.output, 'programs');
+  const { options, workloads, command } = spec;
+  const folderOf = (name: string) => path.join(spec.output, name);
+  const [cellsDir, runsDir, programs] = [folderOf('cells'), folderOf('runs'), folderOf('programs')];
   for (const folder of [cellsDir, runsDir, programs]) await mkdir(folder, { recursive: true });
   await buildPrograms(programs, ctx);
-  const digests = await digestsOf(options, workloads, ctx);
-  const digest = createHash('sha256').update(JSON.stringify(digests)).digest('hex');
-  const plan = planCells(options, workloads);
-  const cells: Cell[] = [];
-  const startedMs = performance.now();
-  let measured = 0;
-  for (const [i, one] of plan.entries()) {
-    const file = fileOf(cellsDir, one);
-    const kept = await earlier(file, digest);
-    if (kept !== undefined) {
-      cells.push(kept);
-      continue;
-    }
-    const { config, workload, lane, repeat } = one;
-    const left =
-      measured === 0
-        ? ''
-        : `, about ${formatElapsed(((performance.now() - startedMs) / measured) * (plan.length - i))} left`;
-    ctx.log.info(`cell ${i + 1} of ${plan.length}${left}: ${lane}, ${workload.name}, ${config}, repeat ${repeat + 1}`);
-    const runDir = path.join(runsDir, `${lane}-${workload.name}-${config}-${repeat}`);
-    let cell: Cell;
-    try {
-      cell = await runCell(
-        { config, workload, lane, repeat, size: options.size, verify: repeat === 0, runDir },
-        programs,
-        ctx,
-      );
-    } catch (error) {
-      ctx.signal.throwIfAborted();
-      cell = { state: 'failed', config, workload: workload.name, lane, repeat, error: messageOf(error), runDir };
-      ctx.log.error(`this cell failed, and its run is kept in ${runDir}: ${cell.error}`);
-    }
-    await writeAtomically(file, `${JSON.stringify({ digest, cell })}\n`);
-    cells.push(cell);
-    measured++;
-  }
+  const digests = await digestsOf(options, workloads, programs, ctx);
+  const runDirOf = (cell: CellPlan) => path.join(runsDir, nameOf(cell));
+  const folders = { cacheDir: ctx.cacheDir, dataDir: ctx.dataDir, runsDir: ctx.runsDir };
+  const cells = await measureCells(
+    planCells(options, workloads),
+    {
+      folder: cellsDir,
+      digestOf: (cell) => cellDigest(digests, cell),
+      host: { cores: availableParallelism(), memoryBytes: totalmem() },
+      runDirOf,
+      runCell: (cell, step) => {
+        const { config, lane, repeat } = cell;
+        const runDir = runDirOf(cell);
+        const workload = cell.workload.name;
+        const one = { config, workload, lane, repeat, size: options.size, verify: repeat === 0, runDir };
+        return runCellProcess({ spec: one, programs, folders }, step, ctx);
+      },
+    },
+    ctx,
+  );
   await rm(programs, { recursive: true });
-  return {
-    format: 1,
-    created: new Date().toISOString(),
-    command: spec.command,
-    options,
-    host: await hostFacts(ctx),
-    digests,
-    cells,
-  };
+  const created = new Date().toISOString();
+  return { format: 1, created, command, options, host: await hostFacts(ctx), digests, cells };
 }

@@ -53,8 +53,11 @@ const doneCell = z.object({
   spans: z.array(span),
   /** Null where nothing is recorded. */
   trace: traceFigures.nullable(),
-  /** CPU seconds of this program while the guest ran: taking and writing the record; QEMU's are not in it. */
-  hostCpuSeconds: z.number(),
+  /**
+   * What the process that took and wrote the record used while the guest ran; QEMU is not in it. Its most memory holds
+   * Node.js itself: `vanilla`, which records nothing, says how much that is.
+   */
+  lab: z.object({ cpuSeconds: z.number(), writtenBytes: z.number(), peakBytes: z.number() }),
   /** The rebuilt disk against the oracle at the end; null where nothing is recorded, or it was not asked for. */
   rebuild: z.object({ isEqual: z.boolean(), differences: z.number(), compared: z.number() }).nullable(),
   accelerator: z.string(),

@@ -10,6 +10,8 @@ export interface Workload {
   /** As `--workloads` takes it. */
   readonly name: string;
   readonly about: string;
+  /** One of the paper's two: what `--quick` runs unless told otherwise. */
+  readonly isOfPaper?: true;
   readonly image: ImageKind;
   readonly memoryMiB: number;
   /**

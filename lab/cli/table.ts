@@ -60,7 +60,7 @@ export const INSTANTS = [
 ] as const;
 
 export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug', 'debug-m'] as const;
-export const IMAGES = ['tiny', 'debian', 'suite'] as const;
+export const IMAGES = ['tiny', 'debian', 'suite', 'bench'] as const;
 export const TEST_GROUPS = ['unit', 'golden', 'boot', 'fuzz', 'long'] as const;
 
 const RUN: ArgSpec = { name: 'run', help: 'name of a run' };
@@ -145,7 +145,7 @@ export const VERBS: readonly VerbSpec[] = [
         value: 'C',
         help: `how the driver is built and where its record goes: one of ${CONFIG_NAMES.join(', ')} (default: static-relay)`,
       },
-      { name: 'image', kind: 'string', value: 'I', help: 'image: tiny, debian or suite (default: debian)' },
+      { name: 'image', kind: 'string', value: 'I', help: 'image: tiny, debian, suite or bench (default: debian)' },
       { name: 'smp', kind: 'int', value: 'N', help: `virtual CPUs (default: ${DEFAULT_SMP})` },
       {
         name: 'memory',
@@ -332,7 +332,11 @@ export const VERBS: readonly VerbSpec[] = [
       { name: 'lane', kind: 'list', value: 'LANE', help: 'deterministic (instructions) or parallel (time)' },
       { name: 'configs', kind: 'list', value: 'A,B', help: 'only these configurations' },
       { name: 'workloads', kind: 'list', value: 'A,B', help: 'only these workloads (lab/bench/workloads/)' },
-      { name: 'quick', kind: 'bool', help: 'less work and fewer repeats, without the parallel lane unless asked for' },
+      {
+        name: 'quick',
+        kind: 'bool',
+        help: "the paper's two tests with less work and one repeat, without the parallel lane, unless more is asked for",
+      },
       { name: 'repeat', kind: 'string', value: 'F', help: 'do again what the report.json F says' },
       { name: 'output', kind: 'string', value: 'DIR', help: 'folder of the report (default: runs/bench)' },
       JSON_FLAG,

@@ -5,7 +5,7 @@ import { compareReports } from '../../lab/bench/compare.js';
 import { MODULES, parseCounts, parseSymbols } from '../../lab/bench/counts.js';
 import { matrixCsv } from '../../lab/bench/csv.js';
 import { reportHtml } from '../../lab/bench/html.js';
-import { planCells } from '../../lab/bench/matrix.js';
+import { planCells } from '../../lab/bench/measure.js';
 import { type DoneCell, parseReport, type Report } from '../../lab/bench/report-data.js';
 import { profile, summarise } from '../../lab/bench/summary.js';
 import type { Workload } from '../../lab/bench/workload.js';
@@ -46,7 +46,7 @@ function cell(
     repeat,
     spans: [{ label: 'null', units: 100, seconds: 1, user, kernel, functions }],
     trace: null,
-    hostCpuSeconds: 1,
+    lab: { cpuSeconds: 1, writtenBytes: 1, peakBytes: 1 },
     rebuild: null,
     accelerator: 'tcg',
     wallSeconds: 2,

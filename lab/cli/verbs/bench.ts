@@ -32,7 +32,9 @@ async function optionsOf(invocation: Invocation): Promise<BenchOptions> {
   });
   const configs = names(invocation.list('configs')).map((name) => findConfig(name).name);
   const all = await loadWorkloads();
-  const workloads = chooseWorkloads(all, names(invocation.list('workloads')));
+  const wanted = names(invocation.list('workloads'));
+  const ofPaper = all.filter(({ isOfPaper }) => isOfPaper === true);
+  const workloads = size === 'quick' && wanted.length === 0 ? ofPaper : chooseWorkloads(all, wanted);
   return {
     lanes: lanes.length > 0 ? lanes : size === 'quick' ? ['deterministic'] : [...LANES],
     configs: configs.length > 0 ? configs : [...CONFIG_NAMES],
