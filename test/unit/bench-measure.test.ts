@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
+import { runCellProcess } from '../../lab/bench/cell-process.js';
 import { cellDigest } from '../../lab/bench/matrix.js';
 import {
   type CellPlan,
@@ -14,6 +15,8 @@ import {
 } from '../../lab/bench/measure.js';
 import type { DoneCell, Lane } from '../../lab/bench/report-data.js';
 import type { Workload } from '../../lab/bench/workload.js';
+import { runningChildren } from '../../lab/proc/registry.js';
+import { LabError } from '../../lab/util/errors.js';
 import { createLog, silentLog } from '../../lab/util/log.js';
 import { createProgress, silentProgress } from '../../lab/util/progress.js';
 
@@ -131,11 +134,13 @@ describe('measuring cells', () => {
     const cells = plan(['deterministic'], 2);
     const controller = new AbortController();
     let begun = 0;
+    let ended = 0;
     const runCell = async (cell: CellPlan) => {
       begun++;
       await turn();
       if (begun >= 4) controller.abort(new Error('interrupted'));
       controller.signal.throwIfAborted();
+      ended++;
       return done(cell);
     };
     let interrupted: unknown;
@@ -144,6 +149,7 @@ describe('measuring cells', () => {
     });
     expect(interrupted).to.have.property('message', 'interrupted');
     expect(begun).to.equal(4);
+    expect(ended).to.be.within(2, 3);
     const measured = async (change: Partial<MeasureSpec>) => {
       let count = 0;
       const counted = async (cell: CellPlan) => {
@@ -153,7 +159,7 @@ describe('measuring cells', () => {
       expect(await measureCells(cells, spec({ ...change, runCell: counted }), ctx)).to.deep.equal(cells.map(done));
       return count;
     };
-    expect(await measured({})).to.equal(4);
+    expect(await measured({})).to.equal(6 - ended);
     expect(await measured({})).to.equal(0);
     expect(await measured({ digestOf: () => 'another' })).to.equal(6);
   });
@@ -162,7 +168,8 @@ describe('measuring cells', () => {
     const said: string[] = [];
     const progress = createProgress({ write: (text) => said.push(text), redraw: false });
     const log = createLog('info', (line) => said.push(line));
-    await measureCells(plan(['deterministic'], 1), spec({}), { ...ctx, log, progress });
+    const oneCore = spec({ host: { ...HOST, cores: 1 } });
+    await measureCells(plan(['deterministic'], 1), oneCore, { ...ctx, log, progress });
     expect(said.filter((line) => line.startsWith('✓')).map((line) => line.replace(/\d+ ms/g, 'T'))).to.deep.equal([
       '✓ deterministic-w-vanilla-0: 2 of 3 cells left, about T (T)\n',
       '✓ deterministic-w-module-relay-0: 1 of 3 cells left, about T (T)\n',
@@ -186,5 +193,35 @@ describe('measuring cells', () => {
     expect(cellDigest({ ...digests, 'kernel y': 'other' }, static_)).not.to.equal(cellDigest(digests, static_));
     for (const name of ['counter', 'program span', 'workload w', 'kernel n', 'image tiny'])
       expect(cellDigest({ ...digests, [name]: 'other' }, vanilla), name).not.to.equal(before);
+  });
+});
+
+describe('the process of a cell', () => {
+  it('says why it failed, and ends', async () => {
+    const ctx = {
+      log: silentLog,
+      progress: silentProgress,
+      signal: new AbortController().signal,
+      cacheDir: '/nonexistent',
+      dataDir: '/nonexistent',
+      runsDir: '/nonexistent',
+    };
+    const spec = {
+      config: 'vanilla',
+      workload: 'nonsense',
+      lane: 'deterministic',
+      repeat: 0,
+      size: 'quick',
+      verify: false,
+      runDir: '/nonexistent/run',
+    } as const;
+    const step = silentProgress.step('');
+    let said: unknown;
+    await runCellProcess({ spec, programs: '/nonexistent', folders: ctx }, step, ctx).catch((error: unknown) => {
+      said = error;
+    });
+    expect(said).to.be.instanceOf(LabError);
+    expect((said as LabError).message).to.include("there is no workload 'nonsense'");
+    expect(runningChildren()).to.deep.equal([]);
   });
 });
