@@ -66,7 +66,7 @@ export const DEPS = [
   {
     folder: 'lab/bench',
     folders: [
-      ...['guest-kernel', 'images', 'replay', 'lab/parts', 'lab/run', 'lab/vm', 'lab/trace', 'lab/abi'],
+      ...['guest-kernel', 'images', 'replay', 'lab/parts', 'lab/run', 'lab/store', 'lab/vm', 'lab/trace', 'lab/abi'],
       ...['lab/proc', 'lab/util'],
     ],
     packages: ['@observablehq/plot', '@resvg/resvg-js', 'jsdom', 'zod'],

@@ -15,6 +15,7 @@ import { recordRun } from '../run/record.js';
 import type { LabContext } from '../util/context.js';
 import { ioError, LabError } from '../util/errors.js';
 import { parseSymbols, readCounts, writeSymbols } from './counts.js';
+import { databaseFigures } from './database-figures.js';
 import { ICOUNT_KERNEL_ARGS, ICOUNT_QEMU_ARGS } from './icount.js';
 import type { DoneCell, Lane } from './report-data.js';
 import { traceFigures } from './trace-figures.js';
@@ -34,7 +35,7 @@ export interface CellSpec {
   readonly lane: Lane;
   readonly repeat: number;
   readonly size: Size;
-  /** Rebuild the disk and compare it. */
+  /** Rebuild the disk and compare it, and load the record into a database. */
   readonly verify: boolean;
   /** Folder of the run; removed afterwards if all went well. */
   readonly runDir: string;
@@ -126,6 +127,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
     throw new LabError('LAB_GUEST_PROBLEM', `${spans.length} spans were printed, ${counts?.length ?? 0} counted`);
   const trace = config.records ? await traceFigures(spec.runDir, ctx.signal) : null;
   let rebuild: DoneCell['rebuild'] = null;
+  let database: DoneCell['database'] = null;
   if (config.records && spec.verify) {
     const { isEqual, marks } = await verifyRun(
       { runDir: spec.runDir, at: 'end', vm: () => replayVm(spec.runDir, ctx), strict: false },
@@ -133,6 +135,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
     );
     const end = marks[0];
     rebuild = { isEqual, differences: end?.differences ?? 0, compared: end?.compared ?? 0 };
+    database = await databaseFigures(spec.runDir, ctx);
   }
   await counter?.remove();
   await rm(spec.runDir, { recursive: true });
@@ -155,6 +158,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
       peakBytes: after.peakBytes,
     },
     rebuild,
+    database,
     accelerator: manifest.accelerator ?? 'none',
     wallSeconds: (performance.now() - startedMs) / 1000,
   };

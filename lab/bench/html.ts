@@ -119,9 +119,22 @@ function recordSection(rows: readonly RecordRow[]): string {
   if (rows.length === 0) return '';
   const head = ['workload, lane', 'configuration', 'events', 'bytes', 'B an event', 'without parameters'];
   return `<h2>The record</h2><p>Sizes are of all that was recorded while the guest ran, its boot included; "without
-parameters" leaves out arguments, paths, buffers and written content, as the paper counts; "compressed" is zstd's default.</p>
+parameters" leaves out arguments, paths, buffers and written content, as the paper counts; "compressed" is zstd's default.
+CPU, memory and writes are those of the process that took the record, Node.js itself included; "database" is entries, and
+the size of the file.</p>
 ${table(
-  [...head, 'compressed', 'lost', 'log files', 'bytes of one', "lab's CPU", 'memory', 'written', 'rebuilt disk'],
+  [
+    ...head,
+    'compressed',
+    'lost',
+    'log files',
+    'bytes of one',
+    "lab's CPU",
+    'memory',
+    'written',
+    'database',
+    'rebuilt disk',
+  ],
   rows.map((row) => {
     const { trace } = row.cell;
     const each = (total: number) => (total / trace.events).toFixed(1);
@@ -139,6 +152,7 @@ ${table(
       seconds(row.cell.lab.cpuSeconds),
       bytes(row.cell.lab.peakBytes),
       bytes(row.cell.lab.writtenBytes),
+      row.cell.database === null ? '–' : `${amount(row.cell.database.entries)}, ${bytes(row.cell.database.bytes)}`,
       rebuiltText(row),
     ];
   }),

@@ -25,6 +25,13 @@ const traceFigures = z.object({
   meanSegmentBytes: z.number(),
 });
 
+const databaseFigures = z.object({
+  /** Rows of all tables. */
+  entries: z.number(),
+  /** Of its file, indexes and all. */
+  bytes: z.number(),
+});
+
 const span = z.object({
   label: z.string(),
   /** What costs are divided by. */
@@ -60,6 +67,8 @@ const doneCell = z.object({
   lab: z.object({ cpuSeconds: z.number(), writtenBytes: z.number(), peakBytes: z.number() }),
   /** The rebuilt disk against the oracle at the end; null where nothing is recorded, or it was not asked for. */
   rebuild: z.object({ isEqual: z.boolean(), differences: z.number(), compared: z.number() }).nullable(),
+  /** The record in the database; null where `rebuild` is. */
+  database: databaseFigures.nullable(),
   accelerator: z.string(),
   wallSeconds: z.number(),
 });
@@ -96,6 +105,7 @@ export const reportSchema = z.object({
 });
 
 export type TraceFigures = z.infer<typeof traceFigures>;
+export type DatabaseFigures = z.infer<typeof databaseFigures>;
 export type KindFigures = z.infer<typeof kindFigures>;
 export type SpanResult = z.infer<typeof span>;
 export type DoneCell = z.infer<typeof doneCell>;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-/** Writes a report's files: report.json, report.html, CSV, and each plot as SVG and PNG. */
+/** Writes a report's files: report.json, report.html, CSV, Markdown, and each plot as SVG and PNG. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Resvg } from '@resvg/resvg-js';
 import { ioError, LabError, systemCodeOf } from '../util/errors.js';
 import { matrixCsv, samplesCsv } from './csv.js';
 import { reportHtml } from './html.js';
+import { matrixMarkdown } from './markdown.js';
 import { overheadPlots } from './plots.js';
 import { parseReport, type Report } from './report-data.js';
 import { summarise } from './summary.js';
@@ -20,6 +21,7 @@ export async function writeReport(report: Report, output: string): Promise<strin
     ['report.html', reportHtml(report, plots)],
     ['report.json', `${JSON.stringify(report, null, 1)}\n`],
     ['matrix.csv', matrixCsv(report)],
+    ['matrix.md', matrixMarkdown(report)],
     ['samples.csv', samplesCsv(report)],
     ...plots.flatMap(({ lane, workload, svg }): [string, string | Buffer][] => [
       [`plots/${lane}-${workload}.svg`, svg],

@@ -5,6 +5,7 @@ import { compareReports } from '../../lab/bench/compare.js';
 import { MODULES, parseCounts, parseSymbols } from '../../lab/bench/counts.js';
 import { matrixCsv } from '../../lab/bench/csv.js';
 import { reportHtml } from '../../lab/bench/html.js';
+import { matrixMarkdown } from '../../lab/bench/markdown.js';
 import { planCells } from '../../lab/bench/measure.js';
 import { type DoneCell, parseReport, type Report } from '../../lab/bench/report-data.js';
 import { profile, summarise } from '../../lab/bench/summary.js';
@@ -48,6 +49,7 @@ function cell(
     trace: null,
     lab: { cpuSeconds: 1, writtenBytes: 1, peakBytes: 1 },
     rebuild: null,
+    database: null,
     accelerator: 'tcg',
     wallSeconds: 2,
     ...change,
@@ -154,6 +156,26 @@ describe('the matrix', () => {
       more: 100,
     });
     expect(matrixCsv(one).split('\r\n')).to.have.length(4);
+  });
+
+  it('is a table for a README, with what failed in it', () => {
+    const rebuild = { isEqual: true, differences: 0, compared: 9 };
+    const page = matrixMarkdown(
+      report([
+        cell('vanilla', 0, 1000, { call: 1000 }),
+        cell('static-relay', 0, 1000, { call: 1100 }, { trace: TRACE, rebuild }),
+      ]),
+    );
+    expect(page.split('\n')).to.deep.equal([
+      '| configuration | micro null | events | disk rebuilt |',
+      '| --- | --- | --- | --- |',
+      '| vanilla | 2.00 k |  |  |',
+      '| static-relay | +5.00 % | 1 | exact |',
+      '',
+    ]);
+    const failed = { config: 'static-relay', workload: 'micro', lane: 'deterministic', repeat: 0 } as const;
+    const other = report([cell('vanilla', 0, 1000, {}), { ...failed, state: 'failed', error: 'e', runDir: 'r' }]);
+    expect(matrixMarkdown(other)).to.include('| static-relay | failed |  |  |');
   });
 
   it('shows a failed cell and a rebuild that is not exact', () => {

@@ -48,6 +48,7 @@ function done({ config, lane, repeat }: CellPlan): DoneCell {
     trace: null,
     lab: { cpuSeconds: 1, writtenBytes: 1, peakBytes: 1 },
     rebuild: null,
+    database: null,
     accelerator: 'tcg',
     wallSeconds: 1,
   };
