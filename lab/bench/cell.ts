@@ -12,11 +12,12 @@ import { buildPlugin } from '../parts/plugins.js';
 import { runTool } from '../proc/tool.js';
 import { type ConfigName, findConfig } from '../run/configs.js';
 import { recordRun } from '../run/record.js';
+import { listenForGuest, type SocketReceiverOptions } from '../run/socket-receiver.js';
 import type { LabContext } from '../util/context.js';
 import { ioError, LabError } from '../util/errors.js';
 import { parseSymbols, readCounts, writeSymbols } from './counts.js';
 import { databaseFigures } from './database-figures.js';
-import { ICOUNT_KERNEL_ARGS, ICOUNT_QEMU_ARGS } from './icount.js';
+import { ICOUNT_KERNEL_ARGS, ICOUNT_QEMU_ARGS, ICOUNT_WIRE_LIMITS } from './icount.js';
 import type { DoneCell, Lane } from './report-data.js';
 import { traceFigures } from './trace-figures.js';
 import type { Size, Workload } from './workload.js';
@@ -114,6 +115,8 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
             plugin: counter.plugin,
             qemuArgs: ICOUNT_QEMU_ARGS,
             kernelArgs: ICOUNT_KERNEL_ARGS,
+            listenForGuest: (options: SocketReceiverOptions) =>
+              listenForGuest({ ...options, limits: ICOUNT_WIRE_LIMITS }),
           }),
     },
     ctx,

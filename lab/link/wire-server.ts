@@ -5,6 +5,7 @@
  * honest takes milliseconds, and is not the oldest.
  */
 import { createServer, type Server, type Socket } from 'node:net';
+import { WIRE_SILENCE_MS } from '../abi/wire.js';
 import { ioError, messageOf, systemCodeOf } from '../util/errors.js';
 import { type BootKeeper, Boots, bootName } from './boots.js';
 import { Rooms } from './rooms.js';
@@ -23,6 +24,8 @@ export interface WireLimits {
   readonly roomBytes: number;
   /** A boot that nobody is connected for is sealed after so long. */
   readonly idleMs: number;
+  /** A machine that sends nothing for so long is gone. */
+  readonly silenceMs: number;
 }
 
 export const WIRE_LIMITS: WireLimits = {
@@ -32,6 +35,7 @@ export const WIRE_LIMITS: WireLimits = {
   openingMs: 5000,
   roomBytes: 16 * 1024 * 1024,
   idleMs: 60_000,
+  silenceMs: WIRE_SILENCE_MS,
 };
 
 /** One line of the log. */
@@ -160,6 +164,7 @@ export class WireServer {
     const who = { machine: id.machine, boot, address };
     const session = new WireSession({
       ...{ ...open, socket, chunks, first, address, boots: this.boots, rooms: this.#rooms },
+      silenceMs: this.#limits.silenceMs,
       onReady: () => onEvent({ event: 'connected', ...who, mode, cpus }),
       onRefused: (end) => this.#refused({ ...who, ...end }),
       onDisk: (isFull) => onEvent({ event: isFull ? 'disk full' : 'disk has space', ...who }),

@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { WIRE_HEARTBEAT_MS, WIRE_SILENCE_MS } from '../abi/wire.js';
+import { WIRE_HEARTBEAT_MS } from '../abi/wire.js';
 import { parseSubbuf, type SubbufHeader } from '../trace/subbuf.js';
 import { deferred } from '../util/deadline.js';
 import { LabError, messageOf } from '../util/errors.js';
@@ -65,6 +65,8 @@ export interface SessionOptions {
   readonly cpus: number;
   readonly boots: Boots;
   readonly rooms: Rooms;
+  /** Of WireLimits. */
+  readonly silenceMs: number;
   /** Of READY. */
   readonly proof: Buffer;
   /** The boot is open: READY follows. */
@@ -161,8 +163,9 @@ export class WireSession implements BootOwner {
   tick(): void {
     if (this.#end !== undefined || this.#boot === undefined) return;
     const now = performance.now();
-    if (this.#waitingSinceMs !== undefined && now - this.#waitingSinceMs > WIRE_SILENCE_MS)
-      this.#finish({ status: STATUS.OK, why: `nothing came for ${WIRE_SILENCE_MS / 1000} s` });
+    const { silenceMs } = this.#options;
+    if (this.#waitingSinceMs !== undefined && now - this.#waitingSinceMs > silenceMs)
+      this.#finish({ status: STATUS.OK, why: `nothing came for ${silenceMs / 1000} s` });
     else if (this.#room !== undefined && this.#options.rooms.waiting > 0 && now - this.#roomSinceMs > SLOW_FRAME_MS)
       this.refuse(STATUS.BUSY, `a frame was not whole after ${SLOW_FRAME_MS / 1000} s, and others wait for memory`);
     else {

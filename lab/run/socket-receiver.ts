@@ -8,7 +8,7 @@ import { WIRE_KEY_BYTES } from '../abi/wire.js';
 import { BootStore, Gate } from '../link/boot-store.js';
 import type { BootId, BootKeeper } from '../link/boots.js';
 import { MODE } from '../link/wire.js';
-import { type WireEvent, WireServer } from '../link/wire-server.js';
+import { type WireEvent, type WireLimits, WireServer } from '../link/wire-server.js';
 import type { SegmentWriterOptions } from '../trace/segment-writer.js';
 import { deferred } from '../util/deadline.js';
 import { LabError } from '../util/errors.js';
@@ -42,6 +42,7 @@ export interface SocketReceiverOptions extends Pick<SegmentWriterOptions, 'onSea
   readonly onEvent: (event: WireEvent) => void;
   /** Instead of one that is drawn. */
   readonly key?: Buffer;
+  readonly limits?: Partial<WireLimits>;
 }
 
 const NONE: SocketTotals = { segments: 0, bytes: 0, subbufs: 0 };
@@ -91,6 +92,7 @@ export async function listenForGuest(options: SocketReceiverOptions): Promise<So
     serverId: randomBytes(8).readBigUInt64LE(),
     findMachine: (name) => Promise.resolve(name === MACHINE ? { key, modes } : undefined),
     keeper,
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
     onEvent: (event) => {
       options.onEvent(event);
       // A run does not wait for somebody to make room.

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { FRAME, MODE, packStreams } from '../../lab/link/wire.js';
 import { pollUntil } from '../../lab/util/deadline.js';
@@ -265,6 +266,22 @@ describe('the receiver', () => {
     await Promise.all(closes);
     await stop(point);
     await demandAll(40);
+  });
+
+  it('takes a machine that is silent for gone when its limit is over, and not before', async () => {
+    for (const [silenceMs, isGone] of [
+      [100, true],
+      [60_000, false],
+    ] as const) {
+      const point = await start({ limits: { silenceMs } });
+      const one = await SimConnection.open(point.driver('m').options);
+      const ended = once(one.socket, 'close').then(() => true);
+      one.socket.resume();
+      const isClosed = await Promise.race([ended, sleep(1200, false)]);
+      expect(isClosed, `${silenceMs} ms`).to.equal(isGone);
+      one.socket.destroy();
+      await stop(point);
+    }
   });
 
   it('tells who comes when there are too many that it is busy', async () => {
