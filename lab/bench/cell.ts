@@ -10,7 +10,6 @@ import { verifyRun } from '../../replay/verify.js';
 import { recordParts, replayVm } from '../parts/parts.js';
 import { buildPlugin } from '../parts/plugins.js';
 import { runTool } from '../proc/tool.js';
-import { type ConfigName, findConfig } from '../run/configs.js';
 import { recordRun } from '../run/record.js';
 import { listenForGuest, type SocketReceiverOptions } from '../run/socket-receiver.js';
 import type { LabContext } from '../util/context.js';
@@ -19,6 +18,7 @@ import { parseSymbols, readCounts, writeSymbols } from './counts.js';
 import { databaseFigures } from './database-figures.js';
 import { ICOUNT_KERNEL_ARGS, ICOUNT_QEMU_ARGS, ICOUNT_WIRE_LIMITS } from './icount.js';
 import type { DoneCell, Lane } from './report-data.js';
+import { type BenchConfigName, benchConfig } from './rivals.js';
 import { traceFigures } from './trace-figures.js';
 import type { Size, Workload } from './workload.js';
 
@@ -31,7 +31,7 @@ const GUEST = path.join(import.meta.dirname, 'guest');
 export const PROGRAMS = ['span', 'micro'] as const;
 
 export interface CellSpec {
-  readonly config: ConfigName;
+  readonly config: BenchConfigName;
   readonly workload: Workload;
   readonly lane: Lane;
   readonly repeat: number;
@@ -73,17 +73,20 @@ function resources(): { readonly cpuSeconds: number; readonly writtenBytes: numb
   return { cpuSeconds: (userCPUTime + systemCPUTime) / 1e6, writtenBytes: fsWrite * 512, peakBytes: maxRSS * 1024 };
 }
 
-function guestScript(workload: Workload, size: Size): string {
-  return `set -e
+/** What the guest runs; `under` is a rival's command. Pure. */
+export function commandOf(under: readonly string[], workload: Workload, size: Size): [string, ...string[]] {
+  const work = `set -e
 export PATH=/root/bin:$PATH LC_ALL=C
 mkdir /root/work && cd /root/work
 ${workload.script(size)}`;
+  const [program = 'sh', ...args] = [...under, 'sh', '-c', work];
+  return [program, ...args];
 }
 
 /** Runs it; throws if the guest or the work fails. The run's folder stays then. */
 export async function runCell(spec: CellSpec, programs: string, ctx: LabContext): Promise<DoneCell> {
   const startedMs = performance.now();
-  const config = findConfig(spec.config);
+  const { run: config, under } = benchConfig(spec.config);
   const parts = await recordParts(config, spec.workload.image, false, ctx);
   const isCounted = spec.lane === 'deterministic';
   const counter = isCounted ? await counterOf(parts.kernel.systemMap, spec.runDir, ctx) : undefined;
@@ -99,11 +102,11 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
     {
       ...parts,
       runDir: spec.runDir,
-      config: spec.config,
+      config: config.name,
       smp: isCounted ? 1 : PARALLEL_SMP,
       memoryMiB: spec.workload.memoryMiB,
       timeoutMs: TIMEOUT_MS,
-      command: ['sh', '-c', guestScript(spec.workload, spec.size)],
+      command: commandOf(under, spec.workload, spec.size),
       copyIn: PROGRAMS.map((name) => ({ source: path.join(programs, name), destination: `/root/bin/${name}` })),
       stdout,
       stderr: stdout,

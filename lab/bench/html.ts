@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** The report as one page without anything outside it, for a screen, a phone and paper. Pure. */
-import type { ConfigName } from '../run/configs.js';
 import { amount, bytes, percent, seconds } from './format.js';
 import type { OverheadPlot } from './plots.js';
 import { LANES, type Lane, type Report } from './report-data.js';
+import type { BenchConfigName } from './rivals.js';
 import { BASELINE, profile, type RecordRow, type Row, recordRows, summarise } from './summary.js';
 
 const LANE_TEXT: Readonly<Record<Lane, { readonly title: string; readonly about: string; readonly unit: string }>> = {
@@ -160,7 +160,7 @@ ${table(
 }
 
 function kindsSection(rows: readonly RecordRow[]): string {
-  const chosen = rows.filter((row) => row.config === ('static-relay' satisfies ConfigName));
+  const chosen = rows.filter((row) => row.config === ('static-relay' satisfies BenchConfigName));
   if (chosen.length === 0) return '';
   return `<h3>By kind: static-relay</h3>${chosen
     .map(

@@ -7,13 +7,13 @@ import path from 'node:path';
 import { recordParts } from '../parts/parts.js';
 import { buildPlugin } from '../parts/plugins.js';
 import { runTool } from '../proc/tool.js';
-import { findConfig } from '../run/configs.js';
 import type { LabContext } from '../util/context.js';
 import { buildPrograms, PROGRAMS } from './cell.js';
 import { runCellProcess } from './cell-process.js';
 import { ICOUNT_KERNEL_ARGS, ICOUNT_QEMU_ARGS } from './icount.js';
 import { type CellPlan, measureCells, nameOf, planCells } from './measure.js';
 import type { BenchOptions, Report } from './report-data.js';
+import { benchConfig } from './rivals.js';
 import type { Workload } from './workload.js';
 
 function sha256(content: string | Buffer): string {
@@ -35,7 +35,7 @@ async function digestsOf(
   for (const workload of workloads) {
     digests[`workload ${workload.name}`] = sha256(`${workload.memoryMiB} ${workload.script(options.size)}`);
     for (const name of options.configs) {
-      const parts = await recordParts(findConfig(name), workload.image, false, ctx);
+      const parts = await recordParts(benchConfig(name).run, workload.image, false, ctx);
       digests[`kernel ${parts.kernel.flavour}`] = parts.kernel.digest;
       digests[`image ${parts.image.kind}`] = parts.image.digest;
     }
@@ -45,14 +45,15 @@ async function digestsOf(
 
 /** Of those, what decides a cell's result: other workloads and other kernels do not. Pure. */
 export function cellDigest(digests: Readonly<Record<string, string>>, { config, workload }: CellPlan): string {
+  const { run, under } = benchConfig(config);
   const names = [
     'counter',
     ...PROGRAMS.map((name) => `program ${name}`),
     `workload ${workload.name}`,
-    `kernel ${findConfig(config).flavour}`,
+    `kernel ${run.flavour}`,
     `image ${workload.image}`,
   ];
-  return sha256(JSON.stringify(names.map((name) => [name, digests[name]])));
+  return sha256(JSON.stringify([names.map((name) => [name, digests[name]]), under]));
 }
 
 async function hostFacts(ctx: LabContext): Promise<Record<string, string>> {

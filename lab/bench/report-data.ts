@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** report.json: every sample of a bench, and all that is needed to do it again. */
 import { z } from 'zod';
-import { CONFIG_NAMES, type ConfigName } from '../run/configs.js';
 import { LabError } from '../util/errors.js';
+import { BENCH_CONFIG_NAMES, type BenchConfigName } from './rivals.js';
 
 export const LANES = ['deterministic', 'parallel'] as const;
 export type Lane = (typeof LANES)[number];
@@ -45,7 +45,7 @@ const span = z.object({
   functions: z.record(z.string(), z.number()),
 });
 
-const config = z.enum(CONFIG_NAMES as readonly [ConfigName, ...ConfigName[]]);
+const config = z.enum(BENCH_CONFIG_NAMES as [BenchConfigName, ...BenchConfigName[]]);
 
 const cell = {
   config,

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 /** The matrix made of a report's samples: one row for each lane, thing measured and configuration. Pure. */
-import type { ConfigName } from '../run/configs.js';
 import type { DoneCell, Lane, Report } from './report-data.js';
+import type { BenchConfigName } from './rivals.js';
 import { median, medianInterval, spread } from './statistics.js';
 
-export const BASELINE: ConfigName = 'vanilla';
+export const BASELINE: BenchConfigName = 'vanilla';
 
 export interface Row {
   readonly lane: Lane;
   readonly workload: string;
   readonly label: string;
-  readonly config: ConfigName;
+  readonly config: BenchConfigName;
   /** Instructions on the deterministic lane, seconds on the parallel one. */
   readonly samples: readonly number[];
   readonly median: number;
@@ -79,7 +79,7 @@ export function summarise(report: Report): Row[] {
 export interface RecordRow {
   readonly lane: Lane;
   readonly workload: string;
-  readonly config: ConfigName;
+  readonly config: BenchConfigName;
   readonly cell: DoneCell & { readonly trace: NonNullable<DoneCell['trace']> };
 }
 
@@ -99,8 +99,8 @@ export interface ProfileRow {
 }
 
 /** The functions that cost most beyond vanilla, of one thing in one configuration on the deterministic lane. */
-export function profile(report: Report, workload: string, label: string, config: ConfigName): ProfileRow[] {
-  const functionsOf = (name: ConfigName) =>
+export function profile(report: Report, workload: string, label: string, config: BenchConfigName): ProfileRow[] {
+  const functionsOf = (name: BenchConfigName) =>
     doneCells(report)
       .find((cell) => cell.lane === 'deterministic' && cell.workload === workload && cell.config === name)
       ?.spans.find((span) => span.label === label)?.functions ?? {};

@@ -330,7 +330,12 @@ export const VERBS: readonly VerbSpec[] = [
     args: [],
     flags: [
       { name: 'lane', kind: 'list', value: 'LANE', help: 'deterministic (instructions) or parallel (time)' },
-      { name: 'configs', kind: 'list', value: 'A,B', help: 'only these configurations' },
+      {
+        name: 'configs',
+        kind: 'list',
+        value: 'A,B',
+        help: "only these configurations; also other recorders' names: strace, strace-whole",
+      },
       { name: 'workloads', kind: 'list', value: 'A,B', help: 'only these workloads (lab/bench/workloads/)' },
       {
         name: 'quick',

@@ -3,8 +3,9 @@ import path from 'node:path';
 import { runMatrix } from '../../bench/matrix.js';
 import { readReport, writeReport } from '../../bench/report.js';
 import { type BenchOptions, LANES } from '../../bench/report-data.js';
+import { benchConfig } from '../../bench/rivals.js';
 import { chooseWorkloads, loadWorkloads } from '../../bench/workloads.js';
-import { CONFIG_NAMES, findConfig } from '../../run/configs.js';
+import { CONFIG_NAMES } from '../../run/configs.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
 
@@ -30,7 +31,7 @@ async function optionsOf(invocation: Invocation): Promise<BenchOptions> {
     if (lane === undefined) throw new LabError('LAB_USAGE', `there is no lane '${name}': ${LANES.join(' or ')}`);
     return lane;
   });
-  const configs = names(invocation.list('configs')).map((name) => findConfig(name).name);
+  const configs = names(invocation.list('configs')).map((name) => benchConfig(name).name);
   const all = await loadWorkloads();
   const wanted = names(invocation.list('workloads'));
   const ofPaper = all.filter(({ isOfPaper }) => isOfPaper === true);
