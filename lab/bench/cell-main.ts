@@ -4,7 +4,6 @@ import { text } from 'node:stream/consumers';
 import { catchInterrupts } from '../proc/interrupt.js';
 import type { LabContext } from '../util/context.js';
 import { describeError, LabError } from '../util/errors.js';
-import { createLog } from '../util/log.js';
 import { runCell } from './cell.js';
 import type { CellMessage, CellRequest } from './cell-process.js';
 import { chooseWorkloads, loadWorkloads } from './workloads.js';
@@ -19,7 +18,12 @@ async function main(): Promise<void> {
   const ctx: LabContext = {
     ...folders,
     signal,
-    log: createLog('warn', (line) => say({ type: 'warn', text: line.trimEnd() })),
+    log: {
+      debug() {},
+      info() {},
+      warn: (text) => say({ type: 'warn', text }),
+      error: (text) => say({ type: 'warn', text }),
+    },
     progress: {
       step: (title) => {
         say({ type: 'doing', text: title });

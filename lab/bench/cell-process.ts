@@ -30,6 +30,7 @@ const STOP_GRACE_MS = 60_000;
 /** Throws if the cell fails: with what it said, or, if it said nothing, with how it ended. */
 export async function runCellProcess(request: CellRequest, step: ProgressStep, ctx: LabContext): Promise<DoneCell> {
   throwIfAborted(ctx.signal, 'the bench');
+  const { config, workload } = request.spec;
   const child = await Child.spawn({
     label: 'cell',
     argv: [process.execPath, ...process.execArgv, path.join(import.meta.dirname, 'cell-main.ts')],
@@ -46,7 +47,7 @@ export async function runCellProcess(request: CellRequest, step: ProgressStep, c
     for await (const line of createInterface({ input: child.stdout })) {
       const message = JSON.parse(line) as CellMessage;
       if (message.type === 'doing') step.update(message.text);
-      else if (message.type === 'warn') ctx.log.warn(message.text);
+      else if (message.type === 'warn') ctx.log.warn(`${config}, ${workload}: ${message.text}`);
       else if (message.type === 'done') ({ cell } = message);
       else failure = message.error;
     }
