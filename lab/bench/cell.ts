@@ -18,7 +18,7 @@ import { parseSymbols, readCounts, writeSymbols } from './counts.js';
 import { databaseFigures } from './database-figures.js';
 import { ICOUNT_KERNEL_ARGS, ICOUNT_QEMU_ARGS, ICOUNT_WIRE_LIMITS } from './icount.js';
 import type { DoneCell, Lane } from './report-data.js';
-import { type BenchConfigName, benchConfig } from './rivals.js';
+import { type BenchConfig, type BenchConfigName, benchConfig } from './rivals.js';
 import { traceFigures } from './trace-figures.js';
 import type { Size, Workload } from './workload.js';
 
@@ -73,10 +73,10 @@ function resources(): { readonly cpuSeconds: number; readonly writtenBytes: numb
   return { cpuSeconds: (userCPUTime + systemCPUTime) / 1e6, writtenBytes: fsWrite * 512, peakBytes: maxRSS * 1024 };
 }
 
-/** What the guest runs; `under` is a rival's command. Pure. */
-export function commandOf(under: readonly string[], workload: Workload, size: Size): [string, ...string[]] {
+/** What the guest runs. Pure. */
+export function commandOf({ run, under }: BenchConfig, workload: Workload, size: Size): [string, ...string[]] {
   const work = `set -e
-export PATH=/root/bin:$PATH LC_ALL=C
+export PATH=/root/bin:$PATH LC_ALL=C SPAN_DRAIN=${run.socket ? 'no' : 'yes'}
 mkdir /root/work && cd /root/work
 ${workload.script(size)}`;
   const [program = 'sh', ...args] = [...under, 'sh', '-c', work];
@@ -86,7 +86,8 @@ ${workload.script(size)}`;
 /** Runs it; throws if the guest or the work fails. The run's folder stays then. */
 export async function runCell(spec: CellSpec, programs: string, ctx: LabContext): Promise<DoneCell> {
   const startedMs = performance.now();
-  const { run: config, under } = benchConfig(spec.config);
+  const benched = benchConfig(spec.config);
+  const config = benched.run;
   const parts = await recordParts(config, spec.workload.image, false, ctx);
   const isCounted = spec.lane === 'deterministic';
   const counter = isCounted ? await counterOf(parts.kernel.systemMap, spec.runDir, ctx) : undefined;
@@ -106,7 +107,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
       smp: isCounted ? 1 : PARALLEL_SMP,
       memoryMiB: spec.workload.memoryMiB,
       timeoutMs: TIMEOUT_MS,
-      command: commandOf(under, spec.workload, spec.size),
+      command: commandOf(benched, spec.workload, spec.size),
       copyIn: PROGRAMS.map((name) => ({ source: path.join(programs, name), destination: `/root/bin/${name}` })),
       stdout,
       stderr: stdout,
@@ -144,7 +145,9 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
     database = await databaseFigures(spec.runDir, ctx);
   }
   await counter?.remove();
-  await rm(spec.runDir, { recursive: true });
+  const isGood = (trace === null || trace.lost + trace.missing === 0) && rebuild?.isEqual !== false;
+  if (isGood) await rm(spec.runDir, { recursive: true });
+  else ctx.log.warn(`the record is not complete, or the disk not rebuilt exactly: the run is kept in ${spec.runDir}`);
   return {
     state: 'done',
     config: spec.config,

@@ -12,6 +12,7 @@ import { BENCH_CONFIG_NAMES, benchConfig } from '../../lab/bench/rivals.js';
 import { profile, summarise } from '../../lab/bench/summary.js';
 import type { Workload } from '../../lab/bench/workload.js';
 import { chooseWorkloads, loadWorkloads } from '../../lab/bench/workloads.js';
+import { CONFIG_NAMES } from '../../lab/run/configs.js';
 import { LabError } from '../../lab/util/errors.js';
 
 const MAP = `0000000000000000 D per_cpu_start
@@ -143,12 +144,19 @@ describe('the matrix', () => {
 
   it('runs a rival over the same work in the guest of vanilla', () => {
     const rival = benchConfig('strace');
-    const [shell, flag, work] = commandOf([], WORKLOAD, 'quick');
+    const [shell, flag, work] = commandOf(benchConfig('vanilla'), WORKLOAD, 'quick');
     expect([shell, flag]).to.deep.equal(['sh', '-c']);
     expect(rival.run).to.deep.equal(benchConfig('vanilla').run);
-    expect(commandOf(rival.under, WORKLOAD, 'quick')).to.deep.equal([...rival.under, 'sh', '-c', work]);
+    expect(commandOf(rival, WORKLOAD, 'quick')).to.deep.equal([...rival.under, 'sh', '-c', work]);
     expect(new Set(BENCH_CONFIG_NAMES).size).to.equal(BENCH_CONFIG_NAMES.length);
     expect(() => benchConfig('__proto__')).to.throw(/no configuration '__proto__'/);
+  });
+
+  it('drains no record in the middle of the work that goes to a server, which would end it there', () => {
+    for (const name of CONFIG_NAMES) {
+      const work = commandOf(benchConfig(name), WORKLOAD, 'quick').at(-1);
+      expect(work, name).to.include(name.includes('socket') ? 'SPAN_DRAIN=no' : 'SPAN_DRAIN=yes');
+    }
   });
 
   it('says what a configuration costs beyond vanilla, and which functions', () => {
