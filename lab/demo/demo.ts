@@ -14,6 +14,7 @@ import { runTool } from '../proc/tool.js';
 import { findConfig } from '../run/configs.js';
 import { openRun } from '../run/folder.js';
 import { isRecorded, type RunManifest } from '../run/manifest.js';
+import { lastMarkSeq } from '../run/marks.js';
 import { recordRun } from '../run/record.js';
 import { exportTruth } from '../run/truth.js';
 import { indexRun } from '../trace/run-index.js';
@@ -242,7 +243,9 @@ export async function runDemo(options: DemoOptions, ctx: LabContext): Promise<De
         ctx.signal,
       );
     }
-    const stats = await withStep(ctx.progress, 'counting', () => statsOf(runDir, ctx.signal));
+    const stats = await withStep(ctx.progress, 'counting', () =>
+      statsOf(runDir, ctx.signal, lastMarkSeq(manifest.marks)),
+    );
     const { command, boot } = manifest.seconds;
     isDone = true;
     return {

@@ -7,6 +7,11 @@ import type { QmpClient } from '../vm/qmp.js';
 import { markSnapshotName } from './disk.js';
 import type { MarkEntry } from './manifest.js';
 
+/** The highest number that a mark stands at; 0n without marks. Pure. */
+export function lastMarkSeq(marks: readonly Pick<MarkEntry, 'seq'>[]): bigint {
+  return marks.reduce((last, { seq }) => (BigInt(seq) > last ? BigInt(seq) : last), 0n);
+}
+
 /** Marks that only the run itself may take, at the moment it expects them. */
 const RESERVED = ['start', 'end'];
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /**
- * The account of a run: is every record that was issued here, or declared lost? Three sums must come out:
+ * The account of a run: is every record that was issued here, or declared lost? Four sums must come out:
  *   1. the sequence of effects has no gap that no LOSS record declares, and no number twice;
  *   2. for each CPU stream: issued = recorded + dropped, after every sub-buffer;
  *   3. the sub-buffers of a stream are numbered 0, 1, 2, …
+ *   4. the record reaches as far as is known from elsewhere: a mark's number came by another way than the record.
  */
 import { mergeEffects } from './merge.js';
 import { type SeqRange, splitGap } from './ranges.js';
@@ -56,8 +57,16 @@ function streamAccount({ cpu, subbufs, issued, dropped, recorded: count, numberG
   return { cpu, subbufs, issued, recorded, dropped, missing: issued - dropped - recorded, numberGaps };
 }
 
-/** Does the sums; reads the whole run once more to find gaps and duplicates exactly. */
-export async function accountRun(runDir: string, index: RunIndex, signal?: AbortSignal): Promise<Account> {
+/**
+ * Does the sums; reads the whole run once more to find gaps and duplicates exactly.
+ * @param knownSeq  the number of an effect that is known to have happened, by a mark for instance; 0n: of none
+ */
+export async function accountRun(
+  runDir: string,
+  index: RunIndex,
+  signal?: AbortSignal,
+  knownSeq = 0n,
+): Promise<Account> {
   const { totals } = index;
   const streams = totals.streams.map(streamAccount);
   const { declared } = index;
@@ -87,6 +96,8 @@ export async function accountRun(runDir: string, index: RunIndex, signal?: Abort
     const first = declared.first(at) > seqLast ? declared.first(at) : seqLast + 1n;
     note([{ first, last: declared.last(at), isDeclared: true }]);
   }
+  const reached = at >= 0 && declared.last(at) > seqLast ? declared.last(at) : seqLast;
+  if (knownSeq > reached) note([{ first: reached + 1n, last: knownSeq, isDeclared: false }]);
   const sum = (of: (s: StreamAccount) => bigint): bigint => streams.reduce((total, s) => total + of(s), 0n);
   const missing = sum((s) => s.missing);
   const dropped = sum((s) => s.dropped);

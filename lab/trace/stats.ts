@@ -98,8 +98,8 @@ class RecordCounter {
   }
 }
 
-/** Reads a run and counts everything in it. */
-export async function statsOf(runDir: string, signal?: AbortSignal): Promise<RunStats> {
+/** Reads a run and counts everything in it; `knownSeq` as `accountRun` has it. */
+export async function statsOf(runDir: string, signal?: AbortSignal, knownSeq = 0n): Promise<RunStats> {
   const counter = new RecordCounter();
   const index = await indexRun(runDir, {
     visit: (bytes, header) => counter.observe(bytes, header),
@@ -107,7 +107,7 @@ export async function statsOf(runDir: string, signal?: AbortSignal): Promise<Run
   });
   try {
     const { bytes, subbufs, firstRealNs, lastRealNs } = index.totals;
-    const account = await accountRun(runDir, index, signal);
+    const account = await accountRun(runDir, index, signal, knownSeq);
     return { account, ...counter.counts, bytes, subbufs, firstRealNs, lastRealNs, problems: index.problems };
   } finally {
     await index.close();

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { expect } from 'chai';
 import { auditRun } from '../../lab/audit/audit.js';
 import { isSound } from '../../lab/cli/verbs/stats.js';
 import { replayVm } from '../../lab/parts/parts.js';
-import { openRun } from '../../lab/run/folder.js';
+import { openRun, runFolderAt } from '../../lab/run/folder.js';
+import { readManifest } from '../../lab/run/manifest.js';
 import { exportTruth } from '../../lab/run/truth.js';
 import { eventsOf } from '../../lab/trace/events.js';
 import { statsOf } from '../../lab/trace/stats.js';
@@ -154,18 +156,24 @@ describe('a recorded run', () => {
 
   it('keeps all that arrived when QEMU is killed, and can be rebuilt to its last event', async () => {
     const seed = testSeed();
-    const delayMs = 1500 + (seed % 3000);
+    const delayMs = seed % 3000;
     const { folder } = bench();
+    const { manifestFile } = runFolderAt(bench().runDir('r'));
     const error = await bench()
-      .record('r', 'cd /root; i=0; while true; do echo $i > f$((i % 50)); i=$((i + 1)); rm -f f$((i % 7)); done', {
-        onMachine: () => {
-          setTimeout(() => {
-            void qemusOf(folder).then((pids) => {
-              for (const pid of pids) process.kill(pid, 'SIGKILL');
-            });
-          }, delayMs + 6000);
+      .record(
+        'r',
+        'lemona-mark begun; cd /root; i=0; while true; do echo $i > f$((i % 50)); i=$((i + 1)); rm -f f$((i % 7)); done',
+        {
+          onMachine: () => {
+            // However slow the machine is: while the work goes on.
+            void (async () => {
+              while (((await readManifest(manifestFile))?.marks ?? []).length === 0) await setTimeout(100);
+              await setTimeout(delayMs);
+              for (const pid of await qemusOf(folder)) process.kill(pid, 'SIGKILL');
+            })();
+          },
         },
-      })
+      )
       .catch((thrown: unknown) => thrown);
     expect(code(error), `killed after ${delayMs} ms`).to.equal('LAB_RUN_TORN');
     const runDir = bench().runDir('r');

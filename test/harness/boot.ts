@@ -12,6 +12,8 @@ import { recordParts, replayVm } from '../../lab/parts/parts.js';
 import { witnessParts } from '../../lab/parts/witness.js';
 import { findConfig } from '../../lab/run/configs.js';
 import { sha256File } from '../../lab/run/digest.js';
+import { openRun } from '../../lab/run/folder.js';
+import { lastMarkSeq } from '../../lab/run/marks.js';
 import { type ImageArtifact, type RecordOptions, type RecordResult, recordRun } from '../../lab/run/record.js';
 import { statsOf } from '../../lab/trace/stats.js';
 import { defaultCacheDir, defaultDataDir, type LabContext } from '../../lab/util/context.js';
@@ -92,7 +94,14 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
       folder,
       runDir,
       async record(name, script, options = {}) {
-        const { image = 'tiny', config = 'static-relay', tune, isWitnessed = false, ...rest } = options;
+        const {
+          image = 'tiny',
+          config = 'static-relay',
+          tune,
+          isWitnessed = false,
+         
+          ...rest
+        } = options;
         // A kernel that has to be built takes minutes, which should be seen.
         const visible = { ...ctx, progress: stderrProgress() };
         const parts = await recordParts(findConfig(config), image, false, visible);
@@ -178,7 +187,8 @@ async function tunedImage(
 
 /** Everything issued is here, nothing was lost. */
 export async function accountOf(runDir: string): Promise<Awaited<ReturnType<typeof statsOf>>['account']> {
-  return (await statsOf(runDir)).account;
+  const { manifest } = await openRun(runDir);
+  return (await statsOf(runDir, undefined, lastMarkSeq(manifest.marks))).account;
 }
 
 /** The process ids of QEMUs whose arguments name a folder: of one test's guests, and no others. */

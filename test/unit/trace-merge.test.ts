@@ -147,6 +147,16 @@ describe('account of a run', () => {
     });
   });
 
+  it('is neither when a mark stands at an effect that the record does not reach', async () => {
+    await withRun([nops(0, 0n, [1, 3]), nops(1, 0n, [2])], async (runDir) => {
+      const index = await indexRun(runDir);
+      expect(await accountRun(runDir, index, undefined, 3n)).to.include({ isComplete: true, isHonest: true });
+      const account = await accountRun(runDir, index, undefined, 5n);
+      expect(account).to.include({ isComplete: false, isHonest: false });
+      expect(account.gaps).to.deep.equal([{ first: 4n, last: 5n, isDeclared: false }]);
+    });
+  });
+
   it('is honest but not complete after a declared loss, also at the very end', async () => {
     const loss = b.loss(FLAG.LOSS_LOSSY, { seq_first: 2n, seq_last: 4n, effects: 3, records: 3 });
     await withRun([b.subbuf([b.nop(1n), loss], { issued: 5n, dropped: 3n })], async (runDir) => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { goneSince, SUDDEN_END } from '../../run/arrived.js';
 import { openRun, runDirOf } from '../../run/folder.js';
+import { lastMarkSeq } from '../../run/marks.js';
 import { witnessLines, witnessVerdict } from '../../run/witness.js';
 import type { Account } from '../../trace/account.js';
 import { type RunStats, statsOf } from '../../trace/stats.js';
@@ -29,7 +30,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const { out } = invocation;
   const runDir = runDirOf(ctx.runsDir, invocation.run);
   const opened = await openRun(runDir);
-  const stats = await statsOf(runDir, ctx.signal);
+  const stats = await statsOf(runDir, ctx.signal, lastMarkSeq(opened.manifest.marks));
   const { account } = stats;
   const gone = goneSince(opened.manifest.trace, stats);
   const { witness: counts } = opened.manifest;
