@@ -99,7 +99,7 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
           config = 'static-relay',
           tune,
           isWitnessed = false,
-         
+
           ...rest
         } = options;
         // A kernel that has to be built takes minutes, which should be seen.
