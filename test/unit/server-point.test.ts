@@ -92,7 +92,7 @@ describe('a storage point', () => {
       lines.push(line);
       if (line.event === 'listening') listening(Number(line.port));
     };
-    const served = serve({
+    const serving = {
       dir,
       dataDir: join(folder, 'data'),
       host: '127.0.0.1',
@@ -100,7 +100,8 @@ describe('a storage point', () => {
       signal: stop.signal,
       write,
       now: () => new Date(),
-    });
+    };
+    const served = serve(serving);
     const options = { machine: 'web1', key, mode: MODE.PLAIN, bootId: 0xabcn, cpus: 2 };
     const driver = new SimDriver({ port: await port, ...options });
     driver.put(0, 0n, subbuf([start(1n), nop(2n)], { bootId: 0xabcn }));
@@ -109,15 +110,7 @@ describe('a storage point', () => {
     const seen = await askStatus(point);
     silent.socket.destroy();
     await driver.deliver();
-    const another = serve({
-      dir,
-      dataDir: join(folder, 'data'),
-      host: '127.0.0.1',
-      port: 0,
-      signal: stop.signal,
-      write,
-      now: () => new Date(),
-    });
+    const another = serve(serving);
     expect(await codeOf(() => another)).to.equal('LAB_RUN_STATE');
     await driver.end();
     stop.abort();
