@@ -12,92 +12,100 @@
  * numbers follow the order of the locks.
  *
  * What finds no room is counted and declared by a LOSS record.
+ *
+ * Several records of each system call pass through here: what can be made when a
+ * sub-buffer is closed, or by a host that finds it in the memory of a dead guest,
+ * is not made for each record.
  */
+#include <linux/clocksource_ids.h>
+#include <linux/jiffies.h>
+#include <linux/math64.h>
 #include <linux/percpu.h>
 #include <linux/random.h>
-#include <linux/spinlock.h>
 #include <linux/timekeeping.h>
+
+#include <asm/tsc.h>
 
 #include "lemona.h"
 #include "pool.h"
+#include "stream.h"
 
-/**
- * struct lemona_stream - what one CPU records
- * @lock: protects all members; interrupts off. Remote CPUs take it to push
- * @sub: the open sub-buffer, or NULL
- * @number: of the next sub-buffer
- * @issued: records begun
- * @dropped: of those, not recorded
- * @bytes: recorded
- * @loss: dropped but not yet declared
- */
-struct lemona_stream {
-	raw_spinlock_t lock;
-	struct lemona_sub *sub;
-	u64 number;
-	u64 issued;
-	u64 dropped;
-	u64 bytes;
-	struct {
-		u64 seq_first;
-		u64 seq_last;
-		u32 effects;
-		u32 records;
-	} loss;
-};
-
-static struct lemona_stream __percpu *streams;
-static atomic64_t lemona_seq;
+struct lemona_stream __percpu *lemona_streams;
+atomic64_t lemona_seq;
 u64 lemona_boot_id;
 
 /* Close the open sub-buffer and queue it. Stream locked. */
 static void stream_close(struct lemona_stream *s)
 {
 	struct lemona_sub *sub = s->sub;
+	struct lemona_subbuf *h = sub->data;
 
 	s->sub = NULL;
-	sub->data->length = sub->used;
-	sub->relic.used = sub->used;
-	sub->data->issued = s->issued;
-	sub->data->dropped = s->dropped;
+	s->limit = 0;
+	s->issued += h->records;
+	s->bytes += sub->relic.used - sizeof(*h);
+	h->length = sub->relic.used;
+	h->issued = s->issued;
+	h->dropped = s->dropped;
 	lemona_pool_put(sub);
 }
 
-static struct lemona_rec *stream_put(struct lemona_stream *s, u64 now,
-				     enum lemona_kind kind, u16 code,
-				     size_t size)
-{
-	struct lemona_subbuf *h = s->sub->data;
-	struct lemona_rec *rec = (void *)h + s->sub->used;
+/* How long the clock need not be read anew, and how late times may be for it */
+#define CLOCK_US	256
+#define LATE_NS		256
 
-	s->sub->used += size;
-	s->bytes += size;
-	h->records++;
-	/* the tail of the last word is padding */
-	*(u64 *)((void *)rec + size - 8) = 0;
-	rec->size_kind = size | (u32)kind << LEMONA_REC_KIND_SHIFT;
-	rec->code = code;
-	rec->flags = 0;
-	rec->tid = current->pid;
-	rec->dt = now > h->mono_ns ? now - h->mono_ns : 0;
-	return rec;
+/* Is the kernel's clock this processor's counter? Asked once a tick. */
+static bool clock_is_tsc(struct lemona_stream *s)
+{
+	struct system_time_snapshot snap;
+
+	if (time_after(jiffies, s->clock.asked)) {
+		s->clock.asked = jiffies;
+		ktime_get_snapshot(&snap);
+		s->clock.is_tsc = snap.cs_id == CSID_X86_TSC;
+	}
+	return s->clock.is_tsc;
+}
+
+/*
+ * Read the clock, and keep what the processor's counter tells of the time
+ * from here on. It is taken to be slower than it is, by more than a clock is ever
+ * corrected, so that the time does not go back when it is read again. Under a
+ * hypervisor much may pass between two instructions: then nothing is kept.
+ * Stream locked.
+ */
+u64 lemona_stream_clock(struct lemona_stream *s)
+{
+	u64 before = rdtsc();
+	u64 ns = ktime_get_mono_fast_ns();
+
+	s->clock.tsc = rdtsc();
+	s->clock.ns = ns;
+	s->clock.valid = 0;
+	if (clock_is_tsc(s) && s->clock.tsc - before < LATE_NS * (u64)tsc_khz /
+						       NSEC_PER_MSEC) {
+		s->clock.mult = div_u64((u64)NSEC_PER_MSEC << CLOCK_SHIFT,
+					tsc_khz) / 1024 * 1023;
+		s->clock.valid = CLOCK_US * (u64)tsc_khz / USEC_PER_MSEC;
+	}
+	return ns;
 }
 
 /* Declare what was lost before the sub-buffer that was just opened. */
-static void stream_declare(struct lemona_stream *s, u64 now)
+static void stream_declare(struct lemona_stream *s)
 {
 	struct lemona_loss *loss;
 
 	if (!s->loss.records)
 		return;
-	s->issued++;
-	loss = (void *)stream_put(s, now, LEMONA_KIND_LOSS,
-				  lemona_lossy ? LEMONA_LOSS_LOSSY :
-				  LEMONA_LOSS_NO_BUFFER, sizeof(*loss));
+	loss = (void *)lemona_stream_put(s, 0, LEMONA_KIND_LOSS,
+					 lemona_lossy ? LEMONA_LOSS_LOSSY :
+					 LEMONA_LOSS_NO_BUFFER, sizeof(*loss));
 	loss->seq_first = s->loss.seq_first;
 	loss->seq_last = s->loss.seq_last;
 	loss->effects = s->loss.effects;
 	loss->records = s->loss.records;
+	s->sub->relic.used += sizeof(*loss);
 	memset(&s->loss, 0, sizeof(s->loss));
 }
 
@@ -106,25 +114,25 @@ static void stream_declare(struct lemona_stream *s, u64 now)
  * is at most half of the sub-buffer: notes shall not displace records, of which
  * there would be more to note then.
  */
-static void stream_note(struct lemona_stream *s, u64 now, size_t size)
+static void stream_note(struct lemona_stream *s, size_t size)
 {
 	struct lemona_lost lost, *rec;
 	u32 limit = lemona_capacity;
 
 	if (size)
 		limit = min(limit / 2, limit - (u32)size);
-	while (s->sub->used + sizeof(lost) <= limit &&
+	while (s->sub->relic.used + sizeof(lost) <= limit &&
 	       lemona_lost_take(&lost)) {
-		s->issued++;
-		rec = (void *)stream_put(s, now, LEMONA_KIND_LOST, 0,
-					 sizeof(*rec));
+		rec = (void *)lemona_stream_put(s, 0, LEMONA_KIND_LOST, 0,
+						sizeof(*rec));
 		lost.h = rec->h;
 		*rec = lost;
+		s->sub->relic.used += sizeof(*rec);
 	}
 }
 
 /* Open a sub-buffer with room for a record of @size bytes. */
-static bool stream_begin(struct lemona_stream *s, u64 now, size_t size)
+static bool stream_start(struct lemona_stream *s, u64 now, size_t size)
 {
 	struct lemona_sub *sub = lemona_pool_get();
 	struct lemona_subbuf *h;
@@ -142,12 +150,15 @@ static bool stream_begin(struct lemona_stream *s, u64 now, size_t size)
 	h->number = s->number++;
 	h->mono_ns = now;
 	h->real_ns = ktime_get_real_fast_ns();
-	sub->used = sizeof(*h);
-	sub->relic.used = 0;
+	h->dropped = s->dropped;
+	sub->relic.used = sizeof(*h);
+	sub->relic.issued = s->issued;
 	sub->relic.state = LEMONA_RELIC_OPEN;
 	s->sub = sub;
-	stream_declare(s, now);
-	stream_note(s, now, size);
+	/* in lossy mode all have to ask for their share */
+	s->limit = lemona_lossy ? 0 : lemona_capacity;
+	stream_declare(s);
+	stream_note(s, size);
 	return true;
 }
 
@@ -158,7 +169,7 @@ static bool stream_begin(struct lemona_stream *s, u64 now, size_t size)
  */
 static bool stream_share(const struct lemona_stream *s, size_t size, bool effect)
 {
-	u32 rest = s->sub ? lemona_capacity - s->sub->used : 0;
+	u32 rest = s->sub ? lemona_capacity - s->sub->relic.used : 0;
 	u32 nr_free = lemona_pool_nr_free();
 	u32 spare = nr_free - min(nr_free, num_possible_cpus());
 
@@ -167,16 +178,43 @@ static bool stream_share(const struct lemona_stream *s, size_t size, bool effect
 				lemona_pool_turn(), effect);
 }
 
-/* Make room for @size bytes at time @now. Stream locked. */
-static bool stream_room(struct lemona_stream *s, size_t size, u64 now)
+/* Is there room for @size bytes at time @now? Stream locked. */
+static bool stream_fits(const struct lemona_stream *s, size_t size, u64 now)
 {
-	if (s->sub && (s->sub->used + size > lemona_capacity ||
-		       (s64)(now - s->sub->data->mono_ns) > U32_MAX))
-		stream_close(s);
-	if (s->sub)
+	return s->sub && s->sub->relic.used + size <= lemona_capacity &&
+	       (s64)(now - s->sub->data->mono_ns) <= U32_MAX;
+}
+
+/* Make that room if the current process may have it. Stream locked. */
+bool lemona_stream_room(struct lemona_stream *s, size_t size, u64 now,
+			bool effect)
+{
+	if (lemona_lossy && !stream_share(s, size, effect))
+		return false;
+	if (stream_fits(s, size, now))
 		return true;
+	if (s->sub)
+		stream_close(s);
 	return sizeof(struct lemona_subbuf) + sizeof(struct lemona_loss) +
-	       size <= lemona_capacity && stream_begin(s, now, size);
+	       size <= lemona_capacity && stream_start(s, now, size);
+}
+
+/* Count a record that found no room. Stream locked. */
+void lemona_stream_drop(struct lemona_stream *s, u64 seq)
+{
+	s->issued++;
+	s->dropped++;
+	s->loss.records++;
+	if (seq) {
+		s->loss.effects++;
+		s->loss.seq_last = seq;
+		if (!s->loss.seq_first)
+			s->loss.seq_first = seq;
+	}
+	if (s->sub) {
+		s->sub->relic.issued = s->issued;
+		s->sub->data->dropped = s->dropped;
+	}
 }
 
 /**
@@ -193,50 +231,7 @@ static bool stream_room(struct lemona_stream *s, size_t size, u64 now)
 void *lemona_begin(struct lemona_slot *slot, enum lemona_kind kind, u16 code,
 		   size_t size)
 {
-	struct lemona_stream *s;
-	struct lemona_rec *rec;
-	bool room;
-	u64 seq = 0;
-	u64 now;
-
-	size = ALIGN(size, 8);
-	local_irq_save(slot->flags);
-	s = this_cpu_ptr(streams);
-	slot->stream = s;
-	raw_spin_lock(&s->lock);
-
-	now = ktime_get_mono_fast_ns();
-	room = (!lemona_lossy ||
-		stream_share(s, size, kind == LEMONA_KIND_EFFECT)) &&
-	       stream_room(s, size, now);
-	s->issued++;
-	if (kind == LEMONA_KIND_EFFECT)
-		seq = atomic64_inc_return(&lemona_seq);
-	slot->seq = seq;
-	if (unlikely(!room)) {
-		s->dropped++;
-		s->loss.records++;
-		if (seq) {
-			s->loss.effects++;
-			s->loss.seq_last = seq;
-			if (!s->loss.seq_first)
-				s->loss.seq_first = seq;
-		}
-		lemona_end(slot);
-		return NULL;
-	}
-
-	rec = stream_put(s, now, kind, code, size);
-	if (seq) {
-		struct lemona_subbuf *h = s->sub->data;
-
-		((struct lemona_effect *)rec)->seq = seq;
-		h->effects++;
-		h->seq_last = seq;
-		if (!h->seq_first)
-			h->seq_first = seq;
-	}
-	return rec;
+	return lemona_stream_begin(slot, kind, code, size);
 }
 
 /**
@@ -245,16 +240,22 @@ void *lemona_begin(struct lemona_slot *slot, enum lemona_kind kind, u16 code,
  */
 void lemona_end(struct lemona_slot *slot)
 {
-	struct lemona_stream *s = slot->stream;
+	lemona_stream_end(slot);
+}
 
-	/* should the kernel crash, the host finds a whole sub-buffer */
-	if (s->sub) {
-		s->sub->data->issued = s->issued;
-		s->sub->data->dropped = s->dropped;
-		WRITE_ONCE(s->sub->relic.used, s->sub->used);
-	}
-	raw_spin_unlock(&s->lock);
-	local_irq_restore(slot->flags);
+static struct lemona_stream *stream_lock(int cpu, unsigned long *flags)
+{
+	struct lemona_stream *s = per_cpu_ptr(lemona_streams, cpu);
+
+	local_irq_save(*flags);
+	arch_spin_lock(&s->lock);
+	return s;
+}
+
+static void stream_unlock(struct lemona_stream *s, unsigned long flags)
+{
+	arch_spin_unlock(&s->lock);
+	local_irq_restore(flags);
 }
 
 /** lemona_push - queue all open sub-buffers that hold records */
@@ -265,18 +266,17 @@ void lemona_push(void)
 
 	lemona_prepare();
 	for_each_possible_cpu(cpu) {
-		struct lemona_stream *s = per_cpu_ptr(streams, cpu);
+		struct lemona_stream *s = stream_lock(cpu, &flags);
 
-		raw_spin_lock_irqsave(&s->lock, flags);
 		if (s->sub && s->sub->data->records)
 			stream_close(s);
 		if (!s->sub && (s->loss.records || lemona_lost_pending()) &&
-		    stream_begin(s, ktime_get_mono_fast_ns(), 0)) {
+		    stream_start(s, ktime_get_mono_fast_ns(), 0)) {
 			s->sub->data->cpu = cpu;
 			if (s->sub->data->records)
 				stream_close(s);
 		}
-		raw_spin_unlock_irqrestore(&s->lock, flags);
+		stream_unlock(s, flags);
 	}
 }
 
@@ -304,15 +304,22 @@ int lemona_drain(void)
 
 void lemona_get_stats(struct lemona_stats *stats)
 {
+	unsigned long flags;
 	int cpu;
 
 	memset(stats, 0, sizeof(*stats));
 	for_each_possible_cpu(cpu) {
-		struct lemona_stream *s = per_cpu_ptr(streams, cpu);
+		struct lemona_stream *s = stream_lock(cpu, &flags);
 
 		stats->issued += s->issued;
 		stats->dropped += s->dropped;
 		stats->bytes += s->bytes;
+		if (s->sub) {
+			stats->issued += s->sub->data->records;
+			stats->bytes += s->sub->relic.used -
+					sizeof(struct lemona_subbuf);
+		}
+		stream_unlock(s, flags);
 	}
 	stats->recorded = stats->issued - stats->dropped;
 	stats->effects = atomic64_read(&lemona_seq);
@@ -322,22 +329,19 @@ void lemona_get_stats(struct lemona_stats *stats)
 int lemona_buffers_init(void)
 {
 	int error;
-	int cpu;
 
 	lemona_boot_id = get_random_u64();
 	error = lemona_lost_init();
 	if (error)
 		return error;
-	streams = alloc_percpu(struct lemona_stream);
+	lemona_streams = alloc_percpu(struct lemona_stream);
 	error = -ENOMEM;
-	if (!streams)
+	if (!lemona_streams)
 		goto out_lost;
-	for_each_possible_cpu(cpu)
-		raw_spin_lock_init(&per_cpu_ptr(streams, cpu)->lock);
 	error = lemona_pool_init();
 	if (!error)
 		return 0;
-	free_percpu(streams);
+	free_percpu(lemona_streams);
 out_lost:
 	lemona_lost_exit();
 	return error;
@@ -348,12 +352,12 @@ void lemona_buffers_exit(void)
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
-		struct lemona_stream *s = per_cpu_ptr(streams, cpu);
+		struct lemona_stream *s = per_cpu_ptr(lemona_streams, cpu);
 
 		if (s->sub)
 			lemona_sub_free(s->sub);
 	}
 	lemona_pool_exit();
-	free_percpu(streams);
+	free_percpu(lemona_streams);
 	lemona_lost_exit();
 }

@@ -20,19 +20,18 @@ static_assert(LEMONA_WHEN_ENTRY == LEMONA_ARG_IN);
 
 static const struct lemona_sysdesc unknown_call = { .nargs = 6 };
 
-/**
- * lemona_call_begin - look a call up
- * @call: to be filled in; lemona_call_end() lets go of it
- * @regs: of the task
- * @nr: number as the entry code has it
- */
-void lemona_call_begin(struct lemona_call *call, struct pt_regs *regs, long nr)
+/* Look a call up by its number as the entry code has it. */
+static __always_inline void call_begin(struct lemona_call *call, long nr)
 {
 	const struct lemona_sysdesc *table = lemona_sys64;
 	size_t rows = ARRAY_SIZE(lemona_sys64);
 
-	memset(call, 0, sizeof(*call));
 	call->abi = LEMONA_F_ABI_64;
+	call->base = 0;
+	call->compat = false;
+	call->cut = false;
+	call->scratch = NULL;
+	call->len = 0;
 	if (in_ia32_syscall()) {
 		call->abi = LEMONA_F_ABI_IA32;
 		call->compat = true;
@@ -45,13 +44,6 @@ void lemona_call_begin(struct lemona_call *call, struct pt_regs *regs, long nr)
 	}
 	call->nr = nr;
 	call->desc = nr >= 0 && nr < rows ? &table[nr] : &unknown_call;
-	syscall_get_arguments(current, regs, call->args);
-}
-
-/** lemona_call_nargs - how many arguments a call has */
-unsigned int lemona_call_nargs(const struct lemona_call *call)
-{
-	return call->desc->nargs;
 }
 
 /* Argument @a->k as the kernel takes it; what is negative there is no length */
@@ -154,17 +146,16 @@ static void capture_memory(struct lemona_call *call, const struct lemona_arg *a,
 
 	if (!(a->flags & call->when))
 		return;
+	if (a->kind < ARRAY_SIZE(plain_kinds) && plain_kinds[a->kind].in) {
+		put_plain(call, a, arg, addr);
+		return;
+	}
 	switch (a->kind) {
 	case LEMONA_ARG_STRING:
 		lemona_put_string(call, arg, addr);
 		return;
 	case LEMONA_ARG_STRV:
 		lemona_put_strv(call, arg, addr);
-		return;
-	case LEMONA_ARG_BYTES:
-	case LEMONA_ARG_STRUCT:
-	case LEMONA_ARG_SOCKADDR:
-		put_plain(call, a, arg, addr);
 		return;
 	case LEMONA_ARG_MSG:
 		lemona_put_message(call, arg, addr, lemona_message_size(call),
@@ -267,12 +258,16 @@ static void capture_socketcall(struct lemona_call *call, unsigned long addr)
 static void capture_args(struct lemona_call *call)
 {
 	const struct lemona_sysdesc *desc = call->desc;
+	unsigned long todo = call->when == LEMONA_WHEN_ENTRY ? desc->entry :
+							     desc->exit;
 	unsigned int i;
 
-	for (i = 0; i < desc->nargs; i++) {
-		const struct lemona_arg *a = &desc->arg[i];
+	for (; todo; todo &= todo - 1) {
+		const struct lemona_arg *a;
 
-		if (!call->args[i] || a->kind == LEMONA_ARG_VALUE)
+		i = __ffs(todo);
+		a = &desc->arg[i];
+		if (!call->args[i])
 			continue;
 		if (a->kind == LEMONA_ARG_BY)
 			capture_by(call, a, i, call->args[i]);
@@ -283,20 +278,39 @@ static void capture_args(struct lemona_call *call)
 	}
 }
 
-/** lemona_capture_entry - capture what a call is going to read */
-void lemona_capture_entry(struct lemona_call *call)
+/**
+ * lemona_call_enter - look a call up, and capture what it is going to read
+ * @call: to be filled in; lemona_call_end() lets go of it
+ * @regs: of the task
+ * @nr: number as the entry code has it
+ *
+ * Return: how many arguments there are.
+ */
+unsigned int lemona_call_enter(struct lemona_call *call, struct pt_regs *regs,
+			       long nr)
 {
+	call_begin(call, nr);
+	if (call->desc->nargs)
+		syscall_get_arguments(current, regs, call->args);
 	call->when = LEMONA_WHEN_ENTRY;
-	capture_args(call);
+	call->ret = 0;
+	if (call->desc->entry)
+		capture_args(call);
+	return call->desc->nargs;
 }
 
 /**
- * lemona_capture_return - capture what a call wrote
- * @call: the call
+ * lemona_call_return - look a call up, and capture what it wrote
+ * @call: to be filled in; lemona_call_end() lets go of it
+ * @regs: of the task
  * @ret: its result
  */
-void lemona_capture_return(struct lemona_call *call, long ret)
+void lemona_call_return(struct lemona_call *call, struct pt_regs *regs,
+			long ret)
 {
+	call_begin(call, syscall_get_nr(current, regs));
+	if (!call->desc->exit)
+		return;
 	call->ret = ret;
 	if (ret >= 0)
 		call->when = LEMONA_ARG_OUT |
@@ -305,6 +319,7 @@ void lemona_capture_return(struct lemona_call *call, long ret)
 		call->when = LEMONA_ARG_INTR;
 	else
 		return;
+	syscall_get_arguments(current, regs, call->args);
 	capture_args(call);
 }
 

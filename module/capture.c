@@ -8,11 +8,13 @@
  * copy that faults keeps what could be read.
  */
 #include <linux/compat.h>
+#include <linux/percpu.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/socket.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
+#include <linux/unaligned.h>
 #include <net/compat.h>
 
 #include "capture.h"
@@ -24,6 +26,20 @@
 #define MSGS_MAX	8	/* messages kept of sendmmsg() and recvmmsg() */
 
 static struct kmem_cache *scratch_cache;
+/* One that was used and is kept for the next call on this CPU */
+static DEFINE_PER_CPU(void *, spare_scratch);
+
+static void *scratch_get(void)
+{
+	return this_cpu_xchg(spare_scratch, NULL) ?:
+	       kmem_cache_alloc(scratch_cache, GFP_KERNEL);
+}
+
+void lemona_scratch_put(void *scratch)
+{
+	if (this_cpu_cmpxchg(spare_scratch, NULL, scratch))
+		kmem_cache_free(scratch_cache, scratch);
+}
 
 /* Begin a TLV with room for up to @want bytes; @room is set to what there is. */
 static struct lemona_tlv *tlv_begin(struct lemona_call *call, u16 type, u16 arg,
@@ -32,7 +48,7 @@ static struct lemona_tlv *tlv_begin(struct lemona_call *call, u16 type, u16 arg,
 	struct lemona_tlv *tlv;
 
 	if (!call->scratch)
-		call->scratch = kmem_cache_alloc(scratch_cache, GFP_KERNEL);
+		call->scratch = scratch_get();
 	if (!call->scratch ||
 	    call->len + sizeof(*tlv) + 8 > SCRATCH_SIZE) {
 		call->cut = true;
@@ -53,7 +69,8 @@ static void tlv_end(struct lemona_call *call, struct lemona_tlv *tlv,
 	tlv->true_len = min_t(size_t, true_len, U32_MAX);
 	if (len < true_len)
 		tlv->flags |= LEMONA_TLV_F_TRUNCATED;
-	memset((void *)(tlv + 1) + len, 0, ALIGN(len, 8) - len);
+	/* up to the next multiple of 8; tlv_begin() has left room for it */
+	put_unaligned(0ULL, (u64 *)((void *)(tlv + 1) + len));
 	call->len += sizeof(*tlv) + ALIGN(len, 8);
 }
 
@@ -373,13 +390,6 @@ void lemona_put_pointed(struct lemona_call *call, u16 arg, unsigned long addr,
 	tlv_end(call, tlv, len, true_len);
 }
 
-/** lemona_call_end - let go of a call's scratch memory */
-void lemona_call_end(struct lemona_call *call)
-{
-	if (call->scratch)
-		kmem_cache_free(scratch_cache, call->scratch);
-}
-
 int lemona_capture_init(void)
 {
 	scratch_cache = kmem_cache_create_usercopy("lemona_scratch",
@@ -390,5 +400,13 @@ int lemona_capture_init(void)
 
 void lemona_capture_exit(void)
 {
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		void *spare = per_cpu(spare_scratch, cpu);
+
+		if (spare)
+			kmem_cache_free(scratch_cache, spare);
+	}
 	kmem_cache_destroy(scratch_cache);
 }

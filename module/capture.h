@@ -16,7 +16,7 @@ struct lemona_sysdesc;
 /**
  * struct lemona_call - a system call being recorded
  * @desc: its row in the table
- * @args: its arguments
+ * @args: its arguments, once something of it is captured
  * @ret: its result, at exit
  * @nr: its number
  * @abi: LEMONA_F_ABI_*
@@ -42,15 +42,15 @@ struct lemona_call {
 };
 
 /* call.c */
-void lemona_call_begin(struct lemona_call *call, struct pt_regs *regs, long nr);
-unsigned int lemona_call_nargs(const struct lemona_call *call);
-void lemona_capture_entry(struct lemona_call *call);
-void lemona_capture_return(struct lemona_call *call, long ret);
+unsigned int lemona_call_enter(struct lemona_call *call, struct pt_regs *regs,
+			       long nr);
+void lemona_call_return(struct lemona_call *call, struct pt_regs *regs,
+			long ret);
 
 /* capture.c */
 int lemona_capture_init(void);
 void lemona_capture_exit(void);
-void lemona_call_end(struct lemona_call *call);
+void lemona_scratch_put(void *scratch);
 void lemona_put_bytes(struct lemona_call *call, u16 type, u16 arg,
 		      unsigned long addr, size_t true_len, size_t limit);
 bool lemona_put_copy(struct lemona_call *call, u16 type, u16 arg,
@@ -68,5 +68,12 @@ void lemona_put_pointed(struct lemona_call *call, u16 arg, unsigned long addr,
 			size_t size, size_t count);
 size_t lemona_message_size(const struct lemona_call *call);
 size_t lemona_snap_limit(void);
+
+/** lemona_call_end - let go of a call's scratch memory */
+static __always_inline void lemona_call_end(struct lemona_call *call)
+{
+	if (call->scratch)
+		lemona_scratch_put(call->scratch);
+}
 
 #endif /* LEMONA_CAPTURE_H */

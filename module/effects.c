@@ -59,28 +59,30 @@ void *lemona_effect(struct lemona_slot *slot, enum lemona_op op,
 	return e;
 }
 
+static void put_time(struct lemona_attr *a, int i, struct timespec64 ts)
+{
+	a->sec[i] = ts.tv_sec;
+	a->nsec[i] = ts.tv_nsec;
+}
+
 /* Sample an inode's attributes; the sequence number has been drawn. */
 static void sample(struct lemona_attr *a, struct inode *inode)
 {
-	struct timespec64 ts[4] = {};
-	int i;
+	struct timespec64 birth;
 
 	a->ino = inode->i_ino;
 	a->gen = inode->i_generation;
 	a->mode = inode->i_mode;
-	a->uid = from_kuid(&init_user_ns, inode->i_uid);
-	a->gid = from_kgid(&init_user_ns, inode->i_gid);
+	a->uid = __kuid_val(inode->i_uid);
+	a->gid = __kgid_val(inode->i_gid);
 	a->nlink = inode->i_nlink;
 	a->rdev = new_encode_dev(inode->i_rdev);
 	a->size = i_size_read(inode);
-	ts[0] = inode_get_atime(inode);
-	ts[1] = inode_get_mtime(inode);
-	ts[2] = inode_get_ctime(inode);
-	lemona_ext4_sample(inode, &a->flags, &a->projid, &ts[3]);
-	for (i = 0; i < 4; i++) {
-		a->sec[i] = ts[i].tv_sec;
-		a->nsec[i] = ts[i].tv_nsec;
-	}
+	lemona_ext4_sample(inode, &a->flags, &a->projid, &birth);
+	put_time(a, 0, inode_get_atime(inode));
+	put_time(a, 1, inode_get_mtime(inode));
+	put_time(a, 2, inode_get_ctime(inode));
+	put_time(a, 3, birth);
 }
 
 void lemona_on_write(struct inode *inode, struct folio *folio, loff_t pos,
@@ -88,6 +90,7 @@ void lemona_on_write(struct inode *inode, struct folio *folio, loff_t pos,
 {
 	struct lemona_slot slot;
 	struct lemona_write *w;
+	void *data;
 
 	if (!lemona_traced(inode))
 		return;
@@ -105,7 +108,9 @@ void lemona_on_write(struct inode *inode, struct folio *folio, loff_t pos,
 	w->pos = pos;
 	w->len = copied;
 	w->flags = 0;
-	memcpy_from_folio(w->data, folio, offset_in_folio(folio, pos), copied);
+	data = kmap_local_folio(folio, offset_in_folio(folio, pos));
+	lemona_copy(w->data, data, copied);
+	kunmap_local(data);
 	lemona_end(&slot);
 }
 

@@ -14,6 +14,7 @@
 #include "capture.h"
 #include "lemona.h"
 #include "lemona_uring.h"
+#include "stream.h"
 
 /* Entries that were dropped; the second: of calls through an ia32 entry */
 static atomic_long_t lost_calls[2];
@@ -23,29 +24,52 @@ static u16 call_flags(const struct lemona_call *call)
 	return call->abi | (call->cut ? LEMONA_F_CUT : 0);
 }
 
+/* What memcpy() costs is more than what it copies here. */
+static void put_args(__u64 *to, const unsigned long *args, unsigned int nargs)
+{
+	switch (nargs) {
+	case 6:
+		to[5] = args[5];
+		fallthrough;
+	case 5:
+		to[4] = args[4];
+		fallthrough;
+	case 4:
+		to[3] = args[3];
+		fallthrough;
+	case 3:
+		to[2] = args[2];
+		fallthrough;
+	case 2:
+		to[1] = args[1];
+		fallthrough;
+	case 1:
+		to[0] = args[0];
+	}
+}
+
 void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied)
 {
-	struct lemona_call call;
-	struct lemona_slot slot;
+	struct lemona_call call __uninitialized;
+	struct lemona_slot slot __uninitialized;
 	struct lemona_entry *e;
-	size_t nargs;
+	unsigned int nargs;
 
 	/* stores made before this call come before its effects */
 	lemona_capture_current();
 	lemona_wait_for_space();
 
-	lemona_call_begin(&call, regs, nr);
-	nargs = lemona_call_nargs(&call);
-	lemona_capture_entry(&call);
+	nargs = lemona_call_enter(&call, regs, nr);
 	lemona_prepare();
-	e = lemona_begin(&slot, LEMONA_KIND_ENTRY, call.nr,
-			 sizeof(*e) + nargs * sizeof(u64) + call.len);
+	e = lemona_stream_begin(&slot, LEMONA_KIND_ENTRY, call.nr,
+				sizeof(*e) + nargs * sizeof(u64) + call.len);
 	if (e) {
 		e->h.flags = call_flags(&call) | nargs << LEMONA_F_NARGS_SHIFT |
 			     (denied ? LEMONA_F_DENIED : 0);
-		memcpy(e->args, call.args, nargs * sizeof(u64));
-		memcpy(e->args + nargs, call.scratch, call.len);
-		lemona_end(&slot);
+		put_args(e->args, call.args, nargs);
+		if (call.len)
+			lemona_copy(e->args + nargs, call.scratch, call.len);
+		lemona_stream_end(&slot);
 	} else {
 		atomic_long_inc(&lost_calls[call.abi == LEMONA_F_ABI_IA32]);
 	}
@@ -55,20 +79,20 @@ void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied)
 void lemona_on_syscall_exit(struct pt_regs *regs)
 {
 	long ret = syscall_get_return_value(current, regs);
-	struct lemona_call call;
-	struct lemona_slot slot;
+	struct lemona_call call __uninitialized;
+	struct lemona_slot slot __uninitialized;
 	struct lemona_exit *e;
 
-	lemona_call_begin(&call, regs, syscall_get_nr(current, regs));
-	lemona_capture_return(&call, ret);
+	lemona_call_return(&call, regs, ret);
 	lemona_prepare();
-	e = lemona_begin(&slot, LEMONA_KIND_EXIT, call.nr,
-			 sizeof(*e) + call.len);
+	e = lemona_stream_begin(&slot, LEMONA_KIND_EXIT, call.nr,
+				sizeof(*e) + call.len);
 	if (e) {
 		e->h.flags = call_flags(&call);
 		e->ret = ret;
-		memcpy(e->tlvs, call.scratch, call.len);
-		lemona_end(&slot);
+		if (call.len)
+			lemona_copy(e->tlvs, call.scratch, call.len);
+		lemona_stream_end(&slot);
 	}
 	lemona_call_end(&call);
 }
@@ -87,16 +111,16 @@ void lemona_on_throttle(void)
 void lemona_on_sched_switch(struct task_struct *prev, struct task_struct *next,
 			    unsigned int prev_state)
 {
-	struct lemona_slot slot;
+	struct lemona_slot slot __uninitialized;
 	struct lemona_switch *s;
 
-	s = lemona_begin(&slot, LEMONA_KIND_SWITCH, 0, sizeof(*s));
+	s = lemona_stream_begin(&slot, LEMONA_KIND_SWITCH, 0, sizeof(*s));
 	if (!s)
 		return;
 	s->h.tid = prev->pid;
 	s->next_tid = next->pid;
 	s->prev_state = prev_state;
-	lemona_end(&slot);
+	lemona_stream_end(&slot);
 }
 
 /* May be called under tasklist_lock */
@@ -116,10 +140,10 @@ static void put_task(struct task_struct *task, u16 code)
 	t->parent_tgid = rcu_dereference(task->real_parent)->tgid;
 	t->task_flags = (task->flags & PF_KTHREAD ? LEMONA_TASK_F_KTHREAD : 0) |
 			(task->pid != task->tgid ? LEMONA_TASK_F_THREAD : 0);
-	t->uid = from_kuid(&init_user_ns, cred->uid);
-	t->gid = from_kgid(&init_user_ns, cred->gid);
-	t->euid = from_kuid(&init_user_ns, cred->euid);
-	t->egid = from_kgid(&init_user_ns, cred->egid);
+	t->uid = __kuid_val(cred->uid);
+	t->gid = __kgid_val(cred->gid);
+	t->euid = __kuid_val(cred->euid);
+	t->egid = __kgid_val(cred->egid);
 	rcu_read_unlock();
 	memcpy(t->comm, task->comm, sizeof(t->comm));
 	lemona_end(&slot);
@@ -227,10 +251,10 @@ void lemona_on_exec(struct linux_binprm *bprm)
 	if (!e)
 		return;
 	e->tgid = current->tgid;
-	e->uid = from_kuid(&init_user_ns, cred->uid);
-	e->gid = from_kgid(&init_user_ns, cred->gid);
-	e->euid = from_kuid(&init_user_ns, cred->euid);
-	e->egid = from_kgid(&init_user_ns, cred->egid);
+	e->uid = __kuid_val(cred->uid);
+	e->gid = __kgid_val(cred->gid);
+	e->euid = __kuid_val(cred->euid);
+	e->egid = __kgid_val(cred->egid);
 	e->ino = inode->i_ino;
 	e->gen = inode->i_generation;
 	e->dev = new_encode_dev(inode->i_sb->s_dev);
@@ -264,14 +288,14 @@ void lemona_on_cred(const struct cred *new)
 	c = lemona_begin(&slot, LEMONA_KIND_CRED, 0, sizeof(*c));
 	if (!c)
 		return;
-	c->uid = from_kuid(&init_user_ns, new->uid);
-	c->gid = from_kgid(&init_user_ns, new->gid);
-	c->euid = from_kuid(&init_user_ns, new->euid);
-	c->egid = from_kgid(&init_user_ns, new->egid);
-	c->suid = from_kuid(&init_user_ns, new->suid);
-	c->sgid = from_kgid(&init_user_ns, new->sgid);
-	c->fsuid = from_kuid(&init_user_ns, new->fsuid);
-	c->fsgid = from_kgid(&init_user_ns, new->fsgid);
+	c->uid = __kuid_val(new->uid);
+	c->gid = __kgid_val(new->gid);
+	c->euid = __kuid_val(new->euid);
+	c->egid = __kgid_val(new->egid);
+	c->suid = __kuid_val(new->suid);
+	c->sgid = __kgid_val(new->sgid);
+	c->fsuid = __kuid_val(new->fsuid);
+	c->fsgid = __kgid_val(new->fsgid);
 	lemona_end(&slot);
 }
 
@@ -315,10 +339,10 @@ static void put_uring(struct io_kiocb *req, u16 phase, u8 opcode,
 	u->request = (unsigned long)req;
 	u->result = phase == LEMONA_URING_COMPLETE ? req->cqe.res : 0;
 	u->tgid = current->tgid;
-	u->euid = from_kuid(&init_user_ns, cred->euid);
-	u->egid = from_kgid(&init_user_ns, cred->egid);
+	u->euid = __kuid_val(cred->euid);
+	u->egid = __kgid_val(cred->egid);
 	if (len)
-		memcpy(u->tlvs, call->scratch, len);
+		lemona_copy(u->tlvs, call->scratch, len);
 	lemona_end(&slot);
 }
 

@@ -3,7 +3,7 @@
  * Lemona's driver, inside. One concern a file:
  *
  *   main.c      parameters, start and stop, the table of operations
- *   buffer.c    streams: reserving, numbering
+ *   buffer.c    streams: reserving, numbering; stream.h, the quick way
  *   pool.c      sub-buffers: the pool, the sinks, flow control
  *   relay.c     the sink that a process reads
  *   server.c    the sinks that are logging servers
@@ -26,6 +26,8 @@
 #include <linux/fs.h>
 #include <linux/lemona.h>
 #include <linux/magic.h>
+#include <linux/mm_types.h>
+#include <linux/sched.h>
 
 #include "lemona_abi.h"
 
@@ -53,6 +55,7 @@ int lemona_start(void);
  * @flags: saved interrupt state
  * @stream: the CPU's stream, locked
  * @seq: the effect's sequence number, also of one that was lost; else 0
+ * @size: bytes
  *
  * Between lemona_begin() and lemona_end() interrupts are off.
  */
@@ -60,6 +63,7 @@ struct lemona_slot {
 	unsigned long flags;
 	struct lemona_stream *stream;
 	u64 seq;
+	u32 size;
 };
 
 extern u64 lemona_boot_id;
@@ -69,14 +73,64 @@ void lemona_buffers_exit(void);
 void *lemona_begin(struct lemona_slot *slot, enum lemona_kind kind, u16 code,
 		   size_t size);
 void lemona_end(struct lemona_slot *slot);
+
+/*
+ * memcpy() into a record, whose words are aligned. Where processors are not known
+ * to copy bytes fast memcpy() is a loop; words they all copy fast, as the
+ * kernel copies pages.
+ */
+static __always_inline void lemona_copy(void *to, const void *from, size_t len)
+{
+	size_t words = len / sizeof(u64);
+
+	if (len < 128) {
+		memcpy(to, from, len);
+		return;
+	}
+	asm volatile("rep movsq"
+		     : "+D" (to), "+S" (from), "+c" (words) : : "memory");
+	if (len % sizeof(u64))
+		memcpy(to, from, len % sizeof(u64));
+}
+
 void lemona_push(void);
 int lemona_drain(void);
 void lemona_get_stats(struct lemona_stats *stats);
 
 /* pool.c; more in pool.h */
-void lemona_prepare(void);
-void lemona_wait_for_space(void);
+
+/* What the pool wants of whoever writes: nearly always nothing */
+#define LEMONA_WANTS_MEMORY	BIT(0)
+#define LEMONA_WANTS_TIME	BIT(1)
+extern unsigned int lemona_pool_wants;
+
+void lemona_pool_grow(void);
+void lemona_pool_throttle(void);
 void lemona_tick(void);
+
+/**
+ * lemona_prepare - make sure that the next records find room
+ *
+ * May sleep for memory, never for a sink, so it may be called under inode,
+ * folio and journal locks. In lossy mode the pool does not grow.
+ */
+static __always_inline void lemona_prepare(void)
+{
+	if (unlikely(READ_ONCE(lemona_pool_wants) & LEMONA_WANTS_MEMORY))
+		lemona_pool_grow();
+}
+
+/**
+ * lemona_wait_for_space - wait for the sinks if too much is queued
+ *
+ * Only where no lock is held that a sink might need. Kernel threads and exempt
+ * tasks (the relay's reader is one) do not wait.
+ */
+static __always_inline void lemona_wait_for_space(void)
+{
+	if (unlikely(READ_ONCE(lemona_pool_wants) & LEMONA_WANTS_TIME))
+		lemona_pool_throttle();
+}
 
 /* relay.c */
 struct lemona_sub;
@@ -161,9 +215,13 @@ void lemona_on_raw_write(struct inode *bd_inode, loff_t pos, size_t bytes);
 void lemona_on_fs_error(struct super_block *sb, u64 ino, const char *func);
 
 /* mapped.c */
+
+/* In mm->flags, beside MMF_*: may have pending pages */
+#define MMF_LEMONA	40
+
 int lemona_mapped_init(void);
 void lemona_mapped_exit(void);
-void lemona_capture_current(void);
+void lemona_capture_mm(struct mm_struct *mm);
 void lemona_content_changes(struct inode *inode);
 u64 lemona_capture_frozen(struct super_block *sb, struct list_head *held,
 			  const char *label, u32 len);
@@ -175,6 +233,15 @@ void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio);
 void lemona_on_isize_extended(struct inode *inode, loff_t from);
 void lemona_on_zeroed(struct inode *inode, loff_t from);
 void lemona_on_flush_inode(struct inode *inode);
+
+/* Capture what the current task's mm stored to */
+static __always_inline void lemona_capture_current(void)
+{
+	struct mm_struct *mm = current->mm;
+
+	if (mm && unlikely(test_bit(MMF_LEMONA, &mm->flags)))
+		lemona_capture_mm(mm);
+}
 
 /* forensic.c */
 void lemona_forensic_start(void);

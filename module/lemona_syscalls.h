@@ -60,6 +60,8 @@ struct lemona_arg {
 /* One system call */
 struct lemona_sysdesc {
 	__u8 nargs; /* arguments */
+	__u8 entry; /* a bit for each argument whose memory may be captured at entry */
+	__u8 exit; /* and at exit */
 	struct lemona_arg arg[6];
 };
 
@@ -2516,36 +2518,36 @@ static const struct lemona_socketcall lemona_socketcalls[] = {
  */
 static const struct lemona_sysdesc lemona_sys64[] = {
 	/* read */
-	[0] = { 3, {
+	[0] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* write */
-	[1] = { 3, {
+	[1] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 2, 1, 0 }, { 0 }
 	} },
 	/* open */
-	[2] = { 3, {
+	[2] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* close */
 	[3] = { 1 },
 	/* stat */
-	[4] = { 2, {
+	[4] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* fstat */
-	[5] = { 2, {
+	[5] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* lstat */
-	[6] = { 2, {
+	[6] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* poll */
-	[7] = { 3, {
+	[7] = { 3, 0x1, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x13, LEMONA_LEN_ARG, 1, 8, 0 }, { 0 },
 		{ 0 }
 	} },
@@ -2560,49 +2562,49 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* brk */
 	[12] = { 1 },
 	/* rt_sigaction */
-	[13] = { 4, {
+	[13] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }, { 0 }
 	} },
 	/* rt_sigprocmask */
-	[14] = { 4, {
+	[14] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* rt_sigreturn */
 	[15] = { 0 },
 	/* ioctl */
-	[16] = { 3, {
+	[16] = { 3, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 0, 0 }
 	} },
 	/* pread64 */
-	[17] = { 4, {
+	[17] = { 4, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* pwrite64 */
-	[18] = { 4, {
+	[18] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* readv */
-	[19] = { 3, {
+	[19] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 }, { 0 }
 	} },
 	/* writev */
-	[20] = { 3, {
+	[20] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 }, { 0 }
 	} },
 	/* access */
-	[21] = { 2, {
+	[21] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* pipe */
-	[22] = { 1, {
+	[22] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* select */
-	[23] = { 5, {
+	[23] = { 5, 0x1e, 0x1e, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
@@ -2615,7 +2617,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* msync */
 	[26] = { 3 },
 	/* mincore */
-	[27] = { 3, {
+	[27] = { 3, 0x0, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_PAGES, 1, 1, 0 }
 	} },
@@ -2626,7 +2628,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* shmat */
 	[30] = { 3 },
 	/* shmctl */
-	[31] = { 3, {
+	[31] = { 3, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 12, 0 }
 	} },
 	/* dup */
@@ -2636,98 +2638,98 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* pause */
 	[34] = { 0 },
 	/* nanosleep */
-	[35] = { 2, {
+	[35] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x8, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* getitimer */
-	[36] = { 2, {
+	[36] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* alarm */
 	[37] = { 1 },
 	/* setitimer */
-	[38] = { 3, {
+	[38] = { 3, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* getpid */
 	[39] = { 0 },
 	/* sendfile */
-	[40] = { 4, {
+	[40] = { 4, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* socket */
 	[41] = { 3 },
 	/* connect */
-	[42] = { 3, {
+	[42] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* accept */
-	[43] = { 3, {
+	[43] = { 3, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sendto */
-	[44] = { 6, {
+	[44] = { 6, 0x12, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_SOCKADDR, 0x11, LEMONA_LEN_ARG, 5, 1, 0 }, { 0 }
 	} },
 	/* recvfrom */
-	[45] = { 6, {
+	[45] = { 6, 0x20, 0x32, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 5, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sendmsg */
-	[46] = { 3, {
+	[46] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_MSG, 0x1, LEMONA_LEN_FIXED, 0, 1, 0 }, { 0 }
 	} },
 	/* recvmsg */
-	[47] = { 3, {
+	[47] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_MSG, 0x2, LEMONA_LEN_FIXED, 0, 1, 0 }, { 0 }
 	} },
 	/* shutdown */
 	[48] = { 2 },
 	/* bind */
-	[49] = { 3, {
+	[49] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* listen */
 	[50] = { 2 },
 	/* getsockname */
-	[51] = { 3, {
+	[51] = { 3, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* getpeername */
-	[52] = { 3, {
+	[52] = { 3, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* socketpair */
-	[53] = { 4, {
+	[53] = { 4, 0x0, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* setsockopt */
-	[54] = { 5, {
+	[54] = { 5, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 4, 1, 0 }, { 0 }
 	} },
 	/* getsockopt */
-	[55] = { 5, {
+	[55] = { 5, 0x10, 0x18, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_U32, 4, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* clone */
-	[56] = { 5, {
+	[56] = { 5, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 5, 0 },
 		{ 0 }, { 0 }
 	} },
@@ -2736,7 +2738,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* vfork */
 	[58] = { 0 },
 	/* execve */
-	[59] = { 3, {
+	[59] = { 3, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
@@ -2744,25 +2746,25 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* exit */
 	[60] = { 1 },
 	/* wait4 */
-	[61] = { 4, {
+	[61] = { 4, 0x0, 0xa, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* kill */
 	[62] = { 2 },
 	/* uname */
-	[63] = { 1, {
+	[63] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 390, 0 }
 	} },
 	/* semget */
 	[64] = { 3 },
 	/* semop */
-	[65] = { 3, {
+	[65] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 2, 6, 0 },
 		{ 0 }
 	} },
 	/* semctl */
-	[66] = { 4, {
+	[66] = { 4, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 2, 13, 0 }
 	} },
@@ -2771,21 +2773,21 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* msgget */
 	[68] = { 2 },
 	/* msgsnd */
-	[69] = { 4, {
+	[69] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 2, 1, 8 },
 		{ 0 }, { 0 }
 	} },
 	/* msgrcv */
-	[70] = { 5, {
+	[70] = { 5, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 8 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* msgctl */
-	[71] = { 3, {
+	[71] = { 3, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 14, 0 }
 	} },
 	/* fcntl */
-	[72] = { 3, {
+	[72] = { 3, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 1, 0 }
 	} },
 	/* flock */
@@ -2795,105 +2797,105 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* fdatasync */
 	[75] = { 1 },
 	/* truncate */
-	[76] = { 2, {
+	[76] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* ftruncate */
 	[77] = { 2 },
 	/* getdents */
-	[78] = { 3, {
+	[78] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* getcwd */
-	[79] = { 2, {
+	[79] = { 2, 0x0, 0x1, {
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 1, 1, 0 }, { 0 }
 	} },
 	/* chdir */
-	[80] = { 1, {
+	[80] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* fchdir */
 	[81] = { 1 },
 	/* rename */
-	[82] = { 2, {
+	[82] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* mkdir */
-	[83] = { 2, {
+	[83] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* rmdir */
-	[84] = { 1, {
+	[84] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* creat */
-	[85] = { 2, {
+	[85] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* link */
-	[86] = { 2, {
+	[86] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* unlink */
-	[87] = { 1, {
+	[87] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* symlink */
-	[88] = { 2, {
+	[88] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* readlink */
-	[89] = { 3, {
+	[89] = { 3, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* chmod */
-	[90] = { 2, {
+	[90] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* fchmod */
 	[91] = { 2 },
 	/* chown */
-	[92] = { 3, {
+	[92] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* fchown */
 	[93] = { 3 },
 	/* lchown */
-	[94] = { 3, {
+	[94] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* umask */
 	[95] = { 1 },
 	/* gettimeofday */
-	[96] = { 2, {
+	[96] = { 2, 0x0, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* getrlimit */
-	[97] = { 2, {
+	[97] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* getrusage */
-	[98] = { 2, {
+	[98] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* sysinfo */
-	[99] = { 1, {
+	[99] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 112, 0 }
 	} },
 	/* times */
-	[100] = { 1, {
+	[100] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* ptrace */
-	[101] = { 4, {
+	[101] = { 4, 0xc, 0xc, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 11, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 10, 0 }
@@ -2901,7 +2903,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* getuid */
 	[102] = { 0 },
 	/* syslog */
-	[103] = { 3, {
+	[103] = { 3, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* getgid */
@@ -2927,17 +2929,17 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* setregid */
 	[114] = { 2 },
 	/* getgroups */
-	[115] = { 2, {
+	[115] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 0, 4, 0 }
 	} },
 	/* setgroups */
-	[116] = { 2, {
+	[116] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 0, 4, 0 }
 	} },
 	/* setresuid */
 	[117] = { 3 },
 	/* getresuid */
-	[118] = { 3, {
+	[118] = { 3, 0x0, 0x7, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
@@ -2945,7 +2947,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* setresgid */
 	[119] = { 3 },
 	/* getresgid */
-	[120] = { 3, {
+	[120] = { 3, 0x0, 0x7, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
@@ -2959,46 +2961,46 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* getsid */
 	[124] = { 1 },
 	/* capget */
-	[125] = { 2, {
+	[125] = { 2, 0x3, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_BY, 0x20, LEMONA_LEN_FIXED, 0, 17, 0 }
 	} },
 	/* capset */
-	[126] = { 2, {
+	[126] = { 2, 0x3, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_BY, 0x20, LEMONA_LEN_FIXED, 0, 18, 0 }
 	} },
 	/* rt_sigpending */
-	[127] = { 2, {
+	[127] = { 2, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* rt_sigtimedwait */
-	[128] = { 4, {
+	[128] = { 4, 0x5, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 128, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* rt_sigqueueinfo */
-	[129] = { 3, {
+	[129] = { 3, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* rt_sigsuspend */
-	[130] = { 2, {
+	[130] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* sigaltstack */
-	[131] = { 2, {
+	[131] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 24, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 24, 0 }
 	} },
 	/* utime */
-	[132] = { 2, {
+	[132] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* mknod */
-	[133] = { 3, {
+	[133] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
@@ -3007,20 +3009,20 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* personality */
 	[135] = { 1 },
 	/* ustat */
-	[136] = { 2, {
+	[136] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* statfs */
-	[137] = { 2, {
+	[137] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 120, 0 }
 	} },
 	/* fstatfs */
-	[138] = { 2, {
+	[138] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 120, 0 }
 	} },
 	/* sysfs */
-	[139] = { 3, {
+	[139] = { 3, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 19, 0 }, { 0 }
 	} },
 	/* getpriority */
@@ -3028,15 +3030,15 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* setpriority */
 	[141] = { 3 },
 	/* sched_setparam */
-	[142] = { 2, {
+	[142] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sched_getparam */
-	[143] = { 2, {
+	[143] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sched_setscheduler */
-	[144] = { 3, {
+	[144] = { 3, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
@@ -3047,7 +3049,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* sched_get_priority_min */
 	[147] = { 1 },
 	/* sched_rr_get_interval */
-	[148] = { 2, {
+	[148] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* mlock */
@@ -3061,79 +3063,79 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* vhangup */
 	[153] = { 0 },
 	/* modify_ldt */
-	[154] = { 3, {
+	[154] = { 3, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 20, 0 }, { 0 }
 	} },
 	/* pivot_root */
-	[155] = { 2, {
+	[155] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* _sysctl */
 	[156] = { 6 },
 	/* prctl */
-	[157] = { 5, {
+	[157] = { 5, 0x16, 0x16, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 6, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 7, 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* arch_prctl */
-	[158] = { 2, {
+	[158] = { 2, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 9, 0 }
 	} },
 	/* adjtimex */
-	[159] = { 1, {
+	[159] = { 1, 0x1, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 208, 0 }
 	} },
 	/* setrlimit */
-	[160] = { 2, {
+	[160] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* chroot */
-	[161] = { 1, {
+	[161] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* sync */
 	[162] = { 0 },
 	/* acct */
-	[163] = { 1, {
+	[163] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* settimeofday */
-	[164] = { 2, {
+	[164] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* mount */
-	[165] = { 5, {
+	[165] = { 5, 0x17, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* umount2 */
-	[166] = { 2, {
+	[166] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* swapon */
-	[167] = { 2, {
+	[167] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* swapoff */
-	[168] = { 1, {
+	[168] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* reboot */
-	[169] = { 4, {
+	[169] = { 4, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 2, 21, 0 }
 	} },
 	/* sethostname */
-	[170] = { 2, {
+	[170] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }
 	} },
 	/* setdomainname */
-	[171] = { 2, {
+	[171] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }
 	} },
 	/* iopl */
@@ -3143,12 +3145,12 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* create_module */
 	[174] = { 6 },
 	/* init_module */
-	[175] = { 3, {
+	[175] = { 3, 0x5, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* delete_module */
-	[176] = { 2, {
+	[176] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* get_kernel_syms */
@@ -3156,7 +3158,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* query_module */
 	[178] = { 6 },
 	/* quotactl */
-	[179] = { 4, {
+	[179] = { 4, 0xa, 0x8, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 22, 0 }
 	} },
@@ -3177,108 +3179,108 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* readahead */
 	[187] = { 3 },
 	/* setxattr */
-	[188] = { 5, {
+	[188] = { 5, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 }, { 0 }
 	} },
 	/* lsetxattr */
-	[189] = { 5, {
+	[189] = { 5, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 }, { 0 }
 	} },
 	/* fsetxattr */
-	[190] = { 5, {
+	[190] = { 5, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 }, { 0 }
 	} },
 	/* getxattr */
-	[191] = { 4, {
+	[191] = { 4, 0x3, 0x4, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* lgetxattr */
-	[192] = { 4, {
+	[192] = { 4, 0x3, 0x4, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* fgetxattr */
-	[193] = { 4, {
+	[193] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* listxattr */
-	[194] = { 3, {
+	[194] = { 3, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* llistxattr */
-	[195] = { 3, {
+	[195] = { 3, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* flistxattr */
-	[196] = { 3, {
+	[196] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* removexattr */
-	[197] = { 2, {
+	[197] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* lremovexattr */
-	[198] = { 2, {
+	[198] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* fremovexattr */
-	[199] = { 2, {
+	[199] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* tkill */
 	[200] = { 2 },
 	/* time */
-	[201] = { 1, {
+	[201] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* futex */
-	[202] = { 6, {
+	[202] = { 6, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 2, 0 }, { 0 }, { 0 }
 	} },
 	/* sched_setaffinity */
-	[203] = { 3, {
+	[203] = { 3, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }
 	} },
 	/* sched_getaffinity */
-	[204] = { 3, {
+	[204] = { 3, 0x0, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 255, 1, 0 }
 	} },
 	/* set_thread_area */
 	[205] = { 6 },
 	/* io_setup */
-	[206] = { 2, {
+	[206] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* io_destroy */
 	[207] = { 1 },
 	/* io_getevents */
-	[208] = { 5, {
+	[208] = { 5, 0x10, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_RET, 2, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* io_submit */
-	[209] = { 3, {
+	[209] = { 3, 0x4, 0x0, {
 		{ 0 }, { 0 }, { LEMONA_ARG_PTRS, 0x1, LEMONA_LEN_ARG, 1, 64, 0 }
 	} },
 	/* io_cancel */
-	[210] = { 3, {
+	[210] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 },
 		{ 0 }
 	} },
@@ -3295,7 +3297,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* remap_file_pages */
 	[216] = { 5 },
 	/* getdents64 */
-	[217] = { 3, {
+	[217] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }
 	} },
@@ -3304,25 +3306,25 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* restart_syscall */
 	[219] = { 0 },
 	/* semtimedop */
-	[220] = { 4, {
+	[220] = { 4, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 2, 6, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* fadvise64 */
 	[221] = { 4 },
 	/* timer_create */
-	[222] = { 3, {
+	[222] = { 3, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* timer_settime */
-	[223] = { 4, {
+	[223] = { 4, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* timer_gettime */
-	[224] = { 2, {
+	[224] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* timer_getoverrun */
@@ -3330,19 +3332,19 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* timer_delete */
 	[226] = { 1 },
 	/* clock_settime */
-	[227] = { 2, {
+	[227] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* clock_gettime */
-	[228] = { 2, {
+	[228] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* clock_getres */
-	[229] = { 2, {
+	[229] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* clock_nanosleep */
-	[230] = { 4, {
+	[230] = { 4, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x8, LEMONA_LEN_FIXED, 0, 16, 0 }
@@ -3350,96 +3352,96 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* exit_group */
 	[231] = { 1 },
 	/* epoll_wait */
-	[232] = { 4, {
+	[232] = { 4, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 12, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* epoll_ctl */
-	[233] = { 4, {
+	[233] = { 4, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 4, 0 }
 	} },
 	/* tgkill */
 	[234] = { 3 },
 	/* utimes */
-	[235] = { 2, {
+	[235] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* vserver */
 	[236] = { 6 },
 	/* mbind */
-	[237] = { 6, {
+	[237] = { 6, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_BITS, 4, 1, 1 }, { 0 },
 		{ 0 }
 	} },
 	/* set_mempolicy */
-	[238] = { 3, {
+	[238] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_BITS, 2, 1, 1 },
 		{ 0 }
 	} },
 	/* get_mempolicy */
-	[239] = { 5, {
+	[239] = { 5, 0x0, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_BITS, 2, 1, 1 }, { 0 },
 		{ 0 }, { 0 }
 	} },
 	/* mq_open */
-	[240] = { 4, {
+	[240] = { 4, 0x9, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* mq_unlink */
-	[241] = { 1, {
+	[241] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* mq_timedsend */
-	[242] = { 5, {
+	[242] = { 5, 0x12, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* mq_timedreceive */
-	[243] = { 5, {
+	[243] = { 5, 0x10, 0xa, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* mq_notify */
-	[244] = { 2, {
+	[244] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* mq_getsetattr */
-	[245] = { 3, {
+	[245] = { 3, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* kexec_load */
-	[246] = { 4, {
+	[246] = { 4, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 1, 32, 0 }, { 0 }
 	} },
 	/* waitid */
-	[247] = { 5, {
+	[247] = { 5, 0x0, 0x14, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 28, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* add_key */
-	[248] = { 5, {
+	[248] = { 5, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 }, { 0 }
 	} },
 	/* request_key */
-	[249] = { 4, {
+	[249] = { 4, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* keyctl */
-	[250] = { 5, {
+	[250] = { 5, 0xe, 0xe, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 23, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 24, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 25, 0 }, { 0 }
@@ -3451,86 +3453,86 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* inotify_init */
 	[253] = { 0 },
 	/* inotify_add_watch */
-	[254] = { 3, {
+	[254] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* inotify_rm_watch */
 	[255] = { 2 },
 	/* migrate_pages */
-	[256] = { 4, {
+	[256] = { 4, 0xc, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_BITS, 1, 1, 1 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_BITS, 1, 1, 1 }
 	} },
 	/* openat */
-	[257] = { 4, {
+	[257] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* mkdirat */
-	[258] = { 3, {
+	[258] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* mknodat */
-	[259] = { 4, {
+	[259] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* fchownat */
-	[260] = { 5, {
+	[260] = { 5, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* futimesat */
-	[261] = { 3, {
+	[261] = { 3, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* newfstatat */
-	[262] = { 4, {
+	[262] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }, { 0 }
 	} },
 	/* unlinkat */
-	[263] = { 3, {
+	[263] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* renameat */
-	[264] = { 4, {
+	[264] = { 4, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* linkat */
-	[265] = { 5, {
+	[265] = { 5, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* symlinkat */
-	[266] = { 3, {
+	[266] = { 3, 0x5, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* readlinkat */
-	[267] = { 4, {
+	[267] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* fchmodat */
-	[268] = { 3, {
+	[268] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* faccessat */
-	[269] = { 3, {
+	[269] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* pselect6 */
-	[270] = { 6, {
+	[270] = { 6, 0x3e, 0x1e, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
@@ -3538,7 +3540,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* ppoll */
-	[271] = { 5, {
+	[271] = { 5, 0xd, 0x5, {
 		{ LEMONA_ARG_STRUCT, 0x13, LEMONA_LEN_ARG, 1, 8, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
@@ -3548,12 +3550,12 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* set_robust_list */
 	[273] = { 2 },
 	/* get_robust_list */
-	[274] = { 3, {
+	[274] = { 3, 0x0, 0x6, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* splice */
-	[275] = { 6, {
+	[275] = { 6, 0xa, 0xa, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { 0 }
@@ -3563,30 +3565,30 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* sync_file_range */
 	[277] = { 4 },
 	/* vmsplice */
-	[278] = { 4, {
+	[278] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* move_pages */
-	[279] = { 6, {
+	[279] = { 6, 0xc, 0x10, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 1, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 1, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_ARG, 1, 4, 0 }, { 0 }
 	} },
 	/* utimensat */
-	[280] = { 4, {
+	[280] = { 4, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 }, { 0 }
 	} },
 	/* epoll_pwait */
-	[281] = { 6, {
+	[281] = { 6, 0x10, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 12, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* signalfd */
-	[282] = { 3, {
+	[282] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }
 	} },
@@ -3597,22 +3599,22 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* fallocate */
 	[285] = { 4 },
 	/* timerfd_settime */
-	[286] = { 4, {
+	[286] = { 4, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* timerfd_gettime */
-	[287] = { 2, {
+	[287] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* accept4 */
-	[288] = { 4, {
+	[288] = { 4, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* signalfd4 */
-	[289] = { 4, {
+	[289] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { 0 }
 	} },
@@ -3623,33 +3625,33 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* dup3 */
 	[292] = { 3 },
 	/* pipe2 */
-	[293] = { 2, {
+	[293] = { 2, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* inotify_init1 */
 	[294] = { 1 },
 	/* preadv */
-	[295] = { 5, {
+	[295] = { 5, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* pwritev */
-	[296] = { 5, {
+	[296] = { 5, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* rt_tgsigqueueinfo */
-	[297] = { 4, {
+	[297] = { 4, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* perf_event_open */
-	[298] = { 5, {
+	[298] = { 5, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }, { 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* recvmmsg */
-	[299] = { 5, {
+	[299] = { 5, 0x10, 0x12, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 }
@@ -3657,53 +3659,53 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* fanotify_init */
 	[300] = { 2 },
 	/* fanotify_mark */
-	[301] = { 5, {
+	[301] = { 5, 0x10, 0x0, {
 		{ 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* prlimit64 */
-	[302] = { 4, {
+	[302] = { 4, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* name_to_handle_at */
-	[303] = { 5, {
+	[303] = { 5, 0xa, 0xc, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_SELF, 0, 1, 8 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 4, 27, 0 }, { 0 }
 	} },
 	/* open_by_handle_at */
-	[304] = { 3, {
+	[304] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_SELF, 0, 1, 8 },
 		{ 0 }
 	} },
 	/* clock_adjtime */
-	[305] = { 2, {
+	[305] = { 2, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 208, 0 }
 	} },
 	/* syncfs */
 	[306] = { 1 },
 	/* sendmmsg */
-	[307] = { 4, {
+	[307] = { 4, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x13, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* setns */
 	[308] = { 2 },
 	/* getcpu */
-	[309] = { 3, {
+	[309] = { 3, 0x0, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* process_vm_readv */
-	[310] = { 6, {
+	[310] = { 6, 0x8, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 4, 16, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* process_vm_writev */
-	[311] = { 6, {
+	[311] = { 6, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 4, 16, 0 },
 		{ 0 }, { 0 }
@@ -3711,50 +3713,50 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* kcmp */
 	[312] = { 5 },
 	/* finit_module */
-	[313] = { 3, {
+	[313] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* sched_setattr */
-	[314] = { 3, {
+	[314] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 48, 0 },
 		{ 0 }
 	} },
 	/* sched_getattr */
-	[315] = { 4, {
+	[315] = { 4, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_SELF, 0, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* renameat2 */
-	[316] = { 5, {
+	[316] = { 5, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* seccomp */
-	[317] = { 3, {
+	[317] = { 3, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 26, 0 }
 	} },
 	/* getrandom */
-	[318] = { 3, {
+	[318] = { 3, 0x0, 0x1, {
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 1, 1, 0 }, { 0 }, { 0 }
 	} },
 	/* memfd_create */
-	[319] = { 2, {
+	[319] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* kexec_file_load */
-	[320] = { 5, {
+	[320] = { 5, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* bpf */
-	[321] = { 3, {
+	[321] = { 3, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* execveat */
-	[322] = { 5, {
+	[322] = { 5, 0xe, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
@@ -3766,18 +3768,18 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* mlock2 */
 	[325] = { 3 },
 	/* copy_file_range */
-	[326] = { 6, {
+	[326] = { 6, 0xa, 0xa, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* preadv2 */
-	[327] = { 6, {
+	[327] = { 6, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }, { 0 }
 	} },
 	/* pwritev2 */
-	[328] = { 6, {
+	[328] = { 6, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }, { 0 }
 	} },
@@ -3788,13 +3790,13 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* pkey_free */
 	[331] = { 1 },
 	/* statx */
-	[332] = { 5, {
+	[332] = { 5, 0x2, 0x10, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 256, 0 }
 	} },
 	/* io_pgetevents */
-	[333] = { 6, {
+	[333] = { 6, 0x30, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_RET, 2, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
@@ -3807,41 +3809,41 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* no such call: six values */
 	[336 ... 423] = { 6 },
 	/* pidfd_send_signal */
-	[424] = { 4, {
+	[424] = { 4, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }, { 0 }
 	} },
 	/* io_uring_setup */
-	[425] = { 2, {
+	[425] = { 2, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 120, 0 }
 	} },
 	/* io_uring_enter */
-	[426] = { 6, {
+	[426] = { 6, 0x10, 0x0, {
 		{ 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 5, 1, 0 }, { 0 }
 	} },
 	/* io_uring_register */
-	[427] = { 4, {
+	[427] = { 4, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 28, 0 }, { 0 }
 	} },
 	/* open_tree */
-	[428] = { 3, {
+	[428] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* move_mount */
-	[429] = { 5, {
+	[429] = { 5, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* fsopen */
-	[430] = { 2, {
+	[430] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* fsconfig */
-	[431] = { 5, {
+	[431] = { 5, 0xc, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 29, 0 }, { 0 }
@@ -3849,57 +3851,57 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* fsmount */
 	[432] = { 3 },
 	/* fspick */
-	[433] = { 3, {
+	[433] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* pidfd_open */
 	[434] = { 2 },
 	/* clone3 */
-	[435] = { 2, {
+	[435] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }
 	} },
 	/* close_range */
 	[436] = { 3 },
 	/* openat2 */
-	[437] = { 4, {
+	[437] = { 4, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 }
 	} },
 	/* pidfd_getfd */
 	[438] = { 3 },
 	/* faccessat2 */
-	[439] = { 4, {
+	[439] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* process_madvise */
-	[440] = { 5, {
+	[440] = { 5, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 2, 16, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* epoll_pwait2 */
-	[441] = { 6, {
+	[441] = { 6, 0x18, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 12, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* mount_setattr */
-	[442] = { 5, {
+	[442] = { 5, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 4, 1, 0 }, { 0 }
 	} },
 	/* quotactl_fd */
-	[443] = { 4, {
+	[443] = { 4, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 22, 0 }
 	} },
 	/* landlock_create_ruleset */
-	[444] = { 3, {
+	[444] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }, { 0 }
 	} },
 	/* landlock_add_rule */
-	[445] = { 4, {
+	[445] = { 4, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 30, 0 }, { 0 }
 	} },
@@ -3910,7 +3912,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* process_mrelease */
 	[448] = { 2 },
 	/* futex_waitv */
-	[449] = { 5, {
+	[449] = { 5, 0x9, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 1, 24, 0 }, { 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ 0 }
@@ -3918,12 +3920,12 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* set_mempolicy_home_node */
 	[450] = { 4 },
 	/* cachestat */
-	[451] = { 4, {
+	[451] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 40, 0 }, { 0 }
 	} },
 	/* fchmodat2 */
-	[452] = { 4, {
+	[452] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
@@ -3932,39 +3934,39 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* futex_wake */
 	[454] = { 4 },
 	/* futex_wait */
-	[455] = { 6, {
+	[455] = { 6, 0x10, 0x0, {
 		{ 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* futex_requeue */
-	[456] = { 4, {
+	[456] = { 4, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 48, 0 }, { 0 },
 		{ 0 }, { 0 }
 	} },
 	/* statmount */
-	[457] = { 4, {
+	[457] = { 4, 0x1, 0x2, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_SELF, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_SELF, 0, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* listmount */
-	[458] = { 4, {
+	[458] = { 4, 0x1, 0x2, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_SELF, 0, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_RET, 2, 8, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* lsm_get_self_attr */
-	[459] = { 4, {
+	[459] = { 4, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* lsm_set_self_attr */
-	[460] = { 4, {
+	[460] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* lsm_list_modules */
-	[461] = { 3, {
+	[461] = { 3, 0x2, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_RET, 255, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
@@ -3973,87 +3975,87 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* no such call: six values */
 	[463 ... 511] = { 6 },
 	/* rt_sigaction */
-	[512] = { 4, {
+	[512] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 20, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 20, 0 }, { 0 }
 	} },
 	/* rt_sigreturn */
 	[513] = { 0 },
 	/* ioctl */
-	[514] = { 3, {
+	[514] = { 3, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 0, 0 }
 	} },
 	/* readv */
-	[515] = { 3, {
+	[515] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 }, { 0 }
 	} },
 	/* writev */
-	[516] = { 3, {
+	[516] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 }, { 0 }
 	} },
 	/* recvfrom */
-	[517] = { 6, {
+	[517] = { 6, 0x20, 0x32, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 5, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sendmsg */
-	[518] = { 3, {
+	[518] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_MSG, 0x1, LEMONA_LEN_FIXED, 0, 1, 0 }, { 0 }
 	} },
 	/* recvmsg */
-	[519] = { 3, {
+	[519] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_MSG, 0x2, LEMONA_LEN_FIXED, 0, 1, 0 }, { 0 }
 	} },
 	/* execve */
-	[520] = { 3, {
+	[520] = { 3, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* ptrace */
-	[521] = { 4, {
+	[521] = { 4, 0xc, 0xc, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 11, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 10, 0 }
 	} },
 	/* rt_sigpending */
-	[522] = { 2, {
+	[522] = { 2, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* rt_sigtimedwait */
-	[523] = { 4, {
+	[523] = { 4, 0x5, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 128, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* rt_sigqueueinfo */
-	[524] = { 3, {
+	[524] = { 3, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* sigaltstack */
-	[525] = { 2, {
+	[525] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 12, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 12, 0 }
 	} },
 	/* timer_create */
-	[526] = { 3, {
+	[526] = { 3, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* mq_notify */
-	[527] = { 2, {
+	[527] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* kexec_load */
-	[528] = { 4, {
+	[528] = { 4, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 1, 16, 0 }, { 0 }
 	} },
 	/* waitid */
-	[529] = { 5, {
+	[529] = { 5, 0x0, 0x14, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 24, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
@@ -4061,92 +4063,92 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* set_robust_list */
 	[530] = { 2 },
 	/* get_robust_list */
-	[531] = { 3, {
+	[531] = { 3, 0x0, 0x6, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* vmsplice */
-	[532] = { 4, {
+	[532] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* move_pages */
-	[533] = { 6, {
+	[533] = { 6, 0xc, 0x10, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 1, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 1, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_ARG, 1, 4, 0 }, { 0 }
 	} },
 	/* preadv */
-	[534] = { 4, {
+	[534] = { 4, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* pwritev */
-	[535] = { 4, {
+	[535] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* rt_tgsigqueueinfo */
-	[536] = { 4, {
+	[536] = { 4, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* recvmmsg */
-	[537] = { 5, {
+	[537] = { 5, 0x10, 0x12, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* sendmmsg */
-	[538] = { 4, {
+	[538] = { 4, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x13, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* process_vm_readv */
-	[539] = { 6, {
+	[539] = { 6, 0x8, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 4, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* process_vm_writev */
-	[540] = { 6, {
+	[540] = { 6, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 4, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* setsockopt */
-	[541] = { 5, {
+	[541] = { 5, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 4, 1, 0 }, { 0 }
 	} },
 	/* getsockopt */
-	[542] = { 5, {
+	[542] = { 5, 0x10, 0x18, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_U32, 4, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* io_setup */
-	[543] = { 2, {
+	[543] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* io_submit */
-	[544] = { 3, {
+	[544] = { 3, 0x4, 0x0, {
 		{ 0 }, { 0 }, { LEMONA_ARG_PTRS, 0x1, LEMONA_LEN_ARG, 1, 64, 0 }
 	} },
 	/* execveat */
-	[545] = { 5, {
+	[545] = { 5, 0xe, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* preadv2 */
-	[546] = { 5, {
+	[546] = { 5, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* pwritev2 */
-	[547] = { 5, {
+	[547] = { 5, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
@@ -4163,72 +4165,72 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* fork */
 	[2] = { 0 },
 	/* read */
-	[3] = { 3, {
+	[3] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* write */
-	[4] = { 3, {
+	[4] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* open */
-	[5] = { 3, {
+	[5] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* close */
 	[6] = { 1 },
 	/* waitpid */
-	[7] = { 3, {
+	[7] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ 0 }
 	} },
 	/* creat */
-	[8] = { 2, {
+	[8] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* link */
-	[9] = { 2, {
+	[9] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* unlink */
-	[10] = { 1, {
+	[10] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* execve */
-	[11] = { 3, {
+	[11] = { 3, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* chdir */
-	[12] = { 1, {
+	[12] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* time */
-	[13] = { 1, {
+	[13] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* mknod */
-	[14] = { 3, {
+	[14] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* chmod */
-	[15] = { 2, {
+	[15] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* lchown */
-	[16] = { 3, {
+	[16] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* break */
 	[17] = { 6 },
 	/* oldstat */
-	[18] = { 2, {
+	[18] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
@@ -4237,14 +4239,14 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* getpid */
 	[20] = { 0 },
 	/* mount */
-	[21] = { 5, {
+	[21] = { 5, 0x17, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* umount */
-	[22] = { 1, {
+	[22] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* setuid */
@@ -4252,11 +4254,11 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* getuid */
 	[24] = { 0 },
 	/* stime */
-	[25] = { 1, {
+	[25] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* ptrace */
-	[26] = { 4, {
+	[26] = { 4, 0xc, 0xc, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 11, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 10, 0 }
@@ -4264,13 +4266,13 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* alarm */
 	[27] = { 1 },
 	/* oldfstat */
-	[28] = { 2, {
+	[28] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* pause */
 	[29] = { 0 },
 	/* utime */
-	[30] = { 2, {
+	[30] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
@@ -4279,7 +4281,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* gtty */
 	[32] = { 6 },
 	/* access */
-	[33] = { 2, {
+	[33] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* nice */
@@ -4291,26 +4293,26 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* kill */
 	[37] = { 2 },
 	/* rename */
-	[38] = { 2, {
+	[38] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* mkdir */
-	[39] = { 2, {
+	[39] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* rmdir */
-	[40] = { 1, {
+	[40] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* dup */
 	[41] = { 1 },
 	/* pipe */
-	[42] = { 1, {
+	[42] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* times */
-	[43] = { 1, {
+	[43] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* prof */
@@ -4328,21 +4330,21 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* getegid */
 	[50] = { 0 },
 	/* acct */
-	[51] = { 1, {
+	[51] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* umount2 */
-	[52] = { 2, {
+	[52] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* lock */
 	[53] = { 6 },
 	/* ioctl */
-	[54] = { 3, {
+	[54] = { 3, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 0, 0 }
 	} },
 	/* fcntl */
-	[55] = { 3, {
+	[55] = { 3, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 1, 0 }
 	} },
 	/* mpx */
@@ -4352,17 +4354,17 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* ulimit */
 	[58] = { 6 },
 	/* oldolduname */
-	[59] = { 1, {
+	[59] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 45, 0 }
 	} },
 	/* umask */
 	[60] = { 1 },
 	/* chroot */
-	[61] = { 1, {
+	[61] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* ustat */
-	[62] = { 2, {
+	[62] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 20, 0 }
 	} },
 	/* dup2 */
@@ -4374,7 +4376,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* setsid */
 	[66] = { 0 },
 	/* sigaction */
-	[67] = { 3, {
+	[67] = { 3, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
@@ -4389,88 +4391,88 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* sigsuspend */
 	[72] = { 3 },
 	/* sigpending */
-	[73] = { 1, {
+	[73] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sethostname */
-	[74] = { 2, {
+	[74] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }
 	} },
 	/* setrlimit */
-	[75] = { 2, {
+	[75] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* getrlimit */
-	[76] = { 2, {
+	[76] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* getrusage */
-	[77] = { 2, {
+	[77] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 72, 0 }
 	} },
 	/* gettimeofday */
-	[78] = { 2, {
+	[78] = { 2, 0x0, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* settimeofday */
-	[79] = { 2, {
+	[79] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* getgroups */
-	[80] = { 2, {
+	[80] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 0, 2, 0 }
 	} },
 	/* setgroups */
-	[81] = { 2, {
+	[81] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 0, 2, 0 }
 	} },
 	/* select */
-	[82] = { 1, {
+	[82] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 20, 0 }
 	} },
 	/* symlink */
-	[83] = { 2, {
+	[83] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* oldlstat */
-	[84] = { 2, {
+	[84] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* readlink */
-	[85] = { 3, {
+	[85] = { 3, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* uselib */
-	[86] = { 1, {
+	[86] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* swapon */
-	[87] = { 2, {
+	[87] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* reboot */
-	[88] = { 4, {
+	[88] = { 4, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 2, 21, 0 }
 	} },
 	/* readdir */
-	[89] = { 3, {
+	[89] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 10, 0 },
 		{ 0 }
 	} },
 	/* mmap */
-	[90] = { 1, {
+	[90] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 24, 0 }
 	} },
 	/* munmap */
 	[91] = { 2 },
 	/* truncate */
-	[92] = { 2, {
+	[92] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* ftruncate */
@@ -4486,49 +4488,49 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* profil */
 	[98] = { 6 },
 	/* statfs */
-	[99] = { 2, {
+	[99] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* fstatfs */
-	[100] = { 2, {
+	[100] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* ioperm */
 	[101] = { 3 },
 	/* socketcall */
-	[102] = { 2, {
+	[102] = { 2, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_SOCKETCALL, 0x3, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* syslog */
-	[103] = { 3, {
+	[103] = { 3, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* setitimer */
-	[104] = { 3, {
+	[104] = { 3, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* getitimer */
-	[105] = { 2, {
+	[105] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* stat */
-	[106] = { 2, {
+	[106] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* lstat */
-	[107] = { 2, {
+	[107] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* fstat */
-	[108] = { 2, {
+	[108] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* olduname */
-	[109] = { 1, {
+	[109] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 325, 0 }
 	} },
 	/* iopl */
@@ -4540,20 +4542,20 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* vm86old */
 	[113] = { 6 },
 	/* wait4 */
-	[114] = { 4, {
+	[114] = { 4, 0x0, 0xa, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 72, 0 }
 	} },
 	/* swapoff */
-	[115] = { 1, {
+	[115] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* sysinfo */
-	[116] = { 1, {
+	[116] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* ipc */
-	[117] = { 6, {
+	[117] = { 6, 0x10, 0x10, {
 		{ 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 15, 0 }, { 0 }
 	} },
@@ -4562,48 +4564,48 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* sigreturn */
 	[119] = { 0 },
 	/* clone */
-	[120] = { 5, {
+	[120] = { 5, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 5, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* setdomainname */
-	[121] = { 2, {
+	[121] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }
 	} },
 	/* uname */
-	[122] = { 1, {
+	[122] = { 1, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 390, 0 }
 	} },
 	/* modify_ldt */
-	[123] = { 3, {
+	[123] = { 3, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 20, 0 }, { 0 }
 	} },
 	/* adjtimex */
-	[124] = { 1, {
+	[124] = { 1, 0x1, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* mprotect */
 	[125] = { 3 },
 	/* sigprocmask */
-	[126] = { 3, {
+	[126] = { 3, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* create_module */
 	[127] = { 6 },
 	/* init_module */
-	[128] = { 3, {
+	[128] = { 3, 0x5, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* delete_module */
-	[129] = { 2, {
+	[129] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* get_kernel_syms */
 	[130] = { 6 },
 	/* quotactl */
-	[131] = { 4, {
+	[131] = { 4, 0xa, 0x8, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 22, 0 }
 	} },
@@ -4614,7 +4616,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* bdflush */
 	[134] = { 6 },
 	/* sysfs */
-	[135] = { 3, {
+	[135] = { 3, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 19, 0 }, { 0 }
 	} },
 	/* personality */
@@ -4626,17 +4628,17 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* setfsgid */
 	[139] = { 1 },
 	/* _llseek */
-	[140] = { 5, {
+	[140] = { 5, 0x0, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* getdents */
-	[141] = { 3, {
+	[141] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* _newselect */
-	[142] = { 5, {
+	[142] = { 5, 0x1e, 0x1e, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
@@ -4647,12 +4649,12 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* msync */
 	[144] = { 3 },
 	/* readv */
-	[145] = { 3, {
+	[145] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* writev */
-	[146] = { 3, {
+	[146] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
@@ -4671,15 +4673,15 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* munlockall */
 	[153] = { 0 },
 	/* sched_setparam */
-	[154] = { 2, {
+	[154] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sched_getparam */
-	[155] = { 2, {
+	[155] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sched_setscheduler */
-	[156] = { 3, {
+	[156] = { 3, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
@@ -4692,11 +4694,11 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* sched_get_priority_min */
 	[160] = { 1 },
 	/* sched_rr_get_interval */
-	[161] = { 2, {
+	[161] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* nanosleep */
-	[162] = { 2, {
+	[162] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x8, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
@@ -4705,7 +4707,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* setresuid */
 	[164] = { 3 },
 	/* getresuid */
-	[165] = { 3, {
+	[165] = { 3, 0x0, 0x7, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 2, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 2, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 2, 0 }
@@ -4715,7 +4717,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* query_module */
 	[167] = { 6 },
 	/* poll */
-	[168] = { 3, {
+	[168] = { 3, 0x1, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x13, LEMONA_LEN_ARG, 1, 8, 0 }, { 0 },
 		{ 0 }
 	} },
@@ -4724,13 +4726,13 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* setresgid */
 	[170] = { 3 },
 	/* getresgid */
-	[171] = { 3, {
+	[171] = { 3, 0x0, 0x7, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 2, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 2, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 2, 0 }
 	} },
 	/* prctl */
-	[172] = { 5, {
+	[172] = { 5, 0x16, 0x16, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 6, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 7, 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 8, 0 }
@@ -4738,70 +4740,70 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* rt_sigreturn */
 	[173] = { 0 },
 	/* rt_sigaction */
-	[174] = { 4, {
+	[174] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 20, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 20, 0 }, { 0 }
 	} },
 	/* rt_sigprocmask */
-	[175] = { 4, {
+	[175] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* rt_sigpending */
-	[176] = { 2, {
+	[176] = { 2, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* rt_sigtimedwait */
-	[177] = { 4, {
+	[177] = { 4, 0x5, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 128, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* rt_sigqueueinfo */
-	[178] = { 3, {
+	[178] = { 3, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* rt_sigsuspend */
-	[179] = { 2, {
+	[179] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* pread64 */
-	[180] = { 5, {
+	[180] = { 5, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* pwrite64 */
-	[181] = { 5, {
+	[181] = { 5, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* chown */
-	[182] = { 3, {
+	[182] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* getcwd */
-	[183] = { 2, {
+	[183] = { 2, 0x0, 0x1, {
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 1, 1, 0 }, { 0 }
 	} },
 	/* capget */
-	[184] = { 2, {
+	[184] = { 2, 0x3, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_BY, 0x20, LEMONA_LEN_FIXED, 0, 17, 0 }
 	} },
 	/* capset */
-	[185] = { 2, {
+	[185] = { 2, 0x3, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_BY, 0x20, LEMONA_LEN_FIXED, 0, 18, 0 }
 	} },
 	/* sigaltstack */
-	[186] = { 2, {
+	[186] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 12, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 12, 0 }
 	} },
 	/* sendfile */
-	[187] = { 4, {
+	[187] = { 4, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
@@ -4812,34 +4814,34 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* vfork */
 	[190] = { 0 },
 	/* ugetrlimit */
-	[191] = { 2, {
+	[191] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* mmap2 */
 	[192] = { 6 },
 	/* truncate64 */
-	[193] = { 3, {
+	[193] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* ftruncate64 */
 	[194] = { 3 },
 	/* stat64 */
-	[195] = { 2, {
+	[195] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 96, 0 }
 	} },
 	/* lstat64 */
-	[196] = { 2, {
+	[196] = { 2, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 96, 0 }
 	} },
 	/* fstat64 */
-	[197] = { 2, {
+	[197] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 96, 0 }
 	} },
 	/* lchown32 */
-	[198] = { 3, {
+	[198] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
@@ -4856,11 +4858,11 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* setregid32 */
 	[204] = { 2 },
 	/* getgroups32 */
-	[205] = { 2, {
+	[205] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 0, 4, 0 }
 	} },
 	/* setgroups32 */
-	[206] = { 2, {
+	[206] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 0, 4, 0 }
 	} },
 	/* fchown32 */
@@ -4868,7 +4870,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* setresuid32 */
 	[208] = { 3 },
 	/* getresuid32 */
-	[209] = { 3, {
+	[209] = { 3, 0x0, 0x7, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
@@ -4876,13 +4878,13 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* setresgid32 */
 	[210] = { 3 },
 	/* getresgid32 */
-	[211] = { 3, {
+	[211] = { 3, 0x0, 0x7, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* chown32 */
-	[212] = { 3, {
+	[212] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
@@ -4895,24 +4897,24 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* setfsgid32 */
 	[216] = { 1 },
 	/* pivot_root */
-	[217] = { 2, {
+	[217] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* mincore */
-	[218] = { 3, {
+	[218] = { 3, 0x0, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_PAGES, 1, 1, 0 }
 	} },
 	/* madvise */
 	[219] = { 3 },
 	/* getdents64 */
-	[220] = { 3, {
+	[220] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* fcntl64 */
-	[221] = { 3, {
+	[221] = { 3, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 1, 0 }
 	} },
 	/* no such call: six values */
@@ -4922,120 +4924,120 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* readahead */
 	[225] = { 4 },
 	/* setxattr */
-	[226] = { 5, {
+	[226] = { 5, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* lsetxattr */
-	[227] = { 5, {
+	[227] = { 5, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* fsetxattr */
-	[228] = { 5, {
+	[228] = { 5, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* getxattr */
-	[229] = { 4, {
+	[229] = { 4, 0x3, 0x4, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* lgetxattr */
-	[230] = { 4, {
+	[230] = { 4, 0x3, 0x4, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* fgetxattr */
-	[231] = { 4, {
+	[231] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* listxattr */
-	[232] = { 3, {
+	[232] = { 3, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* llistxattr */
-	[233] = { 3, {
+	[233] = { 3, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* flistxattr */
-	[234] = { 3, {
+	[234] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* removexattr */
-	[235] = { 2, {
+	[235] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* lremovexattr */
-	[236] = { 2, {
+	[236] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* fremovexattr */
-	[237] = { 2, {
+	[237] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* tkill */
 	[238] = { 2 },
 	/* sendfile64 */
-	[239] = { 4, {
+	[239] = { 4, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* futex */
-	[240] = { 6, {
+	[240] = { 6, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 2, 0 }, { 0 }, { 0 }
 	} },
 	/* sched_setaffinity */
-	[241] = { 3, {
+	[241] = { 3, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }
 	} },
 	/* sched_getaffinity */
-	[242] = { 3, {
+	[242] = { 3, 0x0, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 255, 1, 0 }
 	} },
 	/* set_thread_area */
-	[243] = { 1, {
+	[243] = { 1, 0x1, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* get_thread_area */
-	[244] = { 1, {
+	[244] = { 1, 0x1, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* io_setup */
-	[245] = { 2, {
+	[245] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* io_destroy */
 	[246] = { 1 },
 	/* io_getevents */
-	[247] = { 5, {
+	[247] = { 5, 0x10, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* io_submit */
-	[248] = { 3, {
+	[248] = { 3, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_PTRS, 0x11, LEMONA_LEN_ARG, 1, 64, 0 }
 	} },
 	/* io_cancel */
-	[249] = { 3, {
+	[249] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 },
 		{ 0 }
 	} },
@@ -5050,12 +5052,12 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* epoll_create */
 	[254] = { 1 },
 	/* epoll_ctl */
-	[255] = { 4, {
+	[255] = { 4, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 4, 0 }
 	} },
 	/* epoll_wait */
-	[256] = { 4, {
+	[256] = { 4, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 12, 0 },
 		{ 0 }, { 0 }
 	} },
@@ -5064,18 +5066,18 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* set_tid_address */
 	[258] = { 1 },
 	/* timer_create */
-	[259] = { 3, {
+	[259] = { 3, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* timer_settime */
-	[260] = { 4, {
+	[260] = { 4, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* timer_gettime */
-	[261] = { 2, {
+	[261] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* timer_getoverrun */
@@ -5083,37 +5085,37 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* timer_delete */
 	[263] = { 1 },
 	/* clock_settime */
-	[264] = { 2, {
+	[264] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* clock_gettime */
-	[265] = { 2, {
+	[265] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* clock_getres */
-	[266] = { 2, {
+	[266] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* clock_nanosleep */
-	[267] = { 4, {
+	[267] = { 4, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x8, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* statfs64 */
-	[268] = { 3, {
+	[268] = { 3, 0x1, 0x4, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 84, 0 }
 	} },
 	/* fstatfs64 */
-	[269] = { 3, {
+	[269] = { 3, 0x0, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 84, 0 }
 	} },
 	/* tgkill */
 	[270] = { 3 },
 	/* utimes */
-	[271] = { 2, {
+	[271] = { 2, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
@@ -5122,59 +5124,59 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* vserver */
 	[273] = { 6 },
 	/* mbind */
-	[274] = { 6, {
+	[274] = { 6, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_BITS, 4, 1, 1 }, { 0 },
 		{ 0 }
 	} },
 	/* get_mempolicy */
-	[275] = { 5, {
+	[275] = { 5, 0x0, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_BITS, 2, 1, 1 }, { 0 },
 		{ 0 }, { 0 }
 	} },
 	/* set_mempolicy */
-	[276] = { 3, {
+	[276] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_BITS, 2, 1, 1 },
 		{ 0 }
 	} },
 	/* mq_open */
-	[277] = { 4, {
+	[277] = { 4, 0x9, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* mq_unlink */
-	[278] = { 1, {
+	[278] = { 1, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* mq_timedsend */
-	[279] = { 5, {
+	[279] = { 5, 0x12, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* mq_timedreceive */
-	[280] = { 5, {
+	[280] = { 5, 0x10, 0xa, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* mq_notify */
-	[281] = { 2, {
+	[281] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* mq_getsetattr */
-	[282] = { 3, {
+	[282] = { 3, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* kexec_load */
-	[283] = { 4, {
+	[283] = { 4, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 1, 16, 0 }, { 0 }
 	} },
 	/* waitid */
-	[284] = { 5, {
+	[284] = { 5, 0x0, 0x14, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 24, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 72, 0 }
@@ -5182,20 +5184,20 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* no such call: six values */
 	[285] = { 6 },
 	/* add_key */
-	[286] = { 5, {
+	[286] = { 5, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* request_key */
-	[287] = { 4, {
+	[287] = { 4, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* keyctl */
-	[288] = { 5, {
+	[288] = { 5, 0xe, 0xe, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 23, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 24, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 25, 0 }, { 0 }
@@ -5207,86 +5209,86 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* inotify_init */
 	[291] = { 0 },
 	/* inotify_add_watch */
-	[292] = { 3, {
+	[292] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* inotify_rm_watch */
 	[293] = { 2 },
 	/* migrate_pages */
-	[294] = { 4, {
+	[294] = { 4, 0xc, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_BITS, 1, 1, 1 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_BITS, 1, 1, 1 }
 	} },
 	/* openat */
-	[295] = { 4, {
+	[295] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* mkdirat */
-	[296] = { 3, {
+	[296] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* mknodat */
-	[297] = { 4, {
+	[297] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* fchownat */
-	[298] = { 5, {
+	[298] = { 5, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* futimesat */
-	[299] = { 3, {
+	[299] = { 3, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* fstatat64 */
-	[300] = { 4, {
+	[300] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 96, 0 }, { 0 }
 	} },
 	/* unlinkat */
-	[301] = { 3, {
+	[301] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* renameat */
-	[302] = { 4, {
+	[302] = { 4, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* linkat */
-	[303] = { 5, {
+	[303] = { 5, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* symlinkat */
-	[304] = { 3, {
+	[304] = { 3, 0x5, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* readlinkat */
-	[305] = { 4, {
+	[305] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* fchmodat */
-	[306] = { 3, {
+	[306] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* faccessat */
-	[307] = { 3, {
+	[307] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* pselect6 */
-	[308] = { 6, {
+	[308] = { 6, 0x3e, 0x1e, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
@@ -5294,7 +5296,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* ppoll */
-	[309] = { 5, {
+	[309] = { 5, 0xd, 0x5, {
 		{ LEMONA_ARG_STRUCT, 0x13, LEMONA_LEN_ARG, 1, 8, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
@@ -5304,12 +5306,12 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* set_robust_list */
 	[311] = { 2 },
 	/* get_robust_list */
-	[312] = { 3, {
+	[312] = { 3, 0x0, 0x6, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* splice */
-	[313] = { 6, {
+	[313] = { 6, 0xa, 0xa, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { 0 }
@@ -5319,35 +5321,35 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* tee */
 	[315] = { 4 },
 	/* vmsplice */
-	[316] = { 4, {
+	[316] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* move_pages */
-	[317] = { 6, {
+	[317] = { 6, 0xc, 0x10, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 1, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 1, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_ARG, 1, 4, 0 }, { 0 }
 	} },
 	/* getcpu */
-	[318] = { 3, {
+	[318] = { 3, 0x0, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* epoll_pwait */
-	[319] = { 6, {
+	[319] = { 6, 0x10, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 12, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* utimensat */
-	[320] = { 4, {
+	[320] = { 4, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* signalfd */
-	[321] = { 3, {
+	[321] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }
 	} },
@@ -5358,17 +5360,17 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* fallocate */
 	[324] = { 6 },
 	/* timerfd_settime */
-	[325] = { 4, {
+	[325] = { 4, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* timerfd_gettime */
-	[326] = { 2, {
+	[326] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* signalfd4 */
-	[327] = { 4, {
+	[327] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { 0 }
 	} },
@@ -5379,33 +5381,33 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* dup3 */
 	[330] = { 3 },
 	/* pipe2 */
-	[331] = { 2, {
+	[331] = { 2, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* inotify_init1 */
 	[332] = { 1 },
 	/* preadv */
-	[333] = { 5, {
+	[333] = { 5, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* pwritev */
-	[334] = { 5, {
+	[334] = { 5, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* rt_tgsigqueueinfo */
-	[335] = { 4, {
+	[335] = { 4, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* perf_event_open */
-	[336] = { 5, {
+	[336] = { 5, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }, { 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* recvmmsg */
-	[337] = { 5, {
+	[337] = { 5, 0x10, 0x12, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 }
@@ -5413,48 +5415,48 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* fanotify_init */
 	[338] = { 2 },
 	/* fanotify_mark */
-	[339] = { 6, {
+	[339] = { 6, 0x20, 0x0, {
 		{ 0 }, { 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* prlimit64 */
-	[340] = { 4, {
+	[340] = { 4, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* name_to_handle_at */
-	[341] = { 5, {
+	[341] = { 5, 0xa, 0xc, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_SELF, 0, 1, 8 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 4, 27, 0 }, { 0 }
 	} },
 	/* open_by_handle_at */
-	[342] = { 3, {
+	[342] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_SELF, 0, 1, 8 },
 		{ 0 }
 	} },
 	/* clock_adjtime */
-	[343] = { 2, {
+	[343] = { 2, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* syncfs */
 	[344] = { 1 },
 	/* sendmmsg */
-	[345] = { 4, {
+	[345] = { 4, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x13, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* setns */
 	[346] = { 2 },
 	/* process_vm_readv */
-	[347] = { 6, {
+	[347] = { 6, 0x8, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 4, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* process_vm_writev */
-	[348] = { 6, {
+	[348] = { 6, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 4, 8, 0 },
 		{ 0 }, { 0 }
@@ -5462,46 +5464,46 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* kcmp */
 	[349] = { 5 },
 	/* finit_module */
-	[350] = { 3, {
+	[350] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* sched_setattr */
-	[351] = { 3, {
+	[351] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 48, 0 },
 		{ 0 }
 	} },
 	/* sched_getattr */
-	[352] = { 4, {
+	[352] = { 4, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_SELF, 0, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* renameat2 */
-	[353] = { 5, {
+	[353] = { 5, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* seccomp */
-	[354] = { 3, {
+	[354] = { 3, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 26, 0 }
 	} },
 	/* getrandom */
-	[355] = { 3, {
+	[355] = { 3, 0x0, 0x1, {
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 1, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* memfd_create */
-	[356] = { 2, {
+	[356] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* bpf */
-	[357] = { 3, {
+	[357] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* execveat */
-	[358] = { 5, {
+	[358] = { 5, 0xe, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
@@ -5509,67 +5511,67 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* socket */
 	[359] = { 3 },
 	/* socketpair */
-	[360] = { 4, {
+	[360] = { 4, 0x0, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* bind */
-	[361] = { 3, {
+	[361] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* connect */
-	[362] = { 3, {
+	[362] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* listen */
 	[363] = { 2 },
 	/* accept4 */
-	[364] = { 4, {
+	[364] = { 4, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* getsockopt */
-	[365] = { 5, {
+	[365] = { 5, 0x10, 0x18, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_U32, 4, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* setsockopt */
-	[366] = { 5, {
+	[366] = { 5, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 4, 1, 0 }, { 0 }
 	} },
 	/* getsockname */
-	[367] = { 3, {
+	[367] = { 3, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* getpeername */
-	[368] = { 3, {
+	[368] = { 3, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sendto */
-	[369] = { 6, {
+	[369] = { 6, 0x12, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_SOCKADDR, 0x11, LEMONA_LEN_ARG, 5, 1, 0 }, { 0 }
 	} },
 	/* sendmsg */
-	[370] = { 3, {
+	[370] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_MSG, 0x1, LEMONA_LEN_FIXED, 0, 1, 0 }, { 0 }
 	} },
 	/* recvfrom */
-	[371] = { 6, {
+	[371] = { 6, 0x20, 0x32, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 5, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* recvmsg */
-	[372] = { 3, {
+	[372] = { 3, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_MSG, 0x2, LEMONA_LEN_FIXED, 0, 1, 0 }, { 0 }
 	} },
 	/* shutdown */
@@ -5581,18 +5583,18 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* mlock2 */
 	[376] = { 3 },
 	/* copy_file_range */
-	[377] = { 6, {
+	[377] = { 6, 0xa, 0xa, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* preadv2 */
-	[378] = { 6, {
+	[378] = { 6, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }, { 0 }
 	} },
 	/* pwritev2 */
-	[379] = { 6, {
+	[379] = { 6, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }, { 0 }
 	} },
@@ -5603,7 +5605,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* pkey_free */
 	[382] = { 1 },
 	/* statx */
-	[383] = { 5, {
+	[383] = { 5, 0x2, 0x10, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 256, 0 }
@@ -5611,7 +5613,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* arch_prctl */
 	[384] = { 2 },
 	/* io_pgetevents */
-	[385] = { 6, {
+	[385] = { 6, 0x30, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
@@ -5624,14 +5626,14 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* semget */
 	[393] = { 3 },
 	/* semctl */
-	[394] = { 4, {
+	[394] = { 4, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 2, 13, 0 }
 	} },
 	/* shmget */
 	[395] = { 3 },
 	/* shmctl */
-	[396] = { 3, {
+	[396] = { 3, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 12, 0 }
 	} },
 	/* shmat */
@@ -5641,68 +5643,68 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* msgget */
 	[399] = { 2 },
 	/* msgsnd */
-	[400] = { 4, {
+	[400] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 4 },
 		{ 0 }, { 0 }
 	} },
 	/* msgrcv */
-	[401] = { 5, {
+	[401] = { 5, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 4 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* msgctl */
-	[402] = { 3, {
+	[402] = { 3, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 14, 0 }
 	} },
 	/* clock_gettime64 */
-	[403] = { 2, {
+	[403] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* clock_settime64 */
-	[404] = { 2, {
+	[404] = { 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* clock_adjtime64 */
-	[405] = { 2, {
+	[405] = { 2, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 208, 0 }
 	} },
 	/* clock_getres_time64 */
-	[406] = { 2, {
+	[406] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* clock_nanosleep_time64 */
-	[407] = { 4, {
+	[407] = { 4, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x8, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* timer_gettime64 */
-	[408] = { 2, {
+	[408] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* timer_settime64 */
-	[409] = { 4, {
+	[409] = { 4, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* timerfd_gettime64 */
-	[410] = { 2, {
+	[410] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* timerfd_settime64 */
-	[411] = { 4, {
+	[411] = { 4, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* utimensat_time64 */
-	[412] = { 4, {
+	[412] = { 4, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 }, { 0 }
 	} },
 	/* pselect6_time64 */
-	[413] = { 6, {
+	[413] = { 6, 0x3e, 0x1e, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
@@ -5710,7 +5712,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* ppoll_time64 */
-	[414] = { 5, {
+	[414] = { 5, 0xd, 0x5, {
 		{ LEMONA_ARG_STRUCT, 0x13, LEMONA_LEN_ARG, 1, 8, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
@@ -5718,86 +5720,86 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* no such call: six values */
 	[415] = { 6 },
 	/* io_pgetevents_time64 */
-	[416] = { 6, {
+	[416] = { 6, 0x30, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* recvmmsg_time64 */
-	[417] = { 5, {
+	[417] = { 5, 0x10, 0x12, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* mq_timedsend_time64 */
-	[418] = { 5, {
+	[418] = { 5, 0x12, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* mq_timedreceive_time64 */
-	[419] = { 5, {
+	[419] = { 5, 0x10, 0xa, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* semtimedop_time64 */
-	[420] = { 4, {
+	[420] = { 4, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 2, 6, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* rt_sigtimedwait_time64 */
-	[421] = { 4, {
+	[421] = { 4, 0x5, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 128, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* futex_time64 */
-	[422] = { 6, {
+	[422] = { 6, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 3, 0 }, { 0 }, { 0 }
 	} },
 	/* sched_rr_get_interval_time64 */
-	[423] = { 2, {
+	[423] = { 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* pidfd_send_signal */
-	[424] = { 4, {
+	[424] = { 4, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }, { 0 }
 	} },
 	/* io_uring_setup */
-	[425] = { 2, {
+	[425] = { 2, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 120, 0 }
 	} },
 	/* io_uring_enter */
-	[426] = { 6, {
+	[426] = { 6, 0x10, 0x0, {
 		{ 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 5, 1, 0 }, { 0 }
 	} },
 	/* io_uring_register */
-	[427] = { 4, {
+	[427] = { 4, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 28, 0 }, { 0 }
 	} },
 	/* open_tree */
-	[428] = { 3, {
+	[428] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* move_mount */
-	[429] = { 5, {
+	[429] = { 5, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* fsopen */
-	[430] = { 2, {
+	[430] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* fsconfig */
-	[431] = { 5, {
+	[431] = { 5, 0xc, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 29, 0 }, { 0 }
@@ -5805,59 +5807,59 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* fsmount */
 	[432] = { 3 },
 	/* fspick */
-	[433] = { 3, {
+	[433] = { 3, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* pidfd_open */
 	[434] = { 2 },
 	/* clone3 */
-	[435] = { 2, {
+	[435] = { 2, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }
 	} },
 	/* close_range */
 	[436] = { 3 },
 	/* openat2 */
-	[437] = { 4, {
+	[437] = { 4, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 }
 	} },
 	/* pidfd_getfd */
 	[438] = { 3 },
 	/* faccessat2 */
-	[439] = { 4, {
+	[439] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* process_madvise */
-	[440] = { 5, {
+	[440] = { 5, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 2, 8, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* epoll_pwait2 */
-	[441] = { 6, {
+	[441] = { 6, 0x18, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 12, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* mount_setattr */
-	[442] = { 5, {
+	[442] = { 5, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 4, 1, 0 },
 		{ 0 }
 	} },
 	/* quotactl_fd */
-	[443] = { 4, {
+	[443] = { 4, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 22, 0 }
 	} },
 	/* landlock_create_ruleset */
-	[444] = { 3, {
+	[444] = { 3, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* landlock_add_rule */
-	[445] = { 4, {
+	[445] = { 4, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 30, 0 }, { 0 }
 	} },
@@ -5868,7 +5870,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* process_mrelease */
 	[448] = { 2 },
 	/* futex_waitv */
-	[449] = { 5, {
+	[449] = { 5, 0x9, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 1, 24, 0 }, { 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ 0 }
@@ -5876,12 +5878,12 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* set_mempolicy_home_node */
 	[450] = { 4 },
 	/* cachestat */
-	[451] = { 4, {
+	[451] = { 4, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 40, 0 }, { 0 }
 	} },
 	/* fchmodat2 */
-	[452] = { 4, {
+	[452] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
@@ -5890,39 +5892,39 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* futex_wake */
 	[454] = { 4 },
 	/* futex_wait */
-	[455] = { 6, {
+	[455] = { 6, 0x10, 0x0, {
 		{ 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* futex_requeue */
-	[456] = { 4, {
+	[456] = { 4, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 48, 0 }, { 0 },
 		{ 0 }, { 0 }
 	} },
 	/* statmount */
-	[457] = { 4, {
+	[457] = { 4, 0x1, 0x2, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_SELF, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_SELF, 0, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* listmount */
-	[458] = { 4, {
+	[458] = { 4, 0x1, 0x2, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_SELF, 0, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 8, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* lsm_get_self_attr */
-	[459] = { 4, {
+	[459] = { 4, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* lsm_set_self_attr */
-	[460] = { 4, {
+	[460] = { 4, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* lsm_list_modules */
-	[461] = { 3, {
+	[461] = { 3, 0x2, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_RET, 255, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },

@@ -26,7 +26,7 @@
 #define LEMONA_WIRE_REKEY_MESSAGES 16384u /* of one direction under one key */
 #define LEMONA_WIRE_HEARTBEAT_MS 1000u /* something is sent so often */
 #define LEMONA_WIRE_SILENCE_MS 15000u /* whoever is silent so long is gone */
-#define LEMONA_RELIC_MAGIC "LMNARELC" /* begins each struct lemona_relic */
+#define LEMONA_RELIC_MAGIC "LMNAREL2" /* begins each struct lemona_relic */
 #define LEMONA_WIRE_KDF_SALT "lemona machine key 1:" /* then the machine's name */
 #define LEMONA_WIRE_KDF_COST 32768u /* scrypt's N */
 #define LEMONA_WIRE_KDF_BLOCK 8u /* scrypt's r */
@@ -73,7 +73,11 @@ enum lemona_wire_code {
 /* States of a relic */
 enum lemona_relic_state {
 	LEMONA_RELIC_FREE = 0, /* holds nothing */
-	LEMONA_RELIC_OPEN = 1, /* is being written; its header is right but for the checksum */
+	/*
+	 * is being written: what its header counts, and the checksum, are to be
+	 * made
+	 */
+	LEMONA_RELIC_OPEN = 1,
 	LEMONA_RELIC_CLOSED = 2, /* waits for a sink; the checksum may be missing */
 };
 
@@ -185,14 +189,14 @@ static_assert(offsetof(struct lemona_key, key) == 0);
  * the page frames that it lies in, in order.
  */
 struct lemona_relic {
-	char magic[8]; /* 0: "LMNARELC" */
+	char magic[8]; /* 0: "LMNAREL2" */
 	__u64 self; /* 8: physical address of this structure: what lies elsewhere is a copy */
 	__u64 boot_id; /* 16: as in the header of the sub-buffer */
 	__u32 state; /* 24: LEMONA_RELIC_* */
 	__u32 owed; /* 28: sinks that are still to have it, a bit for each */
 	__u32 used; /* 32: bytes of whole records, header included */
 	__u32 pages; /* 36: page frames */
-	__u64 zero; /* 40 */
+	__u64 issued; /* 40: records issued on its stream, but for those inside */
 };
 
 static_assert(sizeof(struct lemona_relic) == 48);
@@ -203,7 +207,7 @@ static_assert(offsetof(struct lemona_relic, state) == 24);
 static_assert(offsetof(struct lemona_relic, owed) == 28);
 static_assert(offsetof(struct lemona_relic, used) == 32);
 static_assert(offsetof(struct lemona_relic, pages) == 36);
-static_assert(offsetof(struct lemona_relic, zero) == 40);
+static_assert(offsetof(struct lemona_relic, issued) == 40);
 
 /* ioctls of /dev/lemona */
 /* give the driver its key; EBUSY once a server has accepted one */

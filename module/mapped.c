@@ -48,9 +48,8 @@
 
 #include "lemona.h"
 
-/* In mm->flags and mapping->flags, beside enum mapping_flags and MMF_* */
-#define MMF_LEMONA	40	/* may have pending pages */
-#define AS_LEMONA	15	/* has ever been stored to through a mapping */
+/* In mapping->flags, beside enum mapping_flags: was ever stored to by a mapping */
+#define AS_LEMONA	15
 
 /**
  * struct lemona_pending - a page to be captured
@@ -247,23 +246,36 @@ static void put_page_bytes(struct lemona_pending *p, const void *data,
 	w->pos = pos;
 	w->len = len;
 	w->flags = 0;
-	memcpy(w->data, data + offset, len);
+	lemona_copy(w->data, data + offset, len);
 	lemona_end(&slot);
 }
 
 /* Unchanged bytes between two changed ones that are cheaper than a record */
 #define JOIN_BYTES	64
 
+#define BLOCK	8	/* words that are compared at once */
+
+static bool block_differs(const u64 *a, const u64 *b)
+{
+	return (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) |
+	       (a[4] ^ b[4]) | (a[5] ^ b[5]) | (a[6] ^ b[6]) | (a[7] ^ b[7]);
+}
+
 /* Record the words of a page that differ from its shadow. */
 static void put_changed_bytes(struct lemona_pending *p, const void *data,
 			      size_t len)
 {
 	const u64 *now = data, *then = p->shadow;
-	size_t first = 0, end = 0, at;
+	size_t first = 0, end = 0, i, at;
 
-	for (at = 0; at < len; at += sizeof(u64)) {
-		if (now[at / sizeof(u64)] == then[at / sizeof(u64)])
+	for (i = 0; i * sizeof(u64) < len; i++) {
+		if (i % BLOCK == 0 && !block_differs(&now[i], &then[i])) {
+			i += BLOCK - 1;
 			continue;
+		}
+		if (now[i] == then[i])
+			continue;
+		at = i * sizeof(u64);
 		if (end && at - end > JOIN_BYTES) {
 			put_page_bytes(p, data, first, end - first);
 			end = 0;
@@ -409,15 +421,11 @@ static void capture_exclusive(const struct lemona_which *which,
 	up_write(&capture_sem);
 }
 
-/** lemona_capture_current - capture what the current task's mm stored to */
-void lemona_capture_current(void)
+/** lemona_capture_mm - capture what an mm stored to */
+void lemona_capture_mm(struct mm_struct *mm)
 {
-	struct lemona_which which = { .mm = current->mm };
-
-	if (which.mm && test_bit(MMF_LEMONA, &which.mm->flags)) {
-		clear_bit(MMF_LEMONA, &which.mm->flags);
-		capture_shared(&which);
-	}
+	clear_bit(MMF_LEMONA, &mm->flags);
+	capture_shared(&(struct lemona_which){ .mm = mm });
 }
 
 /* Record what the disk holds of a mapping's dirty pages; they stay pending. */

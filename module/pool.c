@@ -55,6 +55,8 @@ static struct {
 	.turn = 1,
 };
 
+unsigned int lemona_pool_wants;
+
 static atomic64_t throttled;
 
 /* Serialises the making of checksums: several sinks may want the same one */
@@ -103,6 +105,18 @@ void lemona_sub_free(struct lemona_sub *sub)
 	kfree(sub);
 }
 
+/* Something that it depends on has changed. Pool locked. */
+static void set_wants(void)
+{
+	unsigned int wants = 0;
+
+	if (pool.nr_free < pool.reserve)
+		wants |= LEMONA_WANTS_MEMORY;
+	if (pool.nr_full > pool.limit && pool.attached && !pool.stopping)
+		wants |= LEMONA_WANTS_TIME;
+	WRITE_ONCE(lemona_pool_wants, lemona_lossy ? 0 : wants);
+}
+
 /* Pool locked */
 static void add_free(struct lemona_sub *sub)
 {
@@ -118,18 +132,14 @@ static void pool_add(struct lemona_sub *sub)
 	raw_spin_lock_irqsave(&pool.lock, flags);
 	add_free(sub);
 	pool.nr_total++;
+	set_wants();
 	raw_spin_unlock_irqrestore(&pool.lock, flags);
 }
 
-/**
- * lemona_prepare - make sure that the next records find room
- *
- * May sleep for memory, never for a sink, so it may be called under inode,
- * folio and journal locks. In lossy mode the pool does not grow.
- */
-void lemona_prepare(void)
+/** lemona_pool_grow - lemona_prepare() if it has something to do */
+void lemona_pool_grow(void)
 {
-	while (READ_ONCE(pool.nr_free) < pool.reserve && !lemona_lossy) {
+	while (READ_ONCE(lemona_pool_wants) & LEMONA_WANTS_MEMORY) {
 		struct lemona_sub *sub;
 
 		if (!READ_ONCE(pool.attached) &&
@@ -156,6 +166,7 @@ struct lemona_sub *lemona_pool_get(void)
 	if (sub) {
 		list_del(&sub->list);
 		pool.nr_free--;
+		set_wants();
 	}
 	raw_spin_unlock(&pool.lock);
 	return sub;
@@ -191,31 +202,20 @@ void lemona_pool_put(struct lemona_sub *sub)
 	} else {
 		add_free(sub);
 	}
+	set_wants();
 	raw_spin_unlock(&pool.lock);
 	irq_work_queue(&kick_work);
 }
 
-static bool pool_overfull(void)
+/** lemona_pool_throttle - lemona_wait_for_space() if there is too little */
+void lemona_pool_throttle(void)
 {
-	return READ_ONCE(pool.nr_full) > pool.limit &&
-	       READ_ONCE(pool.attached) && !READ_ONCE(pool.stopping);
-}
-
-/**
- * lemona_wait_for_space - wait for the sinks if too much is queued
- *
- * Only where no lock is held that a sink might need. Kernel threads and exempt
- * tasks (the relay's reader is one) do not wait.
- */
-void lemona_wait_for_space(void)
-{
-	if (likely(!pool_overfull()) || lemona_lossy)
-		return;
 	if ((current->flags & PF_KTHREAD) ||
 	    !test_task_syscall_work(current, LEMONA))
 		return;
 	atomic64_inc(&throttled);
-	wait_event_killable(spaceq, !pool_overfull());
+	wait_event_killable(spaceq, !(READ_ONCE(lemona_pool_wants) &
+				      LEMONA_WANTS_TIME));
 }
 
 /**
@@ -323,6 +323,7 @@ void lemona_sink_attach(struct lemona_sink *sink, bool attached)
 		all = all && (pool.sinks[i]->attached ||
 			      pool.sinks[i]->removed);
 	WRITE_ONCE(pool.attached, all);
+	set_wants();
 	raw_spin_unlock_irqrestore(&pool.lock, flags);
 	wake_up_all(&spaceq);
 }
@@ -398,6 +399,7 @@ static void release(struct lemona_sink *sink, struct lemona_sub *sub,
 	} else {
 		add_free(sub);
 	}
+	set_wants();
 }
 
 static void pool_empty(struct list_head *list)
@@ -520,7 +522,12 @@ int lemona_pool_init(void)
 /** lemona_pool_stop - let nobody wait any more */
 void lemona_pool_stop(void)
 {
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&pool.lock, flags);
 	WRITE_ONCE(pool.stopping, true);
+	set_wants();
+	raw_spin_unlock_irqrestore(&pool.lock, flags);
 	wake_up_all(&spaceq);
 	irq_work_queue(&kick_work);
 }

@@ -13,7 +13,6 @@
  * struct lemona_sub - a sub-buffer
  * @list: in the pool's list of free or of closed ones
  * @order: how many were closed before it
- * @used: bytes written, header included
  * @sealed: its checksum is there
  * @data: lemona_capacity bytes
  * @relic: what a host finds it by if the kernel crashes; also its state, the
@@ -23,7 +22,6 @@
 struct lemona_sub {
 	struct list_head list;
 	u64 order;
-	u32 used;
 	bool sealed;
 	struct lemona_subbuf *data;
 	struct lemona_relic relic;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** Writes `module/lemona_syscalls.h` from the system-call tables: pure, text out. */
-import { ARG_FLAGS, ARG_KINDS, type ArgDesc, LEN_RULES, parseArgs } from './arguments.js';
+import { ARG_FLAGS, ARG_KINDS, type ArgDesc, type ArgFlag, LEN_RULES, parseArgs } from './arguments.js';
 import {
   COMMAND_TABLES,
   type CommandTable,
@@ -12,6 +12,8 @@ import {
 import type { SyscallRow } from './syscall-row.js';
 import { FIRST_X32, RESERVED, ROWS_64, ROWS_IA32 } from './syscalls.js';
 
+/** The flags of what is captured when a call returns. */
+const AT_EXIT: readonly ArgFlag[] = ['OUT', 'POSITIVE', 'INTR'];
 /** Columns of a line of the generated header; a tab counts 8. */
 const COLUMNS = 80;
 
@@ -38,11 +40,24 @@ function fill(cells: readonly string[], tabs: number): string {
   return lines.map((l) => '\t'.repeat(tabs) + l).join('\n');
 }
 
+/** A bit for each argument whose memory may be captured at entry, and at exit. Pure. */
+export function captured(args: readonly ArgDesc[]): { readonly entry: number; readonly exit: number } {
+  const mask = (isTaken: (arg: ArgDesc) => boolean) =>
+    args.reduce((sum, arg, i) => sum | (isTaken(arg) ? 1 << i : 0), 0);
+  // What a command decides may be either.
+  return {
+    entry: mask(({ kind, flags }) => kind === 'BY' || flags.includes('IN')),
+    exit: mask(({ kind, flags }) => kind === 'BY' || AT_EXIT.some((flag) => flags.includes(flag))),
+  };
+}
+
 function emitRow(row: SyscallRow): string {
   const args = parseArgs(row);
   const comment = `\t/* ${row.name} */`;
   if (args.every((a) => a.kind === 'VALUE')) return `${comment}\n\t[${row.nr}] = { ${args.length} },`;
-  return `${comment}\n\t[${row.nr}] = { ${args.length}, {\n${fill(args.map(emitArg), 2)}\n\t} },`;
+  const { entry, exit } = captured(args);
+  const masks = `0x${entry.toString(16)}, 0x${exit.toString(16)}`;
+  return `${comment}\n\t[${row.nr}] = { ${args.length}, ${masks}, {\n${fill(args.map(emitArg), 2)}\n\t} },`;
 }
 
 function emitTable(
@@ -132,6 +147,8 @@ export function emitSyscallHeader(): string {
       '/* One system call */',
       'struct lemona_sysdesc {',
       '\t__u8 nargs; /* arguments */',
+      '\t__u8 entry; /* a bit for each argument whose memory may be captured at entry */',
+      '\t__u8 exit; /* and at exit */',
       '\tstruct lemona_arg arg[6];',
       '};',
       '',

@@ -124,7 +124,7 @@ export function emitWireDoc(): string {
     [
       'A host that has the memory of a guest whose kernel has crashed finds the sub-buffers in it by their `lemona_relic`s: on a',
       'multiple of 8, with the right magic and its own address in `self`. It takes `used` bytes of those that are open or closed,',
-      'and makes the length, the counts and the checksum in the header again.',
+      'and makes the length, the counts and the checksum in the header again: `issued` there is that of the relic and `records`.',
     ].join('\n'),
     numberTable(RELIC_STATES),
     '## Structures',

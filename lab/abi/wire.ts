@@ -120,12 +120,12 @@ export const WIRE_STATUSES = [
 ] as const satisfies readonly NumberDef[];
 
 /** Begins each `lemona_relic`. */
-export const RELIC_MAGIC = 'LMNARELC';
+export const RELIC_MAGIC = 'LMNAREL2';
 
 /** States of a `lemona_relic`. */
 export const RELIC_STATES = [
   { name: 'FREE', value: 0, doc: 'holds nothing' },
-  { name: 'OPEN', value: 1, doc: 'is being written; its header is right but for the checksum' },
+  { name: 'OPEN', value: 1, doc: 'is being written: what its header counts, and the checksum, are to be made' },
   { name: 'CLOSED', value: 2, doc: 'waits for a sink; the checksum may be missing' },
 ] as const satisfies readonly NumberDef[];
 
@@ -142,14 +142,14 @@ export const WIRE_IOCTL_STRUCTS = [
     size: 48,
     doc: 'In the memory of the driver, for each sub-buffer. `pages` u64s follow: the page frames that it lies in, in order.',
     fields: [
-      { name: 'magic', type: 'char', count: 8, doc: '"LMNARELC"' },
+      { name: 'magic', type: 'char', count: 8, doc: '"LMNAREL2"' },
       { name: 'self', type: 'u64', doc: 'physical address of this structure: what lies elsewhere is a copy' },
       { name: 'boot_id', type: 'u64', doc: 'as in the header of the sub-buffer' },
       { name: 'state', type: 'u32', doc: 'LEMONA_RELIC_*' },
       { name: 'owed', type: 'u32', doc: 'sinks that are still to have it, a bit for each' },
       { name: 'used', type: 'u32', doc: 'bytes of whole records, header included' },
       { name: 'pages', type: 'u32', doc: 'page frames' },
-      { name: 'zero', type: 'u64' },
+      { name: 'issued', type: 'u64', doc: 'records issued on its stream, but for those inside' },
     ],
   },
 ] as const satisfies readonly StructDef[];

@@ -46,7 +46,13 @@ function at(name: string): number {
   return found.offset;
 }
 
-const FIELD = { self: at('self'), state: at('state'), used: at('used'), pages: at('pages') } as const;
+const FIELD = {
+  self: at('self'),
+  state: at('state'),
+  used: at('used'),
+  pages: at('pages'),
+  issued: at('issued'),
+} as const;
 
 class Memory {
   readonly ranges: readonly Range[];
@@ -94,8 +100,11 @@ class Memory {
   }
 }
 
-/** Puts the header right: it was being written, or its checksum was still to be made. Undefined: no sub-buffer. */
-function restore(bytes: Buffer): Relic | undefined {
+/**
+ * Puts the header right: it was being written, or its checksum was still to be made. Undefined: no sub-buffer.
+ * @param issued on its stream, but for the records inside
+ */
+function restore(bytes: Buffer, issued: bigint): Relic | undefined {
   const H = AT.lemona_subbuf;
   if (bytes.length < SIZE.lemona_subbuf) return undefined;
   bytes.writeUInt32LE(bytes.length, H.length);
@@ -112,6 +121,7 @@ function restore(bytes: Buffer): Relic | undefined {
   const { seqFirst, seqLast } = surveySubbuf(bytes, draft.header);
   bytes.writeUInt32LE(records, H.records);
   bytes.writeUInt32LE(effects, H.effects);
+  bytes.writeBigUInt64LE(BigInt.asUintN(64, issued + BigInt(records)), H.issued);
   bytes.writeBigUInt64LE(seqFirst, H.seq_first);
   bytes.writeBigUInt64LE(seqLast, H.seq_last);
   bytes.writeUInt32LE(subbufCrc(bytes, 0, bytes.length), H.crc32c);
@@ -135,7 +145,7 @@ async function relicAt(memory: Memory, address: number, head: Buffer): Promise<R
     if (page === undefined) return undefined;
     page.copy(bytes, done);
   }
-  return restore(bytes);
+  return restore(bytes, head.readBigUInt64LE(FIELD.issued));
 }
 
 /** Finds them in a memory dump, in no order. */

@@ -5,7 +5,7 @@ import { parseConfig } from '../../guest-kernel/kconfig.js';
 import { ARG_FLAGS, ARG_KINDS, LEN_RULES, parseArgs, parseWord, UNBOUNDED } from '../../lab/abi/arguments.js';
 import { COMMAND_TABLES, commandArg, commandRow, commandTable, SOCKETCALLS } from '../../lab/abi/commands.js';
 import { emitCoverageDoc } from '../../lab/abi/emit-coverage.js';
-import { emitSyscallHeader } from '../../lab/abi/emit-syscalls.js';
+import { captured, emitSyscallHeader } from '../../lab/abi/emit-syscalls.js';
 import { readSyscallFacts } from '../../lab/abi/generate.js';
 import { OP } from '../../lab/abi/layout.js';
 import { parseEffect } from '../../lab/abi/syscall-row.js';
@@ -66,6 +66,23 @@ describe('system-call table', () => {
         if (arg.format !== undefined) expect(FORMAT_NAMES.has(arg.format), `${row.name}: ${arg.format}`).to.equal(true);
         if (arg.table !== undefined) expect(() => commandTable(arg.table ?? ''), row.name).not.to.throw();
       }
+  });
+
+  it('names the arguments to look at when a call is entered, and when it returns', () => {
+    const of = (name: string) => captured(parseArgs(ALL_ROWS.find((row) => row.name === name) ?? { name, args: '?' }));
+    expect(of('getppid')).to.deep.equal({ entry: 0, exit: 0 });
+    expect(of('write')).to.deep.equal({ entry: 0b10, exit: 0 });
+    expect(of('read')).to.deep.equal({ entry: 0, exit: 0b10 });
+    expect(of('execve')).to.deep.equal({ entry: 0b111, exit: 0 });
+    expect(of('poll')).to.deep.equal({ entry: 1, exit: 1 });
+    expect(of('ioctl')).to.deep.equal({ entry: 0b100, exit: 0b100 });
+    expect(of('socketcall')).to.deep.equal({ entry: 0b10, exit: 0b10 });
+    for (const row of ALL_ROWS) {
+      const args = parseArgs(row);
+      const { entry, exit } = captured(args);
+      const isMemory = args.reduce((mask, { kind }, i) => mask | (kind === 'VALUE' ? 0 : 1 << i), 0);
+      expect(entry | exit, row.name).to.equal(isMemory);
+    }
   });
 
   it('says of every call what it can do to a filesystem, with operations of the effect plane, or the reason', () => {
@@ -215,7 +232,7 @@ describe('what is generated from the tables', () => {
     const header = emitSyscallHeader();
     expect(header).to.contain('[336 ... 423] = { 6 },');
     expect(header).to.contain(
-      '/* execve */\n\t[59] = { 3, {\n\t\t{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },',
+      '/* execve */\n\t[59] = { 3, 0x7, 0x0, {\n\t\t{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },',
     );
     const tables = header.slice(header.indexOf('lemona_sys64[]'));
     expect(tables.match(/^\t\/\* .* \*\/$/gm)).to.have.length(

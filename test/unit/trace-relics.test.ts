@@ -15,6 +15,8 @@ const ADDRESS = 0x10_0000;
 const FREE = 0;
 const OPEN = 1;
 const CLOSED = 2;
+/** Records of the stream that came before. */
+const ISSUED_BEFORE = 2n ** 53n + 1n;
 
 interface Placed {
   readonly at: number;
@@ -29,13 +31,14 @@ interface Placed {
 function dump(placed: readonly Placed[]): Buffer {
   const memory = Buffer.alloc(MEMORY_PAGES * PAGE, 0xa5);
   for (const { at, state, bytes, pages, self } of placed) {
-    memory.write('LMNARELC', at, 'latin1');
+    memory.write('LMNAREL2', at, 'latin1');
     memory.writeBigUInt64LE(BigInt(self ?? ADDRESS + at), at + 8);
     memory.writeBigUInt64LE(7n, at + 16);
     memory.writeUInt32LE(state, at + 24);
     memory.writeUInt32LE(1, at + 28);
     memory.writeUInt32LE(bytes.length, at + 32);
     memory.writeUInt32LE(pages.length, at + 36);
+    memory.writeBigUInt64LE(ISSUED_BEFORE, at + 40);
     pages.forEach((page, index) => {
       memory.writeBigUInt64LE(BigInt(ADDRESS / PAGE + page), at + 48 + index * 8);
       bytes.copy(memory, page * PAGE, index * PAGE, (index + 1) * PAGE);
@@ -69,14 +72,16 @@ async function found(bytes: Buffer) {
 const whole = subbuf(Array.from({ length: 200 }, (_, i) => [entry(1, [i, 2]), exit(1, 0)]).flat(), {
   cpu: 1,
   number: 5n,
+  issued: ISSUED_BEFORE + 400n,
 });
 
-/** As it lies in memory: the counts of the header may be one ahead, length and checksum are not there yet. */
+/** As it lies in memory: what the header counts is unfinished, length and checksum are not there yet. */
 function unfinished(): Buffer {
   const bytes = Buffer.from(whole);
   bytes.writeUInt32LE(0, AT.lemona_subbuf.length);
   bytes.writeUInt32LE(0, AT.lemona_subbuf.crc32c);
   bytes.writeUInt32LE(bytes.readUInt32LE(AT.lemona_subbuf.records) + 1, AT.lemona_subbuf.records);
+  bytes.writeBigUInt64LE(0n, AT.lemona_subbuf.issued);
   return bytes;
 }
 
