@@ -181,7 +181,7 @@ static int lemona_freeze(struct lemona_file *lf, struct lemona_freeze *arg)
 	return 0;
 }
 
-/* The record is delivered, and says what it leaves out */
+/* The record is delivered, and says what it leaves out. It ends with that. */
 static int lemona_close(void)
 {
 	int error = lemona_drain() ?: lemona_account() ?: lemona_drain();
@@ -246,8 +246,10 @@ static long lemona_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		ret = lemona_thaw(lf);
 		mutex_unlock(&lf->lock);
 		return ret;
-	case LEMONA_IOC_DRAIN:
+	case LEMONA_IOC_CLOSE:
 		return lemona_close();
+	case LEMONA_IOC_DRAIN:
+		return lemona_drain();
 	case LEMONA_IOC_SETTIMES:
 		if (copy_from_user(&u.times, user, sizeof(u.times)))
 			return -EFAULT;

@@ -19,7 +19,7 @@
 
 #define LEMONA_MAGIC 0x414e4d4cu /* the bytes "LMNA" */
 #define LEMONA_VERSION 1 /* of the sub-buffer header */
-#define LEMONA_ABI_HASH 0x19b15210u /* CRC-32C of the schema */
+#define LEMONA_ABI_HASH 0xa900b474u /* CRC-32C of the schema */
 #define LEMONA_SUBBUF_MAX 1048576u /* bytes of the largest sub-buffer */
 #define LEMONA_REC_KIND_SHIFT 26 /* kind in the top bits of size_kind */
 #define LEMONA_REC_SIZE_MASK 0x3ffffffu /* size in the low bits */
@@ -482,7 +482,7 @@ static_assert(offsetof(struct lemona_uring, tlvs) == 56);
 
 /*
  * Facts about the recording: lines "key=value", up to the end of the
- * record, zeros trimmed. The one that DRAIN makes is an account of calls
+ * record, zeros trimmed. The one that CLOSE makes is an account of calls
  * that are in no record: account=N counts them; exempt_calls are those of
  * exempt tasks, lost_calls the ENTRY records that were dropped, each with
  * _ia32 for calls through a 32-bit entry.
@@ -747,10 +747,14 @@ static_assert(offsetof(struct lemona_stats, throttled) == 56);
 /* freeze a filesystem, emit a MARK; closing the file thaws */
 #define LEMONA_IOC_FREEZE _IOWR('L', 2, struct lemona_freeze)
 #define LEMONA_IOC_THAW _IO('L', 3) /* thaw it */
-/* wait until the consumer has read everything, an account of calls too */
-#define LEMONA_IOC_DRAIN _IO('L', 4)
+/*
+ * end the record: wait until the consumer has everything, an account of
+ * calls too; servers get no more
+ */
+#define LEMONA_IOC_CLOSE _IO('L', 4)
 /* set the four times of an inode outright */
 #define LEMONA_IOC_SETTIMES _IOW('L', 5, struct lemona_settimes)
 #define LEMONA_IOC_STATS _IOR('L', 6, struct lemona_stats) /* counters */
+#define LEMONA_IOC_DRAIN _IO('L', 7) /* wait until the consumer has everything recorded so far */
 
 #endif /* LEMONA_ABI_H */

@@ -46,6 +46,7 @@ static struct {
 	u32 turn;		/* times a whole pool was given back, from 1 */
 	struct lemona_sink *sinks[SINKS_MAX];
 	unsigned int nr_sinks;
+	u32 ended;		/* bits of the sinks that get no more */
 	bool attached;		/* all sinks are */
 	bool stopping;
 } pool = {
@@ -188,6 +189,7 @@ void lemona_pool_put(struct lemona_sub *sub)
 	sub->relic.owed = 0;
 	for (i = 0; i < pool.nr_sinks; i++) {
 		if (pool.sinks[i]->removed ||
+		    pool.ended & pool.sinks[i]->bit ||
 		    (pool.sinks[i]->wants &&
 		     !pool.sinks[i]->wants(pool.sinks[i], cpu)))
 			continue;
@@ -326,6 +328,21 @@ void lemona_sink_attach(struct lemona_sink *sink, bool attached)
 	set_wants();
 	raw_spin_unlock_irqrestore(&pool.lock, flags);
 	wake_up_all(&spaceq);
+}
+
+/**
+ * lemona_sinks_end - from now on some sinks get no more
+ * @bits: theirs
+ *
+ * All at one place in the order of sub-buffers. What is queued they still get.
+ */
+void lemona_sinks_end(u32 bits)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&pool.lock, flags);
+	pool.ended |= bits;
+	raw_spin_unlock_irqrestore(&pool.lock, flags);
 }
 
 /** lemona_sink_ready - is there something to take, or does the driver stop? */

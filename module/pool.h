@@ -70,6 +70,7 @@ void lemona_sub_free(struct lemona_sub *sub);
 
 /* for sinks */
 int lemona_sink_add(struct lemona_sink *sink);
+void lemona_sinks_end(u32 bits);
 void lemona_sink_attach(struct lemona_sink *sink, bool attached);
 bool lemona_sink_ready(const struct lemona_sink *sink);
 void lemona_sink_remove(struct lemona_sink *sink);

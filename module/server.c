@@ -546,11 +546,19 @@ int lemona_servers_start(void)
 	return 0;
 }
 
-/** lemona_servers_end - tell the servers that no more will come */
+/**
+ * lemona_servers_end - give the servers no more, and tell them so
+ *
+ * What is closed later none of them gets: their copies end at one place.
+ */
 void lemona_servers_end(void)
 {
 	unsigned int i;
+	u32 bits = 0;
 
+	for (i = 0; i < nr_servers; i++)
+		bits |= servers[i].sink.bit;
+	lemona_sinks_end(bits);
 	for (i = 0; i < nr_servers; i++) {
 		WRITE_ONCE(servers[i].ending, true);
 		kick(&servers[i]);

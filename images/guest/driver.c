@@ -215,7 +215,7 @@ int driver_drain(char *error, size_t len)
 	if (control < 0 || (driver_has_relay() && !forward_running()))
 		return 0;
 	/* What we do from here on would be recorded after the record is delivered, and so be lost. */
-	if (ioctl(control, LEMONA_IOC_EXEMPT) || ioctl(control, LEMONA_IOC_DRAIN)) {
+	if (ioctl(control, LEMONA_IOC_EXEMPT) || ioctl(control, LEMONA_IOC_CLOSE)) {
 		snprintf(error, len, "draining the record failed: %s", strerror(errno));
 		return -1;
 	}

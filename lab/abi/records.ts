@@ -273,7 +273,7 @@ export const RECORD_STRUCTS = [
   {
     name: 'lemona_info',
     size: 16,
-    doc: 'Facts about the recording: lines "key=value", up to the end of the record, zeros trimmed. The one that DRAIN makes is an account of calls that are in no record: account=N counts them; exempt_calls are those of exempt tasks, lost_calls the ENTRY records that were dropped, each with _ia32 for calls through a 32-bit entry.',
+    doc: 'Facts about the recording: lines "key=value", up to the end of the record, zeros trimmed. The one that CLOSE makes is an account of calls that are in no record: account=N counts them; exempt_calls are those of exempt tasks, lost_calls the ENTRY records that were dropped, each with _ia32 for calls through a 32-bit entry.',
     fields: [{ name: 'h', type: 'struct lemona_rec' }],
     tail: { name: 'text', type: 'char', doc: 'text' },
   },
@@ -637,7 +637,13 @@ export const IOCTLS = [
     doc: 'freeze a filesystem, emit a MARK; closing the file thaws',
   },
   { name: 'THAW', nr: 3, dir: '_IO', doc: 'thaw it' },
-  { name: 'DRAIN', nr: 4, dir: '_IO', doc: 'wait until the consumer has read everything, an account of calls too' },
+  {
+    name: 'CLOSE',
+    nr: 4,
+    dir: '_IO',
+    doc: 'end the record: wait until the consumer has everything, an account of calls too; servers get no more',
+  },
   { name: 'SETTIMES', nr: 5, dir: '_IOW', struct: 'lemona_settimes', doc: 'set the four times of an inode outright' },
   { name: 'STATS', nr: 6, dir: '_IOR', struct: 'lemona_stats', doc: 'counters' },
+  { name: 'DRAIN', nr: 7, dir: '_IO', doc: 'wait until the consumer has everything recorded so far' },
 ] as const satisfies readonly IoctlDef[];

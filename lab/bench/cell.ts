@@ -74,9 +74,9 @@ function resources(): { readonly cpuSeconds: number; readonly writtenBytes: numb
 }
 
 /** What the guest runs. Pure. */
-export function commandOf({ run, under }: BenchConfig, workload: Workload, size: Size): [string, ...string[]] {
+export function commandOf({ under }: BenchConfig, workload: Workload, size: Size): [string, ...string[]] {
   const work = `set -e
-export PATH=/root/bin:$PATH LC_ALL=C SPAN_DRAIN=${run.socket ? 'no' : 'yes'}
+export PATH=/root/bin:$PATH LC_ALL=C
 mkdir /root/work && cd /root/work
 ${workload.script(size)}`;
   const [program = 'sh', ...args] = [...under, 'sh', '-c', work];

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { syscallName } from '../../lab/abi/syscalls.js';
 import { eventsOf } from '../../lab/trace/events.js';
@@ -8,6 +9,9 @@ import { guestProgram } from '../harness/program.js';
 /** Calls of each of the 16 flooding processes; the acceptance takes 1,000,000. */
 const CALLS = Number(process.env.LEMONA_CALLS ?? 20_000);
 const MODEST_WRITES = 100;
+
+/** A host as fast as the guest would take all: what the flood makes, some 13 MB in a few seconds, shall not fit. */
+const HOST_BYTES_PER_S = 1024 * 1024;
 
 /** Without a pool there are only three sub-buffers for each CPU, and two more. */
 const BUFFERS = [
@@ -44,6 +48,7 @@ describe('lossy mode under a flood', () => {
         smp: 2,
         copyIn: [{ source: program, destination: '/root/flood' }],
         kernelArgs: ['lemona.lossy=1', `lemona.pool_mb=${pool_mb}`, `lemona.subbuf_kb=${subbuf_kb}`],
+        tracePace: (bytes) => sleep((bytes / HOST_BYTES_PER_S) * 1000),
       });
       expect(manifest.exitStatus, output).to.equal(0);
       const account = await accountOf(bench().runDir('r'));

@@ -83,6 +83,19 @@ describe('the socket backend', () => {
     expect(result.isEqual).to.equal(true);
   });
 
+  it('is drained on the way, and goes on', async () => {
+    const program = await guestProgram('drain', bench().folder);
+    const { manifest, output } = await bench().record('r', `chmod +x /root/drain; /root/drain; ${WORK}; /root/drain`, {
+      config: 'static-socket-plain',
+      copyIn: [{ source: program, destination: '/root/drain' }],
+    });
+    expect([manifest.state, manifest.exitStatus], output).to.deep.equal(['complete', 0]);
+    expect((await accountOf(bench().runDir('r'))).isComplete).to.equal(true);
+    const result = await bench().verify('r');
+    expect(describeVerdict(result)).to.equal('');
+    expect(result.isEqual).to.equal(true);
+  });
+
   it('is refused with a wrong key, says so on both sides, and takes the right one from a passphrase', async () => {
     const { folder, ctx } = bench();
     const passphrase = 'wrong horse battery staple';

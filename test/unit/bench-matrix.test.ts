@@ -12,7 +12,6 @@ import { BENCH_CONFIG_NAMES, benchConfig } from '../../lab/bench/rivals.js';
 import { profile, summarise } from '../../lab/bench/summary.js';
 import type { Workload } from '../../lab/bench/workload.js';
 import { chooseWorkloads, loadWorkloads } from '../../lab/bench/workloads.js';
-import { CONFIG_NAMES } from '../../lab/run/configs.js';
 import { LabError } from '../../lab/util/errors.js';
 
 const MAP = `0000000000000000 D per_cpu_start
@@ -150,13 +149,6 @@ describe('the matrix', () => {
     expect(commandOf(rival, WORKLOAD, 'quick')).to.deep.equal([...rival.under, 'sh', '-c', work]);
     expect(new Set(BENCH_CONFIG_NAMES).size).to.equal(BENCH_CONFIG_NAMES.length);
     expect(() => benchConfig('__proto__')).to.throw(/no configuration '__proto__'/);
-  });
-
-  it('drains no record in the middle of the work that goes to a server, which would end it there', () => {
-    for (const name of CONFIG_NAMES) {
-      const work = commandOf(benchConfig(name), WORKLOAD, 'quick').at(-1);
-      expect(work, name).to.include(name.includes('socket') ? 'SPAN_DRAIN=no' : 'SPAN_DRAIN=yes');
-    }
   });
 
   it('says what a configuration costs beyond vanilla, and which functions', () => {

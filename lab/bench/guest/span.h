@@ -4,9 +4,7 @@
  * knows. Spans follow one another and are told apart by their order alone.
  *
  * What the driver has buffered when the work ends is still to be sent, and that
- * is part of what recording costs: the span ends when it is out. Not so with
- * SPAN_DRAIN=no, where records go to a server: a drain would tell the server that
- * nothing more will come.
+ * is part of what recording costs: the span ends when it is out.
  */
 #ifndef LEMONA_BENCH_SPAN_H
 #define LEMONA_BENCH_SPAN_H
@@ -15,7 +13,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,20 +26,11 @@
 static int span_control = -1;
 static struct timespec span_began;
 
-static inline int span_open_control(void)
-{
-	const char *drain = getenv("SPAN_DRAIN");
-
-	if (drain && !strcmp(drain, "no"))
-		return -1;
-	return open("/dev/lemona", O_RDWR | O_CLOEXEC);
-}
-
 /* Before the first span: what the driver had buffered by then is no part of it. */
 static inline void span_begin(void)
 {
 	if (span_control < 0)
-		span_control = span_open_control();
+		span_control = open("/dev/lemona", O_RDWR | O_CLOEXEC);
 	if (span_control >= 0 && ioctl(span_control, LEMONA_IOC_DRAIN)) {
 		perror("span: draining before it");
 		exit(1);
