@@ -10,6 +10,7 @@ import { convertImage } from '../lab/run/disk.js';
 import { restoreCheckpoint } from '../lab/run/truth.js';
 import type { LabContext } from '../lab/util/context.js';
 import { ioError } from '../lab/util/errors.js';
+import { withStep } from '../lab/util/progress.js';
 import { Scope } from '../lab/util/scope.js';
 import type { ReplayVm } from './agent-link.js';
 import { type ApplyResult, applyPlan } from './apply.js';
@@ -101,14 +102,7 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
     const folder = await workFolder(output);
     scope.defer(`working folder ${folder}`, () => rm(folder, { recursive: true, force: true }));
     const disk = { path: path.join(folder, 'disk'), format: options.format };
-    const step = ctx.progress.step('restore the checkpoint');
-    try {
-      await restoreCheckpoint(run, disk.path, disk.format, ctx);
-      step.done();
-    } catch (error) {
-      step.fail();
-      throw error;
-    }
+    await withStep(ctx.progress, 'restore the checkpoint', () => restoreCheckpoint(run, disk.path, disk.format, ctx));
     let unknown: readonly Unvouched[] = [];
     let applied: typeof NOTHING & Partial<ApplyResult> = NOTHING;
     if (seq > checkpointSeq) {

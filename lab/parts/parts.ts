@@ -6,7 +6,7 @@ import { buildInitramfs } from '../../images/initramfs.js';
 import type { ReplayVm } from '../../replay/agent-link.js';
 import type { RunConfig } from '../run/configs.js';
 import { imageOf, openRun } from '../run/folder.js';
-import type { RecordOptions } from '../run/record.js';
+import type { RecordOptions } from '../run/record-options.js';
 import type { LabContext } from '../util/context.js';
 import { chooseAccelerator } from '../vm/accel.js';
 

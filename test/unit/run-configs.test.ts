@@ -2,7 +2,9 @@
 import { expect } from 'chai';
 import { CONFIG_NAMES, findConfig, RUN_CONFIGS } from '../../lab/run/configs.js';
 import { parseCopyIn, planCopyIn } from '../../lab/run/copy-in.js';
+import { checkOptions, checkRequest } from '../../lab/run/record-options.js';
 import { LabError } from '../../lab/util/errors.js';
+import { failureOf } from '../support/failure.js';
 
 function codeOf(work: () => unknown): string {
   try {
@@ -30,6 +32,38 @@ describe('the configurations', () => {
     expect(codeOf(() => findConfig('nonsense'))).to.equal('LAB_CONFIG_UNKNOWN');
     expect(codeOf(() => findConfig('toString'))).to.equal('LAB_CONFIG_UNKNOWN');
     expect(findConfig('static-relay').flavour).to.equal('y');
+  });
+});
+
+describe('what a run is asked for', () => {
+  const plain = { config: 'static-relay', isDebug: false, isWitnessed: false };
+
+  it('is refused before anything is built if it does not go together', async () => {
+    for (const [request, why] of [
+      [{ ...plain, smp: 65 }, /--smp 65: wanted 1 to 64/],
+      [{ ...plain, memoryMiB: 64 }, /--memory 64: wanted at least 128 MiB/],
+      [{ ...plain, config: 'vanilla', isDebug: true }, /--debug: configuration 'vanilla' has no driver/],
+      [{ ...plain, config: 'vanilla', isWitnessed: true }, /--witness: configuration 'vanilla' keeps no record/],
+      [{ ...plain, isWitnessed: true, accelerator: 'kvm' }, /--witness: .*KVM was asked for/],
+      [{ ...plain, copyIn: [{ source: '/nowhere', destination: '/x' }] }, /\/nowhere can't be read/],
+    ] as const) {
+      const error = await failureOf(checkRequest(request));
+      expect([error.exitStatus, error.message]).to.satisfy(
+        ([status, text]: [number, string]) => status === 2 && why.test(text),
+      );
+    }
+    expect((await checkRequest({ ...plain, isDebug: true, isWitnessed: true, accelerator: 'tcg' })).name).to.equal(
+      'static-relay',
+    );
+  });
+
+  it('needs a kernel of its flavour', async () => {
+    const options = {
+      ...{ runDir: '/r', config: 'module-relay', initramfs: '/i', command: ['true'] as const },
+      image: { kind: 'tiny', digest: '', raw: '' },
+      kernel: { flavour: 'y' as const, digest: '', release: '', bzImage: '', systemMap: '' },
+    };
+    expect((await failureOf(checkOptions(options))).message).to.match(/needs a kernel of flavour 'm', this one is 'y'/);
   });
 });
 

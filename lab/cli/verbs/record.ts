@@ -2,10 +2,10 @@
 import { parseImageKind } from '../../../images/build.js';
 import { recordParts } from '../../parts/parts.js';
 import { witnessParts } from '../../parts/witness.js';
-import { findConfig } from '../../run/configs.js';
 import { parseCopyIn } from '../../run/copy-in.js';
 import { checkNewRun, runDirOf } from '../../run/folder.js';
-import { checkWitnessed, recordRun } from '../../run/record.js';
+import { recordRun } from '../../run/record.js';
+import { checkRequest } from '../../run/record-options.js';
 import { witnessLines, witnessVerdict } from '../../run/witness.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
@@ -25,17 +25,19 @@ export async function run(invocation: Invocation): Promise<number> {
   const isDebug = invocation.bool('debug');
   const isWitnessed = invocation.bool('witness');
   const force = invocation.bool('force');
-  const config = findConfig(invocation.string('config') ?? 'static-relay');
-  if (isWitnessed) checkWitnessed(config);
+  const request = {
+    config: invocation.string('config') ?? 'static-relay',
+    copyIn,
+    ...(smp === undefined ? {} : { smp }),
+    ...(memoryMiB === undefined ? {} : { memoryMiB }),
+  };
+  const config = await checkRequest({ ...request, isDebug, isWitnessed });
   await checkNewRun(runDir, force);
   const parts = await recordParts(config, imageKind, isDebug, ctx);
   const result = await recordRun(
     {
       ...parts,
-      config: config.name,
-      copyIn,
-      ...(smp === undefined ? {} : { smp }),
-      ...(memoryMiB === undefined ? {} : { memoryMiB }),
+      ...request,
       runDir,
       command: [program, ...args],
       kernelArgs: invocation.list('kernel-arg'),
