@@ -3,8 +3,9 @@
  * Builds the guest kernel into the cache.
  *
  *   kernel/src-<source>/src      one source tree for all flavours, patched in place
- *   kernel/src-<source>/build    one build tree for all flavours, and build-debug
- *                                for the debug ones: make's own dependencies
+ *   kernel/src-<source>/build    one build tree for all flavours, but for those
+ *                                whose options reach every object: build-debug
+ *                                and build-traceable; make's own dependencies
  *                                share the objects
  *   kernel/<digest>/<flavour>/   results: bzImage, vmlinux, System.map, config,
  *                                lemona.ko (m, debug-m), text.json (n, vanilla), build.json
@@ -25,7 +26,7 @@ import { make } from './make.js';
 import { applySeries, type Patch, readDriver, readSeries, settle, syncDriver } from './series.js';
 import { findSource, type KernelSource, SOURCE_PACKAGE, unpackSource } from './source.js';
 
-export const FLAVOURS = ['vanilla', 'n', 'm', 'y', 'debug', 'debug-m'] as const;
+export const FLAVOURS = ['vanilla', 'n', 'm', 'y', 'debug', 'debug-m', 'traceable'] as const;
 export type Flavour = (typeof FLAVOURS)[number];
 
 /** Raised when the same inputs would give other results. */
@@ -39,9 +40,18 @@ const FRAGMENTS: Record<Flavour, readonly string[]> = {
   y: ['base', 'y'],
   debug: ['base', 'y', 'debug'],
   'debug-m': ['base', 'm', 'debug'],
+  traceable: ['base', 'n', 'traceable'],
 };
 
 const hasModule = (flavour: Flavour) => FRAGMENTS[flavour].includes('m');
+
+/** Fragments that change every object: what has one gets a build tree of its own. */
+const OWN_TREE = ['debug', 'traceable'];
+
+function buildFolder(flavour: Flavour): string {
+  const own = FRAGMENTS[flavour].find((name) => OWN_TREE.includes(name));
+  return own === undefined ? 'build' : `build-${own}`;
+}
 
 export type BuildContext = Pick<LabContext, 'log' | 'progress' | 'signal' | 'cacheDir'>;
 
@@ -193,7 +203,7 @@ async function buildLocked(inputs: Inputs, digest: string, root: string, ctx: Bu
 
   const started = Date.now();
   const source = path.join(root, 'src');
-  const build = path.join(root, FRAGMENTS[flavour].includes('debug') ? 'build-debug' : 'build');
+  const build = path.join(root, buildFolder(flavour));
   await mkdir(build, { recursive: true });
   const sourceName = `${SOURCE_PACKAGE} ${inputs.source.version}`;
   const patched = await applySeries({ root, patches: inputs.patches, sourceName });

@@ -21,7 +21,7 @@ import type { BuildContext } from './context.js';
 import { makeDebian, makeDebianTar } from './debian.js';
 import { checkExt4, ext4Env } from './ext4.js';
 import { buildKernelTree, kernelTreeKey } from './kernel-tree.js';
-import { BENCH, DEBIAN, type DebianRecipe, type ImageKind, RECIPES, SUITE, TINY } from './recipes.js';
+import { BENCH, DEBIAN, type DebianRecipe, type ImageKind, RECIPES, RIVALS, SUITE, TINY } from './recipes.js';
 import { makeTiny, readBusybox } from './tiny.js';
 import { buildGuestTool } from './tools.js';
 
@@ -139,6 +139,7 @@ const BUILDERS: Record<ImageKind, (ctx: BuildContext) => Promise<string>> = {
   debian: (ctx) => buildDebian(DEBIAN, ctx),
   suite: (ctx) => buildDebian(SUITE, ctx),
   bench: (ctx) => buildDebian(BENCH, ctx),
+  rivals: (ctx) => buildDebian(RIVALS, ctx),
 };
 
 async function readFacts(folder: string, raw: string): Promise<ImageFacts> {

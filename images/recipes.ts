@@ -31,7 +31,7 @@ export interface TinyRecipe {
 }
 
 export interface DebianRecipe {
-  readonly kind: 'debian' | 'suite' | 'bench';
+  readonly kind: 'debian' | 'suite' | 'bench' | 'rivals';
   readonly filesystem: FilesystemRecipe;
   readonly suite: string;
   readonly packages: readonly string[];
@@ -184,6 +184,19 @@ export const BENCH: DebianRecipe = {
   kernelTree: 'usr/src/linux',
 };
 
-export const RECIPES = { tiny: TINY, debian: DEBIAN, suite: SUITE, bench: BENCH } as const;
+/** The same, with other recorders to compare with (lab/bench/rivals.ts), and room for what they write. */
+export const RIVALS: DebianRecipe = {
+  ...BENCH,
+  kind: 'rivals',
+  filesystem: {
+    ...BENCH.filesystem,
+    sizeMiB: 8192,
+    uuid: '1e304a1a-0005-4000-8000-000000000005',
+    hashSeed: '1e304a1a-0005-4000-8000-00000000a5ed',
+  },
+  packages: [...BENCH.packages, 'auditd', 'bpftrace', 'linux-perf', 'trace-cmd'],
+};
+
+export const RECIPES = { tiny: TINY, debian: DEBIAN, suite: SUITE, bench: BENCH, rivals: RIVALS } as const;
 
 export type ImageKind = keyof typeof RECIPES;

@@ -3,6 +3,8 @@
  * The one table of verbs and flags: the parser, `help` and docs/cli.md are all
  * made from it. A verb's code is `verbs/<module>.ts`, loaded only when asked for.
  */
+import { TRACEABLE } from '../bench/configs.js';
+import { RIVAL_NAMES } from '../bench/rivals.js';
 import { CONFIG_NAMES, DEFAULT_MEMORY_MIB, DEFAULT_SMP } from '../run/configs.js';
 
 export type FlagKind = 'bool' | 'string' | 'int' | 'seconds' | 'list';
@@ -59,8 +61,8 @@ export const INSTANTS = [
   ['+12.5s', 'seconds since the start of the record'],
 ] as const;
 
-export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug', 'debug-m'] as const;
-export const IMAGES = ['tiny', 'debian', 'suite', 'bench'] as const;
+export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug', 'debug-m', 'traceable'] as const;
+export const IMAGES = ['tiny', 'debian', 'suite', 'bench', 'rivals'] as const;
 export const TEST_GROUPS = ['unit', 'golden', 'boot', 'fuzz', 'long'] as const;
 
 const RUN: ArgSpec = { name: 'run', help: 'name of a run' };
@@ -145,7 +147,12 @@ export const VERBS: readonly VerbSpec[] = [
         value: 'C',
         help: `how the driver is built and where its record goes: one of ${CONFIG_NAMES.join(', ')} (default: static-relay)`,
       },
-      { name: 'image', kind: 'string', value: 'I', help: 'image: tiny, debian, suite or bench (default: debian)' },
+      {
+        name: 'image',
+        kind: 'string',
+        value: 'I',
+        help: 'image: tiny, debian, suite, bench or rivals (default: debian)',
+      },
       { name: 'smp', kind: 'int', value: 'N', help: `virtual CPUs (default: ${DEFAULT_SMP})` },
       {
         name: 'memory',
@@ -334,7 +341,7 @@ export const VERBS: readonly VerbSpec[] = [
         name: 'configs',
         kind: 'list',
         value: 'A,B',
-        help: "only these configurations; also other recorders' names: strace, strace-whole",
+        help: `only these configurations; also ${TRACEABLE} and, against it, other recorders: ${RIVAL_NAMES.join(', ')}`,
       },
       { name: 'workloads', kind: 'list', value: 'A,B', help: 'only these workloads (lab/bench/workloads/)' },
       {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** Brings the built parts together: which kernel, image and initramfs a run or a rebuild boots. */
-import { buildKernel } from '../../guest-kernel/build.js';
+import { buildKernel, type Flavour } from '../../guest-kernel/build.js';
 import { buildImage, type ImageKind } from '../../images/build.js';
 import { buildInitramfs } from '../../images/initramfs.js';
 import type { ReplayVm } from '../../replay/agent-link.js';
@@ -12,7 +12,7 @@ import { chooseAccelerator } from '../vm/accel.js';
 
 /** What a recorded guest boots. */
 export async function recordParts(
-  config: RunConfig,
+  config: Pick<RunConfig, 'socket'> & { readonly flavour: Flavour },
   imageKind: ImageKind,
   debug: boolean,
   ctx: LabContext,

@@ -70,7 +70,7 @@ const commonSchema = z.object({
 /** A run that `record` made. */
 export const runManifestSchema = commonSchema.extend({
   config: z.string(),
-  flavour: z.enum(['n', 'm', 'y', 'debug', 'debug-m', 'vanilla']),
+  flavour: z.enum(['n', 'm', 'y', 'debug', 'debug-m', 'traceable', 'vanilla']),
   kernel: z.object({ digest: z.string(), release: z.string(), bzImage: z.string() }),
   image,
   initramfs: z.object({ sha256 }),

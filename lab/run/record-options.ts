@@ -109,7 +109,7 @@ export async function checkOptions(options: RecordOptions): Promise<NamedConfig>
   const isWitnessed = options.witness !== undefined;
   const config = await checkRequest({ ...options, isWitnessed, isDebug: hasCheckers(options) });
   const fits: Record<RunConfig['flavour'], readonly KernelArtifact['flavour'][]> = {
-    n: ['n', 'vanilla'],
+    n: ['n', 'vanilla', 'traceable'],
     m: ['m', 'debug-m'],
     y: ['y', 'debug'],
   };

@@ -19,10 +19,10 @@ describe('images: recipes', () => {
       } catch (error) {
         expect(error).to.be.instanceOf(LabError);
         expect((error as LabError).code).to.equal('LAB_IMAGE_UNKNOWN');
-        expect((error as LabError).next).to.contain('tiny, debian, suite, bench');
+        expect((error as LabError).next).to.contain('tiny, debian, suite, bench, rivals');
       }
     }
-    expect(Object.keys(RECIPES).map(parseImageKind)).to.deep.equal(['tiny', 'debian', 'suite', 'bench']);
+    expect(Object.keys(RECIPES).map(parseImageKind)).to.deep.equal(['tiny', 'debian', 'suite', 'bench', 'rivals']);
   });
 
   it('makes parents before children in the tiny tree, each once', () => {
