@@ -14,11 +14,12 @@ import { recordRun } from '../run/record.js';
 import { listenForGuest, type SocketReceiverOptions } from '../run/socket-receiver.js';
 import type { LabContext } from '../util/context.js';
 import { ioError, LabError } from '../util/errors.js';
+import { BASELINES, type BenchConfig, type BenchConfigName, baselineOf, benchConfig, TRACEABLE } from './configs.js';
 import { parseSymbols, readCounts, writeSymbols } from './counts.js';
 import { databaseFigures } from './database-figures.js';
 import { ICOUNT_KERNEL_ARGS, ICOUNT_QEMU_ARGS, ICOUNT_WIRE_LIMITS } from './icount.js';
 import type { DoneCell, Lane } from './report-data.js';
-import { type BenchConfig, type BenchConfigName, benchConfig } from './rivals.js';
+import { rivalFigures, rivalScript } from './rivals.js';
 import { traceFigures } from './trace-figures.js';
 import type { Size, Workload } from './workload.js';
 
@@ -53,17 +54,25 @@ export function parseSpans(
   }));
 }
 
+/** File of a program: with the driver's own way to end a span, or the one for guests without it (guest/span.h). */
+export function programFile(name: string, config: BenchConfigName): string {
+  return baselineOf(config) === TRACEABLE ? `${name}-settling` : name;
+}
+
 /** The programs of the guest, compiled into a folder. */
 export async function buildPrograms(folder: string, ctx: LabContext): Promise<void> {
   for (const name of PROGRAMS) {
-    await runTool(
-      [
-        ...(['gcc', '-static', '-O1', '-std=gnu11', '-Wall', '-Wextra', '-Werror'] as const),
-        ...['-I', path.join(import.meta.dirname, '../../module'), '-o', path.join(folder, name)],
-        path.join(GUEST, `${name}.c`),
-      ],
-      { signal: ctx.signal, next: 'install the packages gcc and libc6-dev' },
-    );
+    for (const config of BASELINES) {
+      await runTool(
+        [
+          ...(['gcc', '-static', '-O1', '-std=gnu11', '-Wall', '-Wextra', '-Werror'] as const),
+          ...(config === TRACEABLE ? ['-DSPAN_SETTLES'] : []),
+          ...['-I', path.join(import.meta.dirname, '../../module'), '-o', path.join(folder, programFile(name, config))],
+          path.join(GUEST, `${name}.c`),
+        ],
+        { signal: ctx.signal, next: 'install the packages gcc and libc6-dev' },
+      );
+    }
   }
 }
 
@@ -74,13 +83,17 @@ function resources(): { readonly cpuSeconds: number; readonly writtenBytes: numb
 }
 
 /** What the guest runs. Pure. */
-export function commandOf({ under }: BenchConfig, workload: Workload, size: Size): [string, ...string[]] {
+export function commandOf({ name, rival }: BenchConfig, workload: Workload, size: Size): [string, ...string[]] {
   const work = `set -e
 export PATH=/root/bin:$PATH LC_ALL=C
 mkdir /root/work && cd /root/work
 ${workload.script(size)}`;
-  const [program = 'sh', ...args] = [...under, 'sh', '-c', work];
-  return [program, ...args];
+  return ['sh', '-c', baselineOf(name) === TRACEABLE ? rivalScript(rival, work) : work];
+}
+
+/** What a cell's guest boots. */
+export function cellParts({ run, flavour, image }: BenchConfig, workload: Workload, ctx: LabContext) {
+  return recordParts({ ...run, flavour }, image ?? workload.image, false, ctx);
 }
 
 /** Runs it; throws if the guest or the work fails. The run's folder stays then. */
@@ -88,7 +101,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
   const startedMs = performance.now();
   const benched = benchConfig(spec.config);
   const config = benched.run;
-  const parts = await recordParts(config, spec.workload.image, false, ctx);
+  const parts = await cellParts(benched, spec.workload, ctx);
   const isCounted = spec.lane === 'deterministic';
   const counter = isCounted ? await counterOf(parts.kernel.systemMap, spec.runDir, ctx) : undefined;
   let output = '';
@@ -108,7 +121,10 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
       memoryMiB: spec.workload.memoryMiB,
       timeoutMs: TIMEOUT_MS,
       command: commandOf(benched, spec.workload, spec.size),
-      copyIn: PROGRAMS.map((name) => ({ source: path.join(programs, name), destination: `/root/bin/${name}` })),
+      copyIn: PROGRAMS.map((name) => ({
+        source: path.join(programs, programFile(name, spec.config)),
+        destination: `/root/bin/${name}`,
+      })),
       stdout,
       stderr: stdout,
       force: true,
@@ -145,6 +161,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
     database = await databaseFigures(spec.runDir, ctx);
   }
   await counter?.remove();
+  const rival = benched.rival === undefined ? null : rivalFigures(benched.rival, output);
   const isGood = (trace === null || trace.lost + trace.missing === 0) && rebuild?.isEqual !== false;
   if (isGood) await rm(spec.runDir, { recursive: true });
   else ctx.log.warn(`the record is not complete, or the disk not rebuilt exactly: the run is kept in ${spec.runDir}`);
@@ -168,6 +185,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
     },
     rebuild,
     database,
+    rival,
     accelerator: manifest.accelerator ?? 'none',
     wallSeconds: (performance.now() - startedMs) / 1000,
   };

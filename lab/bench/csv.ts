@@ -17,7 +17,21 @@ const UNIT = { deterministic: 'instructions', parallel: 'seconds' } as const;
 /** One line for each thing measured in each configuration. */
 export function matrixCsv(report: Report): string {
   return csv([
-    ['lane', 'workload', 'thing', 'config', 'unit', 'n', 'median', 'low95', 'high95', 'spread', 'per_unit', 'overhead'],
+    [
+      'lane',
+      'workload',
+      'thing',
+      'config',
+      'unit',
+      'n',
+      'median',
+      'low95',
+      'high95',
+      'spread',
+      'per_unit',
+      'baseline',
+      'overhead',
+    ],
     ...summarise(report).map((row) => [
       row.lane,
       row.workload,
@@ -30,6 +44,7 @@ export function matrixCsv(report: Report): string {
       row.interval?.high,
       row.spread,
       row.perUnit,
+      row.baseline,
       row.overhead,
     ]),
   ]);

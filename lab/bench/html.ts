@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** The report as one page without anything outside it, for a screen, a phone and paper. Pure. */
+import { BASELINES, type BaselineName, type BenchConfigName, TRACEABLE } from './configs.js';
 import { amount, bytes, percent, seconds } from './format.js';
 import type { OverheadPlot } from './plots.js';
 import { LANES, type Lane, type Report } from './report-data.js';
-import type { BenchConfigName } from './rivals.js';
-import { BASELINE, profile, type RecordRow, type Row, recordRows, summarise } from './summary.js';
+import { findRival } from './rivals.js';
+import { profile, type RecordRow, type RivalRow, type Row, recordRows, rivalRows, summarise } from './summary.js';
 
 const LANE_TEXT: Readonly<Record<Lane, { readonly title: string; readonly about: string; readonly unit: string }>> = {
   deterministic: {
@@ -55,7 +56,7 @@ function costOf(row: Row): string {
   return `${seconds(row.median)}${around}`;
 }
 
-/** Things down, configurations across: vanilla's cost, and what each other costs more. */
+/** Things down, configurations of one baseline across: its cost, and what each other costs more. */
 function overheadTable(rows: readonly Row[]): string {
   const configs = unique(rows.map(({ config }) => config));
   const things = unique(rows.map(({ label }) => label));
@@ -66,7 +67,7 @@ function overheadTable(rows: readonly Row[]): string {
       ...configs.map((config) => {
         const row = rows.find((one) => one.label === thing && one.config === config);
         if (row === undefined) return '–';
-        return config === BASELINE || row.overhead === undefined ? costOf(row) : percent(row.overhead);
+        return config === row.baseline || row.overhead === undefined ? costOf(row) : percent(row.overhead);
       }),
     ]),
   );
@@ -84,30 +85,56 @@ function repeatTable(rows: readonly Row[]): string {
 
 function profileTable(report: Report, workload: string, rows: readonly Row[]): string {
   const costliest = rows
-    .filter((row) => row.lane === 'deterministic' && row.overhead !== undefined)
+    .filter((row) => row.lane === 'deterministic' && row.config !== row.baseline && row.overhead !== undefined)
     .sort((a, b) => (b.overhead ?? 0) - (a.overhead ?? 0))[0];
   if (costliest === undefined) return '';
   const top = profile(report, workload, costliest.label, costliest.config).slice(0, 15);
   return `<h4>Where the instructions go: ${escapeHtml(costliest.label)}, ${costliest.config}</h4>${table(
-    ['function of the kernel', 'instructions', 'more than vanilla'],
+    ['function of the kernel', 'instructions', `more than ${costliest.baseline}`],
     top.map(({ name, instructions, more }) => [`<code>${escapeHtml(name)}</code>`, amount(instructions), amount(more)]),
   )}`;
 }
+
+const BASELINE_TEXT: Readonly<Record<BaselineName, string>> = {
+  vanilla: '',
+  [TRACEABLE]: `Other recorders: their guest has the options that they need in its kernel, and ${TRACEABLE} is that guest with
+none of them at work.`,
+};
 
 function laneSection(report: Report, lane: Lane, rows: readonly Row[], plots: readonly OverheadPlot[]): string {
   const ours = rows.filter((row) => row.lane === lane);
   if (ours.length === 0) return '';
   const { title, about, unit } = LANE_TEXT[lane];
-  const workloads = unique(ours.map(({ workload }) => workload));
-  return `<h2>${title}</h2><p>${about} Vanilla's column is in ${unit}, the others say how much more it is.</p>
-${workloads
-  .map((workload) => {
-    const some = ours.filter((row) => row.workload === workload);
-    const plot = plots.find((one) => one.lane === lane && one.workload === workload);
-    return `<section><h3>${escapeHtml(workload)}</h3>${overheadTable(some)}${plot?.svg ?? ''}
+  const sections = BASELINES.flatMap((baseline) => {
+    const compared = ours.filter((row) => row.baseline === baseline);
+    return unique(compared.map(({ workload }) => workload)).map((workload) => {
+      const some = compared.filter((row) => row.workload === workload);
+      const plot = plots.find((one) => one.lane === lane && one.workload === workload && one.baseline === baseline);
+      return `<section><h3>${escapeHtml(workload)}, against ${baseline}</h3><p>${BASELINE_TEXT[baseline]}</p>
+${overheadTable(some)}${plot?.svg ?? ''}
 ${repeatTable(some)}${lane === 'deterministic' ? profileTable(report, workload, some) : ''}</section>`;
-  })
-  .join('\n')}`;
+    });
+  });
+  return `<h2>${title}</h2><p>${about} The baseline's column is in ${unit}, the others say how much more it is.</p>
+${sections.join('\n')}`;
+}
+
+function rivalSection(rows: readonly RivalRow[]): string {
+  if (rows.length === 0) return '';
+  return `<h2>What other recorders left</h2><p>Calls are those that the trace holds: strace and perf trace follow the work's
+processes, the others record the whole guest. Lost is what the recorder itself says, in its own units.</p>
+${table(
+  ['workload, lane', 'recorder', 'calls', 'lost', 'trace', 'arguments', 'written bytes'],
+  rows.map(({ workload, lane, config, rival }) => [
+    escapeHtml(`${workload}, ${lane}`),
+    config,
+    amount(rival.calls),
+    rival.lost === 0 ? '0' : `<span class="bad">${amount(rival.lost)}</span>`,
+    bytes(rival.bytes),
+    escapeHtml(findRival(config)?.arguments ?? ''),
+    escapeHtml(findRival(config)?.written ?? ''),
+  ]),
+)}`;
 }
 
 function rebuiltText({ cell }: RecordRow): string {
@@ -213,6 +240,7 @@ ${failures(report)}
 ${LANES.map((lane) => laneSection(report, lane, rows, plots)).join('\n')}
 ${recordSection(records)}
 ${kindsSection(records)}
+${rivalSection(rivalRows(report))}
 ${facts(report)}
 </body></html>
 `;

@@ -4,16 +4,16 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import path from 'node:path';
-import { recordParts } from '../parts/parts.js';
 import { buildPlugin } from '../parts/plugins.js';
 import { runTool } from '../proc/tool.js';
 import type { LabContext } from '../util/context.js';
-import { buildPrograms, PROGRAMS } from './cell.js';
+import { buildPrograms, cellParts, PROGRAMS, programFile } from './cell.js';
 import { runCellProcess } from './cell-process.js';
+import { BASELINES, baselineOf, benchConfig, TRACEABLE } from './configs.js';
 import { ICOUNT_KERNEL_ARGS, ICOUNT_QEMU_ARGS } from './icount.js';
 import { type CellPlan, measureCells, nameOf, planCells } from './measure.js';
 import type { BenchOptions, Report } from './report-data.js';
-import { benchConfig } from './rivals.js';
+import { rivalScript } from './rivals.js';
 import type { Workload } from './workload.js';
 
 function sha256(content: string | Buffer): string {
@@ -31,11 +31,12 @@ async function digestsOf(
   const digests: Record<string, string> = {
     counter: sha256(Buffer.concat([counter, Buffer.from([...ICOUNT_QEMU_ARGS, ...ICOUNT_KERNEL_ARGS].join(' '))])),
   };
-  for (const name of PROGRAMS) digests[`program ${name}`] = sha256(await readFile(path.join(programs, name)));
+  for (const file of PROGRAMS.flatMap((name) => BASELINES.map((config) => programFile(name, config))))
+    digests[`program ${file}`] = sha256(await readFile(path.join(programs, file)));
   for (const workload of workloads) {
     digests[`workload ${workload.name}`] = sha256(`${workload.memoryMiB} ${workload.script(options.size)}`);
     for (const name of options.configs) {
-      const parts = await recordParts(benchConfig(name).run, workload.image, false, ctx);
+      const parts = await cellParts(benchConfig(name), workload, ctx);
       digests[`kernel ${parts.kernel.flavour}`] = parts.kernel.digest;
       digests[`image ${parts.image.kind}`] = parts.image.digest;
     }
@@ -45,15 +46,16 @@ async function digestsOf(
 
 /** Of those, what decides a cell's result: other workloads and other kernels do not. Pure. */
 export function cellDigest(digests: Readonly<Record<string, string>>, { config, workload }: CellPlan): string {
-  const { run, under } = benchConfig(config);
+  const { flavour, image, rival } = benchConfig(config);
   const names = [
     'counter',
-    ...PROGRAMS.map((name) => `program ${name}`),
+    ...PROGRAMS.map((name) => `program ${programFile(name, config)}`),
     `workload ${workload.name}`,
-    `kernel ${run.flavour}`,
-    `image ${workload.image}`,
+    `kernel ${flavour}`,
+    `image ${image ?? workload.image}`,
   ];
-  return sha256(JSON.stringify([names.map((name) => [name, digests[name]]), under]));
+  const around = baselineOf(config) === TRACEABLE ? [rivalScript(rival, '')] : [];
+  return sha256(JSON.stringify([names.map((name) => [name, digests[name]]), around]));
 }
 
 async function hostFacts(ctx: LabContext): Promise<Record<string, string>> {

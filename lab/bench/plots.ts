@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: MIT
-/** Plots of the matrix as SVG: the overhead of each configuration, one plot for each lane and workload. */
+/** Plots of the matrix as SVG: the overhead of each configuration, one plot for each lane, workload and baseline. */
 import * as Plot from '@observablehq/plot';
 import { JSDOM } from 'jsdom';
+import type { BaselineName } from './configs.js';
 import type { Lane } from './report-data.js';
-import { BASELINE, type Row } from './summary.js';
+import type { Row } from './summary.js';
 
 export interface OverheadPlot {
   readonly lane: Lane;
   readonly workload: string;
+  readonly baseline: BaselineName;
   readonly svg: string;
 }
 
 const WIDTH = 720;
 const BAR_HEIGHT = 16;
 
-/** Bars of overhead against vanilla, grouped by what was measured. */
+/** Bars of overhead, grouped by what was measured. */
 export function overheadPlots(rows: readonly Row[]): OverheadPlot[] {
   const groups = new Map<string, Row[]>();
   for (const row of rows) {
-    if (row.config === BASELINE || row.overhead === undefined) continue;
-    const key = `${row.lane} ${row.workload}`;
+    if (row.config === row.baseline || row.overhead === undefined) continue;
+    const key = `${row.lane} ${row.workload} ${row.baseline}`;
     groups.set(key, [...(groups.get(key) ?? []), row]);
   }
   const { document } = new JSDOM('').window;
@@ -36,7 +38,7 @@ export function overheadPlots(rows: readonly Row[]): OverheadPlot[] {
       marginLeft: 190,
       marginRight: 130,
       insetRight: 50,
-      x: { label: 'more than vanilla, %', grid: true },
+      x: { label: `more than ${first.baseline}, %`, grid: true },
       y: { label: null, domain: configs },
       fy: { label: null, domain: things },
       color: { domain: configs, scheme: 'Tableau10' },
@@ -54,6 +56,6 @@ export function overheadPlots(rows: readonly Row[]): OverheadPlot[] {
       ],
     });
     plot.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
-    return [{ lane: first.lane, workload: first.workload, svg: plot.outerHTML }];
+    return [{ lane: first.lane, workload: first.workload, baseline: first.baseline, svg: plot.outerHTML }];
   });
 }

@@ -2,7 +2,7 @@
 /** report.json: every sample of a bench, and all that is needed to do it again. */
 import { z } from 'zod';
 import { LabError } from '../util/errors.js';
-import { BENCH_CONFIG_NAMES, type BenchConfigName } from './rivals.js';
+import { BENCH_CONFIG_NAMES, type BenchConfigName } from './configs.js';
 
 export const LANES = ['deterministic', 'parallel'] as const;
 export type Lane = (typeof LANES)[number];
@@ -30,6 +30,15 @@ const databaseFigures = z.object({
   entries: z.number(),
   /** Of its file, indexes and all. */
   bytes: z.number(),
+});
+
+const rivalFigures = z.object({
+  /** Of its trace, as it is. */
+  bytes: z.number(),
+  /** System calls in it, whether with their return or without. */
+  calls: z.number(),
+  /** As the recorder itself counts what it lost: events or records. */
+  lost: z.number(),
 });
 
 const span = z.object({
@@ -69,6 +78,8 @@ const doneCell = z.object({
   rebuild: z.object({ isEqual: z.boolean(), differences: z.number(), compared: z.number() }).nullable(),
   /** The record in the database; null where `rebuild` is. */
   database: databaseFigures.nullable(),
+  /** What another recorder left; null where none is at work. */
+  rival: rivalFigures.nullable().default(null),
   accelerator: z.string(),
   wallSeconds: z.number(),
 });
@@ -106,6 +117,7 @@ export const reportSchema = z.object({
 
 export type TraceFigures = z.infer<typeof traceFigures>;
 export type DatabaseFigures = z.infer<typeof databaseFigures>;
+export type RivalFigures = z.infer<typeof rivalFigures>;
 export type KindFigures = z.infer<typeof kindFigures>;
 export type SpanResult = z.infer<typeof span>;
 export type DoneCell = z.infer<typeof doneCell>;

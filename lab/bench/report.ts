@@ -23,13 +23,16 @@ export async function writeReport(report: Report, output: string): Promise<strin
     ['matrix.csv', matrixCsv(report)],
     ['matrix.md', matrixMarkdown(report)],
     ['samples.csv', samplesCsv(report)],
-    ...plots.flatMap(({ lane, workload, svg }): [string, string | Buffer][] => [
-      [`plots/${lane}-${workload}.svg`, svg],
-      [
-        `plots/${lane}-${workload}.png`,
-        new Resvg(svg, { background: 'white', fitTo: { mode: 'width', value: PNG_WIDTH } }).render().asPng(),
-      ],
-    ]),
+    ...plots.flatMap(({ lane, workload, baseline, svg }): [string, string | Buffer][] => {
+      const name = `plots/${lane}-${workload}${baseline === 'vanilla' ? '' : `-${baseline}`}`;
+      return [
+        [`${name}.svg`, svg],
+        [
+          `${name}.png`,
+          new Resvg(svg, { background: 'white', fitTo: { mode: 'width', value: PNG_WIDTH } }).render().asPng(),
+        ],
+      ];
+    }),
   ];
   const written: string[] = [];
   for (const [name, content] of files) {

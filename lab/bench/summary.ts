@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: MIT
 /** The matrix made of a report's samples: one row for each lane, thing measured and configuration. Pure. */
+import { type BaselineName, type BenchConfigName, baselineOf } from './configs.js';
 import type { DoneCell, Lane, Report } from './report-data.js';
-import type { BenchConfigName } from './rivals.js';
 import { median, medianInterval, spread } from './statistics.js';
-
-export const BASELINE: BenchConfigName = 'vanilla';
 
 export interface Row {
   readonly lane: Lane;
   readonly workload: string;
   readonly label: string;
   readonly config: BenchConfigName;
+  readonly baseline: BaselineName;
   /** Instructions on the deterministic lane, seconds on the parallel one. */
   readonly samples: readonly number[];
   readonly median: number;
@@ -18,7 +17,7 @@ export interface Row {
   readonly interval: { readonly low: number; readonly high: number } | undefined;
   readonly spread: number;
   readonly perUnit: number;
-  /** Against vanilla's median: 0.05 is 5 % more; undefined without vanilla. */
+  /** Against the baseline's median: 0.05 is 5 % more; undefined where that was not measured. */
   readonly overhead: number | undefined;
   /** Medians; deterministic lane only. */
   readonly user: number | undefined;
@@ -58,6 +57,7 @@ export function summarise(report: Report): Row[] {
       workload: cell.workload,
       label,
       config: cell.config,
+      baseline: baselineOf(cell.config),
       samples,
       median: middle,
       interval: medianInterval(samples),
@@ -68,9 +68,12 @@ export function summarise(report: Report): Row[] {
       kernel: isCounted ? median(without(spans.map(({ kernel }) => kernel))) : undefined,
     };
   });
-  const base = new Map(rows.filter(({ config }) => config === BASELINE).map((row) => [thingOf(row), row.median]));
+  const keyOf = (row: Row) => `${thingOf(row)} ${row.baseline}`;
+  const base = new Map(
+    rows.filter(({ config, baseline }) => config === baseline).map((row) => [keyOf(row), row.median]),
+  );
   return rows.map((row) => {
-    const plain = base.get(thingOf(row));
+    const plain = base.get(keyOf(row));
     return plain === undefined ? row : { ...row, overhead: row.median / plain - 1 };
   });
 }
@@ -83,6 +86,20 @@ export interface RecordRow {
   readonly cell: DoneCell & { readonly trace: NonNullable<DoneCell['trace']> };
 }
 
+/** What another recorder left, of one workload: of its first repeat. */
+export interface RivalRow {
+  readonly lane: Lane;
+  readonly workload: string;
+  readonly config: BenchConfigName;
+  readonly rival: NonNullable<DoneCell['rival']>;
+}
+
+export function rivalRows(report: Report): RivalRow[] {
+  return doneCells(report).flatMap(({ lane, workload, config, repeat, rival }) =>
+    rival === null || repeat > 0 ? [] : [{ lane, workload, config, rival }],
+  );
+}
+
 export function recordRows(report: Report): RecordRow[] {
   return doneCells(report).flatMap((cell) =>
     cell.trace === null || cell.repeat > 0
@@ -91,21 +108,21 @@ export function recordRows(report: Report): RecordRow[] {
   );
 }
 
-/** A hook's cost: instructions of one function of the kernel, here and in vanilla. */
+/** A hook's cost: instructions of one function of the kernel, here and more than in the baseline. */
 export interface ProfileRow {
   readonly name: string;
   readonly instructions: number;
   readonly more: number;
 }
 
-/** The functions that cost most beyond vanilla, of one thing in one configuration on the deterministic lane. */
+/** The functions that cost most beyond the baseline, of one thing in one configuration on the deterministic lane. */
 export function profile(report: Report, workload: string, label: string, config: BenchConfigName): ProfileRow[] {
   const functionsOf = (name: BenchConfigName) =>
     doneCells(report)
       .find((cell) => cell.lane === 'deterministic' && cell.workload === workload && cell.config === name)
       ?.spans.find((span) => span.label === label)?.functions ?? {};
   const here = functionsOf(config);
-  const plain = functionsOf(BASELINE);
+  const plain = functionsOf(baselineOf(config));
   return Object.entries(here)
     .map(([name, instructions]) => ({ name, instructions, more: instructions - (plain[name] ?? 0) }))
     .sort((a, b) => b.more - a.more);

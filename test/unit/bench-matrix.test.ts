@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { expect } from 'chai';
-import { commandOf, parseSpans } from '../../lab/bench/cell.js';
+import { parseSpans } from '../../lab/bench/cell.js';
 import { compareReports } from '../../lab/bench/compare.js';
 import { MODULES, parseCounts, parseSymbols } from '../../lab/bench/counts.js';
 import { matrixCsv } from '../../lab/bench/csv.js';
@@ -8,7 +8,6 @@ import { reportHtml } from '../../lab/bench/html.js';
 import { matrixMarkdown } from '../../lab/bench/markdown.js';
 import { planCells } from '../../lab/bench/measure.js';
 import { type DoneCell, parseReport, type Report } from '../../lab/bench/report-data.js';
-import { BENCH_CONFIG_NAMES, benchConfig } from '../../lab/bench/rivals.js';
 import { profile, summarise } from '../../lab/bench/summary.js';
 import type { Workload } from '../../lab/bench/workload.js';
 import { chooseWorkloads, loadWorkloads } from '../../lab/bench/workloads.js';
@@ -51,6 +50,7 @@ function cell(
     lab: { cpuSeconds: 1, writtenBytes: 1, peakBytes: 1 },
     rebuild: null,
     database: null,
+    rival: null,
     accelerator: 'tcg',
     wallSeconds: 2,
     ...change,
@@ -139,16 +139,6 @@ describe('the matrix', () => {
     expect(new Set(all.map(({ name }) => name)).size).to.equal(all.length);
     for (const { name, script } of all) expect(script('quick'), name).to.match(/^(span|micro) \S+ /m);
     expect(() => chooseWorkloads(all, ['nonsense'])).to.throw(/no workload 'nonsense'/);
-  });
-
-  it('runs a rival over the same work in the guest of vanilla', () => {
-    const rival = benchConfig('strace');
-    const [shell, flag, work] = commandOf(benchConfig('vanilla'), WORKLOAD, 'quick');
-    expect([shell, flag]).to.deep.equal(['sh', '-c']);
-    expect(rival.run).to.deep.equal(benchConfig('vanilla').run);
-    expect(commandOf(rival, WORKLOAD, 'quick')).to.deep.equal([...rival.under, 'sh', '-c', work]);
-    expect(new Set(BENCH_CONFIG_NAMES).size).to.equal(BENCH_CONFIG_NAMES.length);
-    expect(() => benchConfig('__proto__')).to.throw(/no configuration '__proto__'/);
   });
 
   it('says what a configuration costs beyond vanilla, and which functions', () => {

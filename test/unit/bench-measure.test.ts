@@ -49,6 +49,7 @@ function done({ config, lane, repeat }: CellPlan): DoneCell {
     lab: { cpuSeconds: 1, writtenBytes: 1, peakBytes: 1 },
     rebuild: null,
     database: null,
+    rival: null,
     accelerator: 'tcg',
     wallSeconds: 1,
   };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 import path from 'node:path';
+import { benchConfig } from '../../bench/configs.js';
 import { runMatrix } from '../../bench/matrix.js';
 import { readReport, writeReport } from '../../bench/report.js';
 import { type BenchOptions, LANES } from '../../bench/report-data.js';
-import { benchConfig } from '../../bench/rivals.js';
 import { chooseWorkloads, loadWorkloads } from '../../bench/workloads.js';
 import { CONFIG_NAMES } from '../../run/configs.js';
 import { LabError } from '../../util/errors.js';
