@@ -206,6 +206,9 @@ int main(int argc, char **argv)
 		rounds = strtoull(argv[2], NULL, 10);
 		/* A leader of a session leads its group already. */
 		must(setpgid(0, 0) == 0 || errno == EPERM, "setpgid");
+#ifdef SPAN_SETTLES
+		span_settle();
+#endif
 		if (works[i].open)
 			works[i].open();
 		works[i].run(0);

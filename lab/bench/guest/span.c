@@ -17,6 +17,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: span LABEL UNITS COMMAND...\n");
 		return 2;
 	}
+#ifdef SPAN_SETTLES
+	span_settle();
+#endif
 	span_begin();
 	child = fork();
 	if (child == 0) {

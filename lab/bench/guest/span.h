@@ -6,8 +6,9 @@
  * What the driver has buffered when the work ends is still to be sent, and that
  * is part of what recording costs: the span ends when it is out.
  *
- * Other recorders have no such call. With SPAN_SETTLES a span begins and ends when
- * the guest has come to rest: then a recorder's process has worked off what it had.
+ * Other recorders have no such call. With SPAN_SETTLES a span ends when the guest
+ * has come to rest: then a recorder's process has worked off what it had. Before one
+ * begins, and before what helps in it is started, span_settle() waits for the same.
  */
 #ifndef LEMONA_BENCH_SPAN_H
 #define LEMONA_BENCH_SPAN_H
@@ -79,9 +80,6 @@ static inline void span_begin(void)
 		perror("span: draining before it");
 		exit(1);
 	}
-#ifdef SPAN_SETTLES
-	span_settle();
-#endif
 	clock_gettime(CLOCK_MONOTONIC, &span_began);
 	SPAN_BEGIN();
 }
