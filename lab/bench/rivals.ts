@@ -114,7 +114,8 @@ grep '^LOST ' ${TRACE} || :`,
   },
   bpftrace: {
     packages: ['bpftrace'],
-    command: (work) => ['bpftrace', '-o', TRACE, '-e', BPFTRACE_PROGRAM, '-c', work.join(' ')],
+    // It looks programs up itself, and refuses one that PATH names twice: /bin is /usr/bin.
+    command: (work) => ['bpftrace', '-o', TRACE, '-e', BPFTRACE_PROGRAM, '-c', `/bin/${work.join(' ')}`],
     read: `echo calls $(grep -c ' enter ' ${TRACE})
 grep '^Lost ' ${TRACE} || :`,
     lost: (said) => sumOf(said, /^Lost (\d+) events$/gm),

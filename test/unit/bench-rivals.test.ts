@@ -158,7 +158,7 @@ describe('rivals: what the guest runs', () => {
     expect(rivalScript(RIVALS.auditd, work)).to.match(
       /-S all\nauditctl .* -S all\n'sh'.*\n[\s\S]*auditctl -D\n[\s\S]*kill /,
     );
-    expect(rivalScript(RIVALS.bpftrace, work)).to.match(/'-c' 'sh \/root\/rival\/run' \|\| :\n/);
+    expect(rivalScript(RIVALS.bpftrace, work)).to.match(/'-c' '\/bin\/sh \/root\/rival\/run' \|\| :\n/);
   });
 });
 
