@@ -54,7 +54,10 @@ static void stream_close(struct lemona_stream *s)
 #define CLOCK_US	256
 #define LATE_NS		256
 
-/* Is the kernel's clock this processor's counter? Asked once a tick. */
+/*
+ * Is the kernel's clock this processor's counter? Asked once a tick. In the first
+ * second its rate is known to 1/2000 only, which is within what is allowed for.
+ */
 static bool clock_is_tsc(struct lemona_stream *s)
 {
 	struct system_time_snapshot snap;
@@ -62,7 +65,8 @@ static bool clock_is_tsc(struct lemona_stream *s)
 	if (time_after(jiffies, s->clock.asked)) {
 		s->clock.asked = jiffies;
 		ktime_get_snapshot(&snap);
-		s->clock.is_tsc = snap.cs_id == CSID_X86_TSC;
+		s->clock.is_tsc = snap.cs_id == CSID_X86_TSC ||
+				  snap.cs_id == CSID_X86_TSC_EARLY;
 	}
 	return s->clock.is_tsc;
 }

@@ -31,6 +31,8 @@ export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'im
   readonly tune?: (raw: string) => Promise<void>;
   /** Count system calls outside the guest. */
   readonly isWitnessed?: boolean;
+  /** A kernel with all its checkers. */
+  readonly isDebug?: boolean;
 };
 
 export interface Bench {
@@ -100,12 +102,12 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
           config = 'static-relay',
           tune,
           isWitnessed = false,
-
+          isDebug = false,
           ...rest
         } = options;
         // A kernel that has to be built takes minutes, which should be seen.
         const visible = { ...ctx, progress: stderrProgress() };
-        const parts = await recordParts(findConfig(config), image, false, visible);
+        const parts = await recordParts(findConfig(config), image, isDebug, visible);
         const file = path.join(folder, `${name}.sh`);
         await writeFile(file, script);
         const stdout = new PassThrough();

@@ -18,16 +18,17 @@ const FAULTS = Number(process.env.LEMONA_FAULTS ?? 200);
 /** Of the server's disk: room for the record of an hour. */
 const DISK_MIB = 512;
 
-/** Works until a line comes, at the file system and with many calls. */
+/** Works until a line comes, at the file system and with many calls. What runs in the background would not see the line. */
 const SCRIPT = `
-( read line; touch /root/stop ) &
-mkdir /root/w; cd /root/w; i=0
+mkdir /root/w; cd /root/w
+( i=0
 while [ ! -e /root/stop ]; do
   dd if=/dev/urandom of=f$((i % 20)) bs=4k count=4 2>/dev/null
   mv f$((i % 20)) g$((i % 7)); ln -f g$((i % 7)) h$((i % 5)); : > e$((i % 50)); rm -f e$(((i + 25) % 50))
   i=$((i + 1)); sleep 0.05
 done
-echo "$i rounds"`;
+echo "$i rounds" ) &
+read line; touch /root/stop; wait`;
 
 /** A small generator: the same faults for the same seed. */
 function randomOf(seed: number): () => number {

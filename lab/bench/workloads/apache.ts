@@ -3,10 +3,10 @@ import type { Workload } from '../workload.js';
 
 /** What is asked for, and how often: about as much work each. */
 const REQUESTS = [
-  { label: '1-KiB', path: 'file-1', quick: 600, full: 10_000 },
-  { label: '16-KiB', path: 'file-16', quick: 500, full: 8_000 },
-  { label: '256-KiB', path: 'file-256', quick: 120, full: 2_000 },
-  { label: 'cgi', path: 'cgi/hello', quick: 40, full: 600 },
+  { label: '1-KiB', path: 'file-1', quick: 2_400, full: 10_000 },
+  { label: '16-KiB', path: 'file-16', quick: 2_000, full: 8_000 },
+  { label: '256-KiB', path: 'file-256', quick: 480, full: 2_000 },
+  { label: 'cgi', path: 'cgi/hello', quick: 160, full: 600 },
 ] as const;
 
 /** Two processes, from the beginning to the end: what the server does depends on no clock. */
