@@ -10,7 +10,7 @@ import { guestProgram } from '../harness/program.js';
 const CALLS = Number(process.env.LEMONA_CALLS ?? 20_000);
 const MODEST_WRITES = 100;
 
-/** A host as fast as the guest would take all: what the flood makes, some 13 MB in a few seconds, shall not fit. */
+/** A host that is quick enough takes all of the flood, some 13 MB in a few seconds: this one is not. */
 const HOST_BYTES_PER_S = 1024 * 1024;
 
 /** Without a pool there are only three sub-buffers for each CPU, and two more. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The debug flavour: each checker is seen to speak, and then to be silent about the driver. */
+/** The debug flavour: KASAN, lockdep, the check for sleep and warnings are seen to speak, then to be silent about the driver. */
 import { expect } from 'chai';
 import { runFolderAt } from '../../lab/run/folder.js';
 import { readManifest } from '../../lab/run/manifest.js';
