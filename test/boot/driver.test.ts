@@ -9,6 +9,8 @@ import { guestProgram } from '../harness/program.js';
 
 /** LEMONA_CYCLES asks for more than a test run should take. */
 const CYCLES = Number(process.env.LEMONA_CYCLES ?? 60);
+/** One cycle takes about a second where the machine is emulated and shared. */
+const TIMEOUT_MS = Math.max(1_200_000, CYCLES * 10_000);
 
 /**
  * Sub-buffers are the driver's memory, and come from vmalloc: what a cycle forgets is at least 96 KiB of it. Free memory
@@ -45,8 +47,7 @@ describe('the driver as a module', () => {
   const bench = useBench();
 
   it(`is loaded and unloaded ${CYCLES} times under load on two CPUs, with readers that are killed`, async function () {
-    // One cycle takes about a second where the machine is emulated and shared.
-    this.timeout(Math.max(1_200_000, CYCLES * 10_000));
+    this.timeout(TIMEOUT_MS);
     const seed = testSeed();
     const { ctx, folder } = bench();
     const { module } = await buildKernel('m', ctx);
@@ -67,7 +68,7 @@ describe('the driver as a module', () => {
       for (const name of ['load-unload', 'exerciser', 'calls']) {
         await guest.copyIn(await guestProgram(name, folder), `/root/${name}`);
       }
-      const { status, output } = await guest.run(script(seed));
+      const { status, output } = await guest.run(script(seed), TIMEOUT_MS);
       expect(status, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);
       expect(output).to.match(new RegExp(`^cycles ${CYCLES}, refused ${CYCLES + Math.floor(CYCLES / 2)}, `, 'm'));
       const [, before, after] = /vmalloc: (\d+) KiB before, (\d+) KiB after/.exec(output) ?? [];

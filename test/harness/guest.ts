@@ -23,9 +23,9 @@ export interface BareGuest {
   readonly machine: Machine;
   readonly ctl: CtlClient;
   /** Watches the guest while something is waited for. */
-  guard<T>(work: Promise<T>, label: string): Promise<T>;
+  guard<T>(work: Promise<T>, label: string, timeoutMs?: number): Promise<T>;
   copyIn(source: string, destination: string): Promise<void>;
-  run(script: string): Promise<{ readonly status: number; readonly output: string }>;
+  run(script: string, timeoutMs?: number): Promise<{ readonly status: number; readonly output: string }>;
 }
 
 const WAIT_MS = 1_200_000;
@@ -55,8 +55,8 @@ export async function bootBareGuest(folder: string, options: BareGuestOptions, c
     },
     ctx,
   );
-  const guard: BareGuest['guard'] = (work, label) =>
-    machine.guard(work, { label, timeoutMs: WAIT_MS, signal: ctx.signal });
+  const guard: BareGuest['guard'] = (work, label, timeoutMs = WAIT_MS) =>
+    machine.guard(work, { label, timeoutMs, signal: ctx.signal });
   try {
     machine.port('lemona.trace').resume();
     // Whoever asks for a mark gets it, and no snapshot.
@@ -71,14 +71,14 @@ export async function bootBareGuest(folder: string, options: BareGuestOptions, c
       ctl,
       guard,
       copyIn: (source, destination) => copyIn({ source, destination }, ctl, guard),
-      run: async (script) => {
+      run: async (script, timeoutMs) => {
         const stdout = new PassThrough();
         let output = '';
         stdout.on('data', (chunk: Buffer) => {
           output += chunk.toString('utf8');
         });
         const command = ctl.run(['sh', '-c', script], { stdout, stderr: stdout });
-        return { status: await guard(command.status, 'the command'), output };
+        return { status: await guard(command.status, 'the command', timeoutMs), output };
       },
     };
   } catch (error) {
