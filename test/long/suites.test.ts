@@ -13,7 +13,7 @@ async function kernelSubtree(folder: string): Promise<string> {
   const tar = path.join(folder, 'kernel.tar');
   const source = path.join(folder, 'source');
   const wanted = [
-    ...['Makefile', 'Kbuild', 'Kconfig', 'Kconfig.*', '*/Kconfig*', 'arch/x86'],
+    ...['Makefile', 'Kbuild', 'Kconfig', '*/Kconfig*', 'arch/x86'],
     ...['include', 'scripts', 'tools', 'lib', 'kernel'],
   ];
   const names = wanted.map((name) => `linux-source-6.12/${name}`);
