@@ -47,8 +47,8 @@ static __always_inline void call_begin(struct lemona_call *call, long nr)
 }
 
 /* Argument @a->k as the kernel takes it; what is negative there is no length */
-static size_t value_of(const struct lemona_call *call,
-		       const struct lemona_arg *a)
+static __always_inline size_t value_of(const struct lemona_call *call,
+				       const struct lemona_arg *a)
 {
 	unsigned long value = call->args[a->k];
 
@@ -64,8 +64,9 @@ static size_t bitmap_bytes(const struct lemona_call *call, size_t bits)
 }
 
 /* How many elements an argument's memory at @addr has, as its rule says */
-static int get_base(const struct lemona_call *call, const struct lemona_arg *a,
-		    unsigned long addr, size_t *base)
+static __always_inline int
+get_base(const struct lemona_call *call, const struct lemona_arg *a,
+	 unsigned long addr, size_t *base)
 {
 	u32 word;
 
@@ -114,9 +115,15 @@ static const struct {
 				  LEMONA_SOCKADDR_MAX },
 };
 
-/* Bytes, structures and socket addresses */
-static void put_plain(struct lemona_call *call, const struct lemona_arg *a,
-		      u16 arg, unsigned long addr)
+static bool is_plain(const struct lemona_arg *a)
+{
+	return a->kind < ARRAY_SIZE(plain_kinds) && plain_kinds[a->kind].in;
+}
+
+/* Bytes, structures and socket addresses: most of what is captured */
+static __always_inline void
+put_plain(struct lemona_call *call, const struct lemona_arg *a, u16 arg,
+	  unsigned long addr)
 {
 	u16 type = call->when == LEMONA_WHEN_ENTRY ? plain_kinds[a->kind].in :
 						 plain_kinds[a->kind].out;
@@ -139,17 +146,12 @@ static size_t moved(const struct lemona_call *call)
 	return call->when == LEMONA_WHEN_ENTRY ? SIZE_MAX : call->ret;
 }
 
-static void capture_memory(struct lemona_call *call, const struct lemona_arg *a,
-			   u16 arg, unsigned long addr)
+static noinline void put_other(struct lemona_call *call,
+			       const struct lemona_arg *a, u16 arg,
+			       unsigned long addr)
 {
 	size_t count;
 
-	if (!(a->flags & call->when))
-		return;
-	if (a->kind < ARRAY_SIZE(plain_kinds) && plain_kinds[a->kind].in) {
-		put_plain(call, a, arg, addr);
-		return;
-	}
 	switch (a->kind) {
 	case LEMONA_ARG_STRING:
 		lemona_put_string(call, arg, addr);
@@ -179,6 +181,18 @@ static void capture_memory(struct lemona_call *call, const struct lemona_arg *a,
 	}
 }
 
+static __always_inline void
+capture_memory(struct lemona_call *call, const struct lemona_arg *a, u16 arg,
+	       unsigned long addr)
+{
+	if (!(a->flags & call->when))
+		return;
+	if (likely(is_plain(a)))
+		put_plain(call, a, arg, addr);
+	else
+		put_other(call, a, arg, addr);
+}
+
 static const struct lemona_command *
 find_command(const struct lemona_commands *table, u32 nr)
 {
@@ -198,8 +212,9 @@ find_command(const struct lemona_commands *table, u32 nr)
 }
 
 /* An argument whose meaning another argument decides */
-static void capture_by(struct lemona_call *call, const struct lemona_arg *by,
-		       u16 arg, unsigned long addr)
+static noinline void
+capture_by(struct lemona_call *call, const struct lemona_arg *by, u16 arg,
+	   unsigned long addr)
 {
 	const struct lemona_commands *table = &lemona_commands[by->size];
 	const struct lemona_command *command;
