@@ -32,6 +32,36 @@ lemona-mark end
 exit $status
 `;
 
+/** Capabilities of fault injection: each makes allocations fail. */
+const FAILING = ['failslab', 'fail_page_alloc'] as const;
+const ROUNDS = 12;
+const FAILURES_WANTED = 100;
+
+/**
+ * One allocation of a hundred fails, of the exerciser and of what the kernel and the driver do for it. It may end early by
+ * that; then the next one begins. The kernel tells of some of them, and counts the rest.
+ */
+const failing = (capability: string, seed: number) => `
+chmod +x /root/exerciser
+mount -t debugfs debugfs /sys/kernel/debug
+cd /sys/kernel/debug/${capability}
+echo Y > task-filter; echo N > ignore-gfp-wait; echo 1 > probability; echo -1 > times; echo 1 > verbose
+cd /root
+for n in $(seq ${ROUNDS}); do
+  sh -c 'echo 1 > /proc/self/make-it-fail; exec /root/exerciser /root/play-'$n' 2 100 '$((${seed} + n))
+  echo "round $n: $?"
+done
+echo 0 > /sys/kernel/debug/${capability}/probability
+lemona-mark end
+dmesg | sed -n -e 's/.*FAULT_INJECTION: forcing a failure.*/forced/p' -e 's/.*fault_[a-z_]*: \\([0-9]*\\) callbacks suppressed.*/more \\1/p'
+`;
+
+/** How many allocations failed, of what the guest printed. */
+function failuresIn(output: string): number {
+  const more = [...output.matchAll(/^more (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
+  return more + [...output.matchAll(/^forced$/gm)].length;
+}
+
 describe('a kernel that checks itself', () => {
   const bench = useBench();
 
@@ -63,4 +93,28 @@ describe('a kernel that checks itself', () => {
     expect(describeVerdict(result)).to.equal('');
     expect(result.isEqual).to.equal(true);
   });
+
+  for (const capability of FAILING) {
+    it(`has nothing to report when allocations fail, by ${capability}, and the disk is rebuilt exactly`, async function () {
+      this.timeout(TIMEOUT_MS);
+      const seed = testSeed();
+      const { manifest, output } = await bench().record('r', failing(capability, seed), {
+        isDebug: true,
+        smp: 2,
+        memoryMiB: 1024,
+        copyIn: [{ source: await guestProgram('exerciser', bench().folder), destination: '/root/exerciser' }],
+      });
+      const context = `LEMONA_SEED=${seed}: ${output}`;
+      process.stderr.write(
+        `      ${failuresIn(output)} allocations failed; ${output.match(/^round .*$/gm)?.join(', ')}\n`,
+      );
+      expect(manifest.kernelReports, context).to.deep.equal([]);
+      expect(manifest.exitStatus, context).to.equal(0);
+      expect(failuresIn(output), context).to.be.at.least(FAILURES_WANTED);
+      expect((await accountOf(bench().runDir('r'))).isComplete).to.equal(true);
+      const result = await bench().verify('r');
+      expect(describeVerdict(result)).to.equal('');
+      expect(result.isEqual).to.equal(true);
+    });
+  }
 });
