@@ -46,6 +46,7 @@ chmod +x /root/exerciser
 mount -t debugfs debugfs /sys/kernel/debug
 cd /sys/kernel/debug/${capability}
 echo Y > task-filter; echo N > ignore-gfp-wait; echo 1 > probability; echo -1 > times; echo 1 > verbose
+[ ! -e min-order ] || echo 0 > min-order
 cd /root
 for n in $(seq ${ROUNDS}); do
   sh -c 'echo 1 > /proc/self/make-it-fail; exec /root/exerciser /root/play-'$n' 2 100 '$((${seed} + n))
