@@ -96,6 +96,16 @@ export function cellParts({ run, flavour, image }: BenchConfig, workload: Worklo
   return recordParts({ ...run, flavour }, image ?? workload.image, false, ctx);
 }
 
+/** What a command of the guest printed. */
+class Collector extends Writable {
+  text = '';
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.text += chunk.toString('latin1');
+    done();
+  }
+}
+
 /** Runs it; throws if the guest or the work fails. The run's folder stays then. */
 export async function runCell(spec: CellSpec, programs: string, ctx: LabContext): Promise<DoneCell> {
   const startedMs = performance.now();
@@ -104,13 +114,9 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
   const parts = await cellParts(benched, spec.workload, ctx);
   const isCounted = spec.lane === 'deterministic';
   const counter = isCounted ? await counterOf(parts.kernel.systemMap, spec.runDir, ctx) : undefined;
-  let output = '';
-  const stdout = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      output += chunk.toString('latin1');
-      done();
-    },
-  });
+  // Apart: what is cut into pieces on its way is not mixed with the other's lines.
+  const stdout = new Collector();
+  const stderr = new Collector();
   const before = resources();
   const { exitStatus, manifest } = await recordRun(
     {
@@ -126,7 +132,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
         destination: `/root/bin/${name}`,
       })),
       stdout,
-      stderr: stdout,
+      stderr,
       force: true,
       ...(counter === undefined
         ? {}
@@ -143,8 +149,11 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
   );
   const after = resources();
   if (exitStatus !== 0)
-    throw new LabError('LAB_GUEST_PROBLEM', `the work ended with status ${exitStatus}: ${output.slice(-500)}`);
-  const spans = parseSpans(output);
+    throw new LabError(
+      'LAB_GUEST_PROBLEM',
+      `the work ended with status ${exitStatus}: ${`${stdout.text}${stderr.text}`.slice(-500)}`,
+    );
+  const spans = parseSpans(stdout.text);
   const counts = await counter?.read();
   if (spans.length === 0 || (counts !== undefined && counts.length !== spans.length))
     throw new LabError('LAB_GUEST_PROBLEM', `${spans.length} spans were printed, ${counts?.length ?? 0} counted`);
@@ -161,7 +170,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
     database = await databaseFigures(spec.runDir, ctx);
   }
   await counter?.remove();
-  const rival = benched.rival === undefined ? null : rivalFigures(benched.rival, output);
+  const rival = benched.rival === undefined ? null : rivalFigures(benched.rival, stdout.text);
   const isGood = (trace === null || trace.lost + trace.missing === 0) && rebuild?.isEqual !== false;
   if (isGood) await rm(spec.runDir, { recursive: true });
   else ctx.log.warn(`the record is not complete, or the disk not rebuilt exactly: the run is kept in ${spec.runDir}`);

@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { runFolderAt } from '../../lab/run/folder.js';
 import { readManifest } from '../../lab/run/manifest.js';
-import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
+import { accountOf, describeVerdict, type GuestOptions, testSeed, useBench } from '../harness/boot.js';
 import { guestProgram } from '../harness/program.js';
 
 /** Emulated, with all checkers, a guest is some ten times as slow. */
@@ -24,36 +24,69 @@ const FAULTS: readonly { readonly fault: string; readonly kinds: readonly string
   { fault: 'WARNING', kinds: ['warning'] },
 ];
 
-const script = (seed: number) => `
-chmod +x /root/exerciser
-/root/exerciser /root/play 3 100 ${seed}
+/** Work under which nothing may be reported. */
+interface Trial {
+  readonly name: string;
+  readonly script: (seed: number) => string;
+  readonly options?: GuestOptions;
+}
+
+const exerciser = (seed: number) => `chmod +x /root/exerciser; /root/exerciser /root/play 3 100 ${seed}`;
+
+const TRIALS: readonly Trial[] = [
+  { name: 'the exerciser races on two CPUs', script: exerciser },
+  {
+    name: 'memory runs short beside it',
+    // Pages go, of files and of what is mapped, as often as the hog takes all that is free.
+    script: (seed) => `
+mkdir /run/hog; mount -t tmpfs -o size=90% none /run/hog
+( while [ ! -e /run/stop ]; do dd if=/dev/zero of=/run/hog/a bs=1M count=$(($(free -m | awk '/^Mem/ { print $7 }') - 24)); rm /run/hog/a; sleep 1; done ) 2>/dev/null &
+${exerciser(seed)}
+status=$?; touch /run/stop; wait; (exit $status)`,
+    options: { memoryMiB: 640, kernelArgs: ['lemona.pool_mb=2'] },
+  },
+  {
+    name: 'stress-ng races on two CPUs',
+    script: (seed) =>
+      `mkdir /root/s; stress-ng --temp-path /root/s --seed ${seed} --timeout 60s --hdd 1 --hdd-bytes 4m --mmap 1 ` +
+      '--mmap-bytes 4m --mmap-file --io-uring 1 --dentry 1 --rename 1 --xattr 1 --fallocate 1 --fallocate-bytes 4m',
+    options: { image: 'suite' },
+  },
+];
+
+const marked = (script: string) => `
+${script}
 status=$?
-lemona-mark end
+lemona-mark done
 exit $status
 `;
 
-/** Capabilities of fault injection: each makes allocations fail. */
-const FAILING = ['failslab', 'fail_page_alloc'] as const;
+/** Capabilities of fault injection: each makes allocations fail, so many of a hundred. */
+const FAILING = [
+  { capability: 'failslab', percent: 1 },
+  // There are fewer of them.
+  { capability: 'fail_page_alloc', percent: 10 },
+] as const;
 const ROUNDS = 12;
 const FAILURES_WANTED = 100;
 
 /**
- * One allocation of a hundred fails, of the exerciser and of what the kernel and the driver do for it. It may end early by
- * that; then the next one begins. The kernel tells of some of them, and counts the rest.
+ * Allocations of the exerciser fail, and of what the kernel and the driver do for it. It may end early by that; then the
+ * next one begins. The kernel tells of some of them, and counts the rest.
  */
-const failing = (capability: string, seed: number) => `
+const failing = (capability: string, percent: number, seed: number) => `
 chmod +x /root/exerciser
 mount -t debugfs debugfs /sys/kernel/debug
 cd /sys/kernel/debug/${capability}
-echo Y > task-filter; echo N > ignore-gfp-wait; echo 1 > probability; echo -1 > times; echo 1 > verbose
-[ ! -e min-order ] || echo 0 > min-order
+echo Y > task-filter; echo N > ignore-gfp-wait; echo ${percent} > probability; echo -1 > times; echo 1 > verbose
+[ ! -e min-order ] || { echo 0 > min-order; echo N > ignore-gfp-highmem; }
 cd /root
 for n in $(seq ${ROUNDS}); do
   sh -c 'echo 1 > /proc/self/make-it-fail; exec /root/exerciser /root/play-'$n' 2 100 '$((${seed} + n))
   echo "round $n: $?"
 done
 echo 0 > /sys/kernel/debug/${capability}/probability
-lemona-mark end
+lemona-mark done
 dmesg | sed -n -e 's/.*FAULT_INJECTION: forcing a failure.*/forced/p' -e 's/.*fault_[a-z_]*: \\([0-9]*\\) callbacks suppressed.*/more \\1/p'
 `;
 
@@ -78,28 +111,31 @@ describe('a kernel that checks itself', () => {
     });
   }
 
-  it('has nothing to report when the exerciser races on two CPUs, and the disk is rebuilt exactly', async function () {
-    this.timeout(TIMEOUT_MS);
-    const seed = testSeed();
-    const { manifest, output } = await bench().record('r', script(seed), {
-      isDebug: true,
-      smp: 2,
-      memoryMiB: 1024,
-      copyIn: [{ source: await guestProgram('exerciser', bench().folder), destination: '/root/exerciser' }],
+  for (const { name, script, options } of TRIALS) {
+    it(`has nothing to report when ${name}, and the disk is rebuilt exactly`, async function () {
+      this.timeout(TIMEOUT_MS);
+      const seed = testSeed();
+      const { manifest, output } = await bench().record('r', marked(script(seed)), {
+        isDebug: true,
+        smp: 2,
+        memoryMiB: 1024,
+        copyIn: [{ source: await guestProgram('exerciser', bench().folder), destination: '/root/exerciser' }],
+        ...options,
+      });
+      expect(manifest.kernelReports, output).to.deep.equal([]);
+      expect(manifest.exitStatus, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);
+      expect((await accountOf(bench().runDir('r'))).isComplete).to.equal(true);
+      const result = await bench().verify('r');
+      expect(describeVerdict(result)).to.equal('');
+      expect(result.isEqual).to.equal(true);
     });
-    expect(manifest.kernelReports, output).to.deep.equal([]);
-    expect(manifest.exitStatus, `LEMONA_SEED=${seed}: ${output}`).to.equal(0);
-    expect((await accountOf(bench().runDir('r'))).isComplete).to.equal(true);
-    const result = await bench().verify('r');
-    expect(describeVerdict(result)).to.equal('');
-    expect(result.isEqual).to.equal(true);
-  });
+  }
 
-  for (const capability of FAILING) {
+  for (const { capability, percent } of FAILING) {
     it(`has nothing to report when allocations fail, by ${capability}, and the record names what came of it`, async function () {
       this.timeout(TIMEOUT_MS);
       const seed = testSeed();
-      const { manifest, output } = await bench().record('r', failing(capability, seed), {
+      const { manifest, output } = await bench().record('r', failing(capability, percent, seed), {
         isDebug: true,
         smp: 2,
         memoryMiB: 1024,
