@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { accountOf, type Bench, describeVerdict, type GuestOptions, testSeed } from './boot.js';
 
-/** A bash script that takes marks as long as the work goes on, and until there are enough. */
+/** A bash script that takes marks as long as the work goes on, and until there are enough: the longer, the fewer a minute. */
 function markedScript(work: string, seed: number, wantedMarks: number): string {
   return `
 set -u
@@ -15,7 +15,7 @@ mkdir -p /root/work && cd /root/work
 work=$!
 n=0
 while kill -0 $work 2>/dev/null || [ $n -lt ${wantedMarks} ]; do
-  sleep 0.$((RANDOM % 9 + 1))
+  sleep $((RANDOM % (SECONDS / 20 + 1))).$((RANDOM % 9 + 1))
   lemona-mark m$n || exit 99
   n=$((n + 1))
 done
@@ -42,4 +42,5 @@ export async function expectExact(
   const result = await bench.verify('r');
   expect(describeVerdict(result), `LEMONA_SEED=${seed}`).to.equal('');
   expect(result.isEqual).to.equal(true);
+  process.stderr.write(`      ${result.marks.length} marks, ${result.replay.applied} effects\n`);
 }

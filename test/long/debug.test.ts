@@ -65,9 +65,9 @@ exit $status
 const FAILING = [
   { capability: 'failslab', percent: 1 },
   // There are fewer of them.
-  { capability: 'fail_page_alloc', percent: 10 },
+  { capability: 'fail_page_alloc', percent: 5 },
 ] as const;
-const ROUNDS = 12;
+const ROUNDS = 24;
 const FAILURES_WANTED = 100;
 
 /**
@@ -87,7 +87,7 @@ for n in $(seq ${ROUNDS}); do
 done
 echo 0 > /sys/kernel/debug/${capability}/probability
 lemona-mark done
-dmesg | sed -n -e 's/.*FAULT_INJECTION: forcing a failure.*/forced/p' -e 's/.*fault_[a-z_]*: \\([0-9]*\\) callbacks suppressed.*/more \\1/p'
+dmesg | sed -n -e 's/.*FAULT_INJECTION: forcing a failure.*/forced/p' -e 's/.*: \\([0-9]*\\) callbacks suppressed.*/more \\1/p'
 `;
 
 /** How many allocations failed, of what the guest printed. */
