@@ -10,7 +10,7 @@ set -u
 export SEED=${seed} HOME=/root LC_ALL=C
 RANDOM=${seed}
 mkdir -p /root/work && cd /root/work
-( set -eu; ${work}
+( set -euo pipefail; ${work}
 ) &
 work=$!
 n=0

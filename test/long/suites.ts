@@ -31,7 +31,7 @@ export const SUITES: readonly Suite[] = [
   stress('mappings', '--mmap 1 --mmap-bytes 8m --mmap-file --msync 1 --msync-bytes 2m --mremap 1 --mremap-bytes 4m'),
   stress(
     'io_uring and holes',
-    '--io-uring 2 --fallocate 1 --fallocate-bytes 8m --fpunch 1 --copy-file 1 --copy-file-bytes 8m',
+    '--io-uring 2 --fallocate 1 --fallocate-bytes 8m --fpunch 1 --copy-file 1 --copy-file-bytes 128m',
   ),
   {
     name: 'dbench',
