@@ -175,10 +175,14 @@ static bool stream_share(const struct lemona_stream *s, size_t size, bool effect
 {
 	u32 rest = s->sub ? lemona_capacity - s->sub->relic.used : 0;
 	u32 nr_free = lemona_pool_nr_free();
+	u32 nr_total = lemona_pool_nr_total();
 	u32 spare = nr_free - min(nr_free, num_possible_cpus());
+	/* each CPU has one open, too */
+	u32 most = nr_total - min(nr_total, 2 * num_possible_cpus());
 
 	return lemona_has_share(size, (u64)nr_free * lemona_capacity + rest,
 				(u64)spare * lemona_capacity + rest,
+				(u64)most * lemona_capacity,
 				lemona_pool_turn(), effect);
 }
 

@@ -157,7 +157,8 @@ int lemona_set_key(const struct lemona_key *key);
 int lemona_selftest(void);
 
 /* share.c */
-bool lemona_has_share(size_t size, u64 free, u64 spare, u32 turn, bool effect);
+bool lemona_has_share(size_t size, u64 free, u64 spare, u64 most, u32 turn,
+		      bool effect);
 
 /* lost.c */
 

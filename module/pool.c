@@ -276,6 +276,11 @@ unsigned int lemona_pool_nr_free(void)
 	return READ_ONCE(pool.nr_free);
 }
 
+unsigned int lemona_pool_nr_total(void)
+{
+	return READ_ONCE(pool.nr_total);
+}
+
 u32 lemona_pool_turn(void)
 {
 	return READ_ONCE(pool.turn);

@@ -57,6 +57,7 @@ void lemona_pool_stop(void);
 void lemona_pool_sync(void);
 void lemona_pool_exit(void);
 unsigned int lemona_pool_nr_free(void);
+unsigned int lemona_pool_nr_total(void);
 u32 lemona_pool_turn(void);
 bool lemona_pool_stopping(void);
 void lemona_pool_stats(struct lemona_stats *stats);

@@ -4,14 +4,15 @@
  * records.
  *
  * Buffers are shared by dynamic thresholds, as in switches: a process may
- * record as long as what it recorded of late is less than what is free. So
- * however many flood, they leave room for one that does not. What was recorded
- * of late is halved each time the reader has taken as much as all buffers
- * hold. Effects get a greater share than the rest.
+ * record as long as what it wanted to record of late is less than what is free.
+ * What it was denied counts too: so a process that floods is known by what it
+ * asks for, however little it gets, and however many there are. But it counts
+ * for no more than a part of all buffers: up to there they are for everybody.
+ * That part is smaller for effects, which are so denied later. What was wanted
+ * of late is halved each time the reader has taken as much as all buffers hold.
  *
  * Few sub-buffers can't be shared so finely: the last ones, one for each CPU,
- * and what is left of the open one are for those that recorded next to nothing.
- * How much that is shrinks with what is free, by the same rule.
+ * and what is left of the open one are for those that want less than half of it.
  *
  * The table is read and written without a lock: its numbers decide who loses
  * records, not how losses are counted.
@@ -23,7 +24,6 @@
 
 #define SHARE_BITS	10
 #define PROBES		8
-#define MODEST		8	/* so little of what is free may come from the reserve */
 
 static struct share {
 	pid_t tgid;
@@ -58,19 +58,21 @@ found:
 
 /**
  * lemona_has_share - may the current process record?
- * @size: bytes of the record; they count if it may
+ * @size: bytes of the record
  * @free: bytes that are free
  * @spare: of these, what is not in reserve
+ * @most: what @spare can be at most
  * @turn: how often the reader has taken as much as all buffers hold, from 1
  * @effect: it is an effect
  */
-bool lemona_has_share(size_t size, u64 free, u64 spare, u32 turn, bool effect)
+bool lemona_has_share(size_t size, u64 free, u64 spare, u64 most, u32 turn,
+		      bool effect)
 {
 	struct share *s = get_share(current->tgid, turn);
+	u64 bytes = s->bytes;
 
-	if (s->bytes > (effect ? spare : spare / 4) &&
-	    s->bytes + size > free / MODEST)
-		return false;
-	s->bytes += size;
-	return true;
+	/* who stops flooding is forgiven after a few turns */
+	s->bytes = min(bytes + size, most);
+	return min(bytes, effect ? most / 4 : most / 2) <= spare ||
+	       bytes + size <= free / 2;
 }

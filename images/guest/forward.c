@@ -24,6 +24,8 @@ static struct {
 	sem_t ready;
 	pthread_t thread;
 	bool started; /* the thread must be joined before its stack is used again */
+	_Atomic bool delivering;
+	_Atomic bool over; /* the record has ended: what comes now is not sent */
 	_Atomic bool running;
 	_Atomic uint64_t bytes;
 } fwd;
@@ -71,8 +73,13 @@ static void *forward(void *arg)
 		ssize_t n = read(fwd.driver, buffer, sizeof(buffer));
 
 		if (n > 0) {
-			deliver(buffer, n);
-			fwd.bytes += n;
+			/* In this order: forward_end() sets the one, then looks at the other. */
+			fwd.delivering = true;
+			if (!fwd.over) {
+				deliver(buffer, n);
+				fwd.bytes += n;
+			}
+			fwd.delivering = false;
 			continue;
 		}
 		if (n < 0 && errno == EINTR)
@@ -126,7 +133,10 @@ bool forward_running(void)
 	return fwd.running;
 }
 
-uint64_t forward_bytes(void)
+uint64_t forward_end(uint64_t until_ms)
 {
+	fwd.over = true;
+	while (fwd.delivering && now_ms() < until_ms)
+		sleep_ms(1);
 	return fwd.bytes;
 }

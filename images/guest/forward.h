@@ -24,7 +24,11 @@ int forward_start(int driver, int port);
 
 bool forward_running(void);
 
-/* Bytes handed to the port since it was started. */
-uint64_t forward_bytes(void);
+/*
+ * Ends what is sent with a whole sub-buffer: power goes soon, and would cut the
+ * one that is on its way then. Waits for it until @until_ms at most. Returns the
+ * bytes handed to the port since it was started.
+ */
+uint64_t forward_end(uint64_t until_ms);
 
 #endif

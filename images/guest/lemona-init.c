@@ -253,7 +253,7 @@ static void turn(int signals)
 static void say_goodbye(void)
 {
 	uint64_t wait_s = cmdline_number("goodbye_s", GOODBYE_WAIT_S);
-	uint64_t bytes = forward_bytes(), end = now_ms() + wait_s * 1000;
+	uint64_t end = now_ms() + wait_s * 1000, bytes = forward_end(end);
 
 	ctl_send('Z', &bytes, sizeof(bytes));
 	ctl_flush_all(FLUSH_WAIT_MS);
