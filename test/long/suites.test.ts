@@ -13,8 +13,8 @@ async function kernelSubtree(folder: string): Promise<string> {
   const tar = path.join(folder, 'kernel.tar');
   const source = path.join(folder, 'source');
   const wanted = [
-    ...['Makefile', 'Kbuild', 'Kconfig', '*/Kconfig*', 'arch/x86'],
-    ...['include', 'scripts', 'tools', 'lib', 'kernel'],
+    ...['Makefile', 'Kbuild', 'Kconfig', '*/Makefile*', '*/Kbuild*', '*/Kconfig*', 'arch/x86'],
+    ...['include', 'scripts', 'tools', 'lib', 'kernel', 'mm/*.h'],
   ];
   const names = wanted.map((name) => `linux-source-6.12/${name}`);
   await sh`mkdir ${source}`;
