@@ -10,7 +10,7 @@ set -u
 export SEED=${seed} HOME=/root LC_ALL=C
 RANDOM=${seed}
 mkdir -p /root/work && cd /root/work
-( set -euo pipefail; ${work}
+( set -eu; ${work}
 ) &
 work=$!
 n=0

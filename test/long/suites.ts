@@ -2,7 +2,7 @@
 /** Suites that try a file system hard, one row each, for the image `suite`; marks are taken beside them at random. */
 export interface Suite {
   readonly name: string;
-  /** Run by bash in an empty folder. */
+  /** Run by bash in an empty folder; what fails at the beginning of a pipe ends it too. */
   readonly script: string;
   readonly memoryMiB?: number;
   /** Needs the part of the kernel's source that `kernelSubtree` packs, at /root/kernel.tar. */
@@ -21,7 +21,7 @@ const stress = (name: string, options: string): Suite => ({
   script: `stress-ng --temp-path . --seed "$SEED" --timeout 60s ${options} 2>&1 | tail -3`,
 });
 
-export const SUITES: readonly Suite[] = [
+const ROWS: readonly Suite[] = [
   fio('psync', '--ioengine=psync'),
   fio('mmap', '--ioengine=mmap'),
   fio('libaio, direct', '--ioengine=libaio --iodepth=8 --direct=1'),
@@ -55,3 +55,5 @@ export const SUITES: readonly Suite[] = [
     script: 'tar -xf /root/kernel.tar && make -s tinyconfig && make -s -j2 lib/ 2>&1 | tail -2',
   },
 ];
+
+export const SUITES: readonly Suite[] = ROWS.map((row) => ({ ...row, script: `set -o pipefail; ${row.script}` }));
