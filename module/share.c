@@ -12,7 +12,8 @@
  * of late is halved each time the reader has taken as much as all buffers hold.
  *
  * Few sub-buffers can't be shared so finely: the last ones, one for each CPU,
- * and what is left of the open one are for those that want less than half of it.
+ * and what is left of the open one are for those that want less than half of it,
+ * or, as long as it is not known what they are like, less than a sixteenth.
  *
  * The table is read and written without a lock: its numbers decide who loses
  * records, not how losses are counted.
@@ -25,8 +26,13 @@
 #define SHARE_BITS	10
 #define PROBES		8
 
+/* Of what is free, that part may come from the reserve */
+#define NEW		16
+#define KNOWN		2
+
 static struct share {
 	pid_t tgid;
+	u32 since;	/* the turn in which it came */
 	u32 turn;	/* of the halving that @bytes has seen */
 	u64 bytes;
 } shares[BIT(SHARE_BITS) + PROBES];
@@ -47,6 +53,7 @@ static struct share *get_share(pid_t tgid, u32 turn)
 	s = least;
 	WRITE_ONCE(s->tgid, tgid);
 	s->bytes = 0;
+	s->since = turn;
 	s->turn = turn;
 found:
 	if (s->turn != turn) {
@@ -71,8 +78,7 @@ bool lemona_has_share(size_t size, u64 free, u64 spare, u64 most, u32 turn,
 	struct share *s = get_share(current->tgid, turn);
 	u64 bytes = s->bytes;
 
-	/* who stops flooding is forgiven after a few turns */
-	s->bytes = min(bytes + size, most);
+	s->bytes = bytes + size;
 	return min(bytes, effect ? most / 4 : most / 2) <= spare ||
-	       bytes + size <= free / 2;
+	       bytes + size <= free / (s->since == turn ? NEW : KNOWN);
 }

@@ -7,10 +7,11 @@ import { accountOf, useBench } from '../harness/boot.js';
 import { guestProgram } from '../harness/program.js';
 
 /** Calls of each of the 16 flooding processes; the acceptance takes 1,000,000. */
-const CALLS = Number(process.env.LEMONA_CALLS ?? 20_000);
-const MODEST_WRITES = 100;
+const CALLS = Number(process.env.LEMONA_CALLS ?? 200_000);
+/** As many as fit into a page, so that each is one effect; the flood goes on beside them. */
+const MODEST_WRITES = 400;
 
-/** A host that is quick enough takes all of the flood, some 13 MB in a few seconds: this one is not. */
+/** A host that is quick enough takes all of the flood: this one is not. */
 const HOST_BYTES_PER_S = 1024 * 1024;
 
 /** Without a pool there are only three sub-buffers for each CPU, and two more. */

@@ -37,12 +37,18 @@ const TRIALS: readonly Trial[] = [
   { name: 'the exerciser races on two CPUs', script: exerciser },
   {
     name: 'memory runs short beside it',
-    // Pages go, of files and of what is mapped, as often as the hog takes all that is free.
+    // Whoever takes and gives back all memory that is free makes others' pages go: `big` has to be read anew each time.
     script: (seed) => `
-mkdir /run/hog; mount -t tmpfs -o size=90% none /run/hog
-( while [ ! -e /run/stop ]; do dd if=/dev/zero of=/run/hog/a bs=1M count=$(($(free -m | awk '/^Mem/ { print $7 }') - 24)); rm /run/hog/a; sleep 1; done ) 2>/dev/null &
+dd if=/dev/urandom of=/root/big bs=1M count=40 2>/dev/null
+mkdir /run/hog; mount -t tmpfs -o size=100% none /run/hog
+( while [ ! -e /run/stop ]; do
+    dd if=/dev/zero of=/run/hog/a bs=1M count=$(($(free -m | awk '/^Mem/ { print $7 }') - 16))
+    cat /root/big >/dev/null; rm /run/hog/a; sleep 1
+  done ) 2>/dev/null &
 ${exerciser(seed)}
-status=$?; touch /run/stop; wait; (exit $status)`,
+status=$?; touch /run/stop; wait
+[ $(awk '/^workingset_refault_file / { print $2 }' /proc/vmstat) -gt 1000 ] || { echo "memory was never short"; status=1; }
+(exit $status)`,
     options: { memoryMiB: 640, kernelArgs: ['lemona.pool_mb=2'] },
   },
   {
