@@ -55,9 +55,11 @@ class Taker {
   /** @returns undefined if the stream ended before */
   async take(bytes: number): Promise<Buffer | undefined> {
     while (this.rest.length < bytes) {
+      // A chunk is gone when the next one comes.
+      const before = Buffer.from(this.rest);
       const next = await this.#chunks.next().catch(() => undefined);
       if (next === undefined || next.done === true) return undefined;
-      this.rest = this.rest.length === 0 ? next.value : Buffer.concat([this.rest, next.value]);
+      this.rest = before.length === 0 ? next.value : Buffer.concat([before, next.value]);
     }
     const taken = Buffer.from(this.rest.subarray(0, bytes));
     this.rest = this.rest.subarray(bytes);

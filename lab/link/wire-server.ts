@@ -8,6 +8,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { WIRE_SILENCE_MS } from '../abi/wire.js';
 import { ioError, messageOf, systemCodeOf } from '../util/errors.js';
 import { type BootKeeper, Boots, bootName } from './boots.js';
+import { type Inlet, inletOf } from './inlet.js';
 import { Rooms } from './rooms.js';
 import { STATUS, statusName } from './wire.js';
 import { type Machine, type Opened, openWire } from './wire-opening.js';
@@ -82,7 +83,9 @@ export class WireServer {
     this.#limits = { ...WIRE_LIMITS, ...options.limits };
     this.#rooms = new Rooms(this.#limits.roomBytes);
     this.boots = new Boots(options.keeper, this.#limits.idleMs);
-    this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) => this.#accept(socket));
+    this.#server = createServer({ noDelay: true, keepAlive: true, pauseOnConnect: true }, (socket) =>
+      this.#accept(inletOf(socket)),
+    );
   }
 
   static async listen(options: WireServerOptions): Promise<WireServer> {
@@ -122,14 +125,14 @@ export class WireServer {
     await this.boots.close();
   }
 
-  #accept(socket: Socket): void {
+  #accept({ socket, chunks }: Inlet): void {
     // Whoever reads it learns of it; here it must only not be thrown.
     socket.on('error', () => {});
     if (this.#isClosing) {
       socket.destroy();
       return;
     }
-    const connection = this.#serve(socket)
+    const connection = this.#serve(socket, chunks)
       .catch((error: unknown) => this.#options.onEvent({ event: 'closed', why: messageOf(error) }))
       .finally(() => {
         socket.destroySoon();
@@ -138,10 +141,9 @@ export class WireServer {
     this.#connections.add(connection);
   }
 
-  async #serve(socket: Socket): Promise<void> {
+  async #serve(socket: Socket, chunks: AsyncIterator<Buffer>): Promise<void> {
     const { serverId, findMachine } = this.#options;
     const address = socket.remoteAddress ?? '';
-    const chunks = socket.iterator({ destroyOnReturn: false }) as AsyncIterableIterator<Buffer>;
     const opening = { socket, address };
     this.#openings.add(opening);
     this.#crowdOut(address);

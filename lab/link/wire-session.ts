@@ -10,6 +10,7 @@ import { WIRE_HEARTBEAT_MS } from '../abi/wire.js';
 import { parseSubbuf, type SubbufHeader } from '../trace/subbuf.js';
 import { deferred } from '../util/deadline.js';
 import { LabError, messageOf } from '../util/errors.js';
+import { countGarbage } from '../util/garbage.js';
 import type { Boot, BootId, BootOwner, Boots } from './boots.js';
 import type { Rooms } from './rooms.js';
 import {
@@ -247,6 +248,8 @@ export class WireSession implements BootOwner {
   async #take(boot: Boot, chunk: Buffer): Promise<void> {
     const { channel, rooms } = this.#options;
     this.bytes += chunk.length;
+    countGarbage(chunk.length);
+    let isInChunk = false;
     for (const plain of channel.open(chunk)) {
       if (plain === undefined) throw new Refusal(STATUS.TAMPERED, 'a message was not authentic');
       for (const step of this.#frames.push(plain)) {
@@ -258,10 +261,13 @@ export class WireSession implements BootOwner {
           continue;
         }
         await this.#frame(boot, step.type, step.body);
+        isInChunk = this.#room === undefined;
         this.#leaveRoom();
         if (this.#hasEnded) return;
       }
     }
+    // The next read takes the chunk's place.
+    if (isInChunk) await this.#appending;
   }
 
   /** Gives the room of the last frame back, when its sub-buffer is appended. */

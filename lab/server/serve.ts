@@ -4,6 +4,7 @@ import { bootName } from '../link/boots.js';
 import { MODE, STATUS } from '../link/wire.js';
 import { WireServer } from '../link/wire-server.js';
 import type { WireSession } from '../link/wire-session.js';
+import { HashThread } from '../trace/hash-thread.js';
 import { withScope } from '../util/scope.js';
 import { PointKeeper } from './keeper.js';
 import { ServerLog } from './log.js';
@@ -53,11 +54,13 @@ export async function serve(options: ServeOptions): Promise<void> {
   const log = new ServerLog(options.write, now);
   const rates = new Rates<WireSession>();
   await withScope(async (scope) => {
+    const hasher = scope.use('the hashing thread', new HashThread(), (thread) => thread.close());
     const keeper = new PointKeeper({
       folder: point,
       server: point.server,
       dataDir: options.dataDir,
       now,
+      newHash: () => hasher.begin(),
       onEvent: (event, { machine, bootId }, detail) => log.line({ event, machine, boot: bootName(bootId), detail }),
     });
     let wire: WireServer | undefined;

@@ -4,11 +4,11 @@
  * one, if it has no seal, is checked sub-buffer by sub-buffer and cut back to those that are whole: what is behind
  * them was being written, and nobody was told that it is there.
  */
-import { createHash } from 'node:crypto';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
 import { FrameAssembler } from './frames.js';
+import { LocalHash } from './running-hash.js';
 import {
   parseSegmentFooter,
   parseSegmentHeader,
@@ -100,7 +100,8 @@ async function recoverOpen(
       { next: 'look where it comes from, and move it away' },
     );
   const frames = new FrameAssembler();
-  const hash = createHash('sha256').update(head);
+  const hash = new LocalHash();
+  await hash.update(head);
   let bodyBytes = 0;
   let subbufs = 0;
   for (let at = SEGMENT_HEADER_BYTES; at < size && frames.bad === undefined; ) {
@@ -111,7 +112,7 @@ async function recoverOpen(
     at += read.bytesRead;
     for (const event of frames.push(window.subarray(0, read.bytesRead))) {
       if (event.type === 'bad') break;
-      hash.update(event.bytes);
+      await hash.update(event.bytes);
       bodyBytes += event.bytes.length;
       subbufs++;
       onSubbuf(event.header);

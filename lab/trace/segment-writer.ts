@@ -5,10 +5,10 @@
  * so that finished data stays readable. After any failure a writer is of no further use; `segment-recovery.ts` tells
  * where the next one goes on.
  */
-import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
+import { LocalHash, type RunningHash } from './running-hash.js';
 import {
   encodeSegmentFooter,
   encodeSegmentHeader,
@@ -26,6 +26,8 @@ export interface SegmentWriterOptions {
   readonly limitBytes?: number;
   /** The caller syncs, and counts on what was synced: what a failed sync leaves in doubt is cut off. */
   readonly isSynced?: true;
+  /** Who hashes a segment that is begun; this thread if it is left out. */
+  readonly newHash?: () => RunningHash;
   /** Awaited when a segment is sealed and on the disk, before the next one is begun. */
   readonly onSealed?: (segment: SealedSegment) => Promise<void>;
 }
@@ -39,7 +41,7 @@ export interface SegmentTail {
     readonly bodyBytes: number;
     readonly subbufs: number;
     /** Of all bytes so far, to go on with. */
-    readonly hash: Hash;
+    readonly hash: RunningHash;
   };
 }
 
@@ -62,7 +64,7 @@ export interface SegmentTotals {
 interface OpenSegment {
   readonly file: FileHandle;
   readonly path: string;
-  readonly hash: Hash;
+  readonly hash: RunningHash;
   bodyBytes: number;
   subbufs: number;
   /** Of the body, how much is surely on the disk. */
@@ -106,7 +108,7 @@ export class SegmentWriter {
         // What was read may be in the kernel's memory only.
         await writer.sync();
       } catch (error) {
-        await writer.#current?.file.close().catch(() => undefined);
+        await leave(writer.#current);
         throw ioError(`going on with segment ${path}`, error);
       }
     }
@@ -127,15 +129,19 @@ export class SegmentWriter {
     this.#current ??= await this.#begin();
     const segment = this.#current;
     const position = SEGMENT_HEADER_BYTES + segment.bodyBytes;
+    // Beside the write: another thread may do it.
+    const hashed = segment.hash.update(subbuf);
+    hashed.catch(() => {});
     try {
       await writeFully(segment.file, subbuf, position);
+      await hashed;
     } catch (error) {
       this.#state = 'failed';
+      await hashed.catch(() => {});
       // Best effort: a reader copes with the torn tail as well.
       await segment.file.truncate(position).catch(() => undefined);
       throw ioError(`appending ${subbuf.length} bytes to ${segment.path}`, error);
     }
-    segment.hash.update(subbuf);
     segment.bodyBytes += subbuf.length;
     segment.subbufs++;
     this.#bytes += subbuf.length;
@@ -164,7 +170,7 @@ export class SegmentWriter {
 
   /** Closes and leaves the last segment unsealed: `resume` goes on with it. */
   async abandon(): Promise<void> {
-    await this.#current?.file.close().catch(() => undefined);
+    await leave(this.#current);
     this.#current = undefined;
     this.#state = 'closed';
   }
@@ -172,7 +178,7 @@ export class SegmentWriter {
   /** Seals and closes. After a failed append it only closes: the last segment stays unsealed. */
   async close(): Promise<SegmentTotals> {
     if (this.#state === 'open') await this.#seal();
-    else await this.#current?.file.close().catch(() => undefined);
+    else await leave(this.#current);
     this.#current = undefined;
     this.#state = 'closed';
     return this.totals;
@@ -198,7 +204,8 @@ export class SegmentWriter {
       // Its name must be on the disk before anything in it can be.
       await syncFolder(this.#options.folder);
       this.#segments++;
-      const hash = createHash('sha256').update(header);
+      const hash = this.#options.newHash?.() ?? new LocalHash();
+      await hash.update(header);
       return { file, path, hash, bodyBytes: 0, subbufs: 0, syncedBytes: 0 };
     } catch (error) {
       this.#state = 'failed';
@@ -214,34 +221,42 @@ export class SegmentWriter {
     if (segment === undefined) return;
     const end = SEGMENT_HEADER_BYTES + segment.bodyBytes;
     let kept = end;
+    let sha256 = '';
     try {
       const footer = encodeSegmentFooter({
         bodyBytes: BigInt(segment.bodyBytes),
         subbufs: BigInt(segment.subbufs),
-        sha256: segment.hash.copy().digest(),
+        sha256: await segment.hash.digest(),
       });
       await writeFully(segment.file, footer, end);
       if (this.#options.isSynced === true) kept = SEGMENT_HEADER_BYTES + segment.syncedBytes;
       await segment.file.datasync();
       // A sync that comes while the file is being closed has nothing to do.
       segment.syncedBytes = segment.bodyBytes;
-      segment.hash.update(footer);
+      await segment.hash.update(footer);
+      sha256 = (await segment.hash.digest()).toString('hex');
     } catch (error) {
       this.#state = 'failed';
       await segment.file.truncate(kept).catch(() => undefined);
       throw ioError(`sealing ${segment.path}`, error);
     } finally {
       // Only now: a sync that comes in between must not take it for synced.
-      await segment.file.close().catch(() => undefined);
+      await leave(segment);
       this.#current = undefined;
     }
     // What fails now takes nothing of it back.
     const sealed = { name: basename(segment.path), bytes: end + SEGMENT_FOOTER_BYTES };
-    await this.#options.onSealed?.({ ...sealed, sha256: segment.hash.digest('hex') }).catch((error: unknown) => {
+    await this.#options.onSealed?.({ ...sealed, sha256 }).catch((error: unknown) => {
       this.#state = 'failed';
       throw ioError(`signing ${segment.path}`, error);
     });
   }
+}
+
+/** Closes its file, and ends its hash. */
+async function leave(segment: OpenSegment | undefined): Promise<void> {
+  await segment?.file.close().catch(() => undefined);
+  segment?.hash.leave();
 }
 
 /** Puts the names in a folder on the disk. */

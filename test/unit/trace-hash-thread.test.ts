@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+import { createHash } from 'node:crypto';
+import { expect } from 'chai';
+import { HashThread } from '../../lab/trace/hash-thread.js';
+import { failureOf } from '../support/failure.js';
+
+const sha256 = (...parts: readonly Buffer[]) => createHash('sha256').update(Buffer.concat(parts)).digest('hex');
+
+describe('the hashing thread', () => {
+  let thread: HashThread;
+
+  beforeEach(() => {
+    thread = new HashThread();
+  });
+
+  afterEach(() => thread.close());
+
+  it('gives SHA-256 of what came, and of what came since', async () => {
+    const hash = thread.begin();
+    expect((await hash.digest()).toString('hex')).to.equal(sha256());
+    const first = Buffer.from('first');
+    await hash.update(first);
+    expect((await hash.digest()).toString('hex')).to.equal(sha256(first));
+    const second = Buffer.alloc(12_345_679, 'second');
+    await hash.update(second);
+    expect((await hash.digest()).toString('hex')).to.equal(sha256(first, second));
+  });
+
+  it('keeps many hashes apart that are fed side by side, with bytes of any length', async () => {
+    const digests = await Promise.all(
+      Array.from({ length: 20 }, async (_, i) => {
+        const hash = thread.begin();
+        const parts = Array.from({ length: 60 }, (_, n) => Buffer.alloc((i * 7919 + n * n * 271) % 300_001, i + n));
+        const scratch = Buffer.alloc(300_001);
+        for (const part of parts) {
+          // The bytes are free to change once they were taken.
+          part.copy(scratch);
+          await hash.update(scratch.subarray(0, part.length));
+        }
+        const digest = (await hash.digest()).toString('hex');
+        hash.leave();
+        return { digest, wanted: sha256(...parts) };
+      }),
+    );
+    for (const { digest, wanted } of digests) expect(digest).to.equal(wanted);
+  });
+
+  it('refuses when it has ended, also who waits', async () => {
+    const hash = thread.begin();
+    const waiting = Promise.all(Array.from({ length: 50 }, () => hash.update(Buffer.alloc(4_000_000))));
+    const failed = failureOf(waiting);
+    await thread.close();
+    expect((await failed).code).to.equal('LAB_BUG');
+    expect((await failureOf(hash.digest())).code).to.equal('LAB_BUG');
+  });
+});
