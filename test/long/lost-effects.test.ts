@@ -67,7 +67,8 @@ describe('a rebuild across random lost effects', () => {
         ).to.deep.equal([]);
         expect(result.isEqual, about).to.equal(true);
         const end = result.marks.at(-1);
-        expect(end?.unvouched.length, about).to.be.greaterThan(0);
+        // A few may all be about files that are gone by then.
+        if (share > 0.01) expect(end?.unvouched.length, about).to.be.greaterThan(0);
         expect(isNothingKnown(end?.unvouched ?? []), about).to.equal(false);
         expect(end?.compared, about).to.be.greaterThan(end?.leftOut ?? 0);
         process.stderr.write(
