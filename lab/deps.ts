@@ -16,10 +16,10 @@ export interface DepsRow {
 
 export const DEPS = [
   { folder: 'lab', folders: [], packages: ['typescript'], isShallow: true },
-  { folder: 'lab/abi', folders: [], packages: [] },
+  { folder: 'lab/abi', folders: [], packages: ['@node-rs/crc32'] },
   { folder: 'lab/util', folders: [], packages: [] },
   { folder: 'lab/proc', folders: ['lab/util'], packages: [] },
-  { folder: 'lab/trace', folders: ['lab/abi', 'lab/util'], packages: [] },
+  { folder: 'lab/trace', folders: ['lab/abi', 'lab/util'], packages: ['@node-rs/crc32'] },
   { folder: 'lab/evidence', folders: ['lab/proc', 'lab/util'], packages: [] },
   // Nothing at all: it judges what the rest of this program wrote, by the documented formats alone.
   { folder: 'lab/audit', folders: [], packages: [] },

@@ -3,7 +3,7 @@
  * Offsets and numbers of the record format, computed from the tables in `records.ts`. Throws on import if a
  * table breaks a rule of that file: there is nothing sensible to decode with a broken schema.
  */
-import { crc32c } from './crc32c.js';
+import { crc32c } from '@node-rs/crc32';
 import {
   type FieldDef,
   FLAG_GROUPS,

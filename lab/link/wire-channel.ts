@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** What turns frames into bytes on the wire and back, once a connection is open: as they are, or inside Noise. */
 import { WIRE_NOISE_MESSAGE_MAX, WIRE_NOISE_TAG_BYTES, WIRE_REKEY_MESSAGES } from '../abi/wire.js';
+import { countGarbage } from '../util/garbage.js';
 import type { NoiseCipher } from './noise.js';
 
 export interface Channel {
@@ -78,6 +79,7 @@ export class NoiseChannel implements Channel {
         return;
       }
       renew(this.#receive);
+      countGarbage(plain.length);
       yield plain;
     }
   }

@@ -10,7 +10,6 @@ import { WIRE_HEARTBEAT_MS } from '../abi/wire.js';
 import { parseSubbuf, type SubbufHeader } from '../trace/subbuf.js';
 import { deferred } from '../util/deadline.js';
 import { LabError, messageOf } from '../util/errors.js';
-import { countGarbage } from '../util/garbage.js';
 import type { Boot, BootId, BootOwner, Boots } from './boots.js';
 import type { Rooms } from './rooms.js';
 import {
@@ -35,6 +34,8 @@ const PARTING_MS = 1000;
 /** How often a full disk is tried again. */
 const SPACE_POLL_MS = 250;
 const SPACE_POLL_MAX_MS = 2000;
+/** Sub-buffers of a connection that wait for the disk: about as much as comes while a segment is sealed. */
+const APPENDS_MAX = 16;
 /** A frame that has been in pieces for so long gives way when others wait for room. */
 const SLOW_FRAME_MS = 10_000;
 
@@ -98,7 +99,9 @@ export class WireSession implements BootOwner {
   readonly #over = new AbortController();
   readonly #done = deferred<void>();
   #boot: Boot | undefined;
-  /** The append of the last sub-buffer: while the disk takes it, the next one is read and checked. */
+  /** Of sub-buffers that the disk is to take, in order: meanwhile the next ones are read and checked. */
+  readonly #appends: Promise<void>[] = [];
+  /** The last of them. */
   #appending: Promise<void> = Promise.resolve();
   #room: Buffer | undefined;
   #roomSinceMs = 0;
@@ -248,7 +251,6 @@ export class WireSession implements BootOwner {
   async #take(boot: Boot, chunk: Buffer): Promise<void> {
     const { channel, rooms } = this.#options;
     this.bytes += chunk.length;
-    countGarbage(chunk.length);
     let isInChunk = false;
     for (const plain of channel.open(chunk)) {
       if (plain === undefined) throw new Refusal(STATUS.TAMPERED, 'a message was not authentic');
@@ -309,15 +311,19 @@ export class WireSession implements BootOwner {
     if (number <= (this.#seen.get(cpu) ?? -1n))
       throw new Refusal(STATUS.BAD_FRAME, `CPU ${cpu}: number ${number} came after ${this.#seen.get(cpu)}`);
     this.#seen.set(cpu, number);
-    await this.#appending;
+    while (this.#appends.length >= APPENDS_MAX) await this.#appends[0];
     if (this.#hasEnded) return;
     boot.isEnded = false;
-    this.#appending = this.#append(boot, header, body).then((isNew) => {
-      if (isNew) this.subbufs++;
+    const append = this.#appending.then(async () => {
+      if (this.#hasEnded) return;
+      if (await this.#append(boot, header, body)) this.subbufs++;
       else this.known++;
+      this.#appends.shift();
     });
+    this.#appending = append;
+    this.#appends.push(append);
     // Whoever waits for it next is told; nobody may be waiting yet.
-    this.#appending.catch((error: unknown) => this.#appendFailed(error));
+    append.catch((error: unknown) => this.#appendFailed(error));
   }
 
   /** Nothing else may come of a driver that waits for the acknowledgement of what failed. */

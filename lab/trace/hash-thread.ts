@@ -31,7 +31,7 @@ interface Asking {
 
 export class HashThread {
   readonly #state = new Int32Array(new SharedArrayBuffer(8));
-  readonly #ring = new Uint8Array(new SharedArrayBuffer(RING_BYTES));
+  readonly #ring = Buffer.from(new SharedArrayBuffer(RING_BYTES));
   readonly #heads = new Int32Array(this.#ring.buffer);
   readonly #worker: Worker;
   /** Who waits for a digest; of one hash in order. */
@@ -98,7 +98,7 @@ export class HashThread {
       }
       const piece = bytes.subarray(done, done + Math.min(wanted, RING_BYTES - at - HEAD_BYTES));
       this.#heads.set([op, id, piece.length], at / Int32Array.BYTES_PER_ELEMENT);
-      ring.set(piece, at + HEAD_BYTES);
+      piece.copy(ring, at + HEAD_BYTES);
       Atomics.store(state, WRITTEN, (written + HEAD_BYTES + padded(piece.length)) | 0);
       Atomics.notify(state, WRITTEN);
       done += piece.length;

@@ -9,7 +9,8 @@ const heads = new Int32Array(ring.buffer);
 const hashes = new Map();
 
 for (let read = 0; ; ) {
-  Atomics.wait(state, WRITTEN, read);
+  // Woken is not written: the call may be for an element that was read without it.
+  while (Atomics.load(state, WRITTEN) === read) Atomics.wait(state, WRITTEN, read);
   const at = (read >>> 0) % ring.length;
   const [op, id, length] = heads.subarray(at / 4, at / 4 + 3);
   const hash = hashes.get(id) ?? createHash('sha256');

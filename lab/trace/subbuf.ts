@@ -3,7 +3,7 @@
  * Sub-buffers: parsing and checking of the 96-byte header and the checksum. The rules are numbered in
  * `docs/format.md`; 1 to 3 are checked here, 4 and 5 by `walk.ts`, which looks at the records.
  */
-import { crc32cUpdate } from '../abi/crc32c.js';
+import { crc32c } from '@node-rs/crc32';
 import { ABI_HASH, AT, SIZE } from '../abi/layout.js';
 import { MAGIC, SUBBUF_MAX, VERSION } from '../abi/records.js';
 
@@ -89,10 +89,8 @@ const ZERO_CRC = new Uint8Array(4);
 /** The checksum a sub-buffer of `length` bytes at `off` should carry. */
 export function subbufCrc(buf: Buffer, off: number, length: number): number {
   const field = off + AT.lemona_subbuf.crc32c;
-  let register = crc32cUpdate(-1, buf, off, field);
-  register = crc32cUpdate(register, ZERO_CRC);
-  register = crc32cUpdate(register, buf, field + 4, off + length);
-  return ~register >>> 0;
+  const before = crc32c(ZERO_CRC, crc32c(buf.subarray(off, field)));
+  return crc32c(buf.subarray(field + 4, off + length), before);
 }
 
 /** Checks rules 1 to 3 on a whole sub-buffer that begins at `off`; bytes after it are not looked at. */

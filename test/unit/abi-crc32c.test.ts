@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
+/** The checksum of sub-buffers is a library's: that it is the one which docs/format.md says. */
+import { crc32c } from '@node-rs/crc32';
 import { expect } from 'chai';
-import { crc32c, crc32cUpdate } from '../../lab/abi/crc32c.js';
 
 /** The definition, bit by bit: slow and obviously right. */
 function bitwise(bytes: Uint8Array): number {
@@ -20,23 +21,18 @@ describe('crc32c', () => {
     expect(crc32c(Buffer.from(Array.from({ length: 32 }, (_, i) => i)))).to.equal(0x46dd794e);
   });
 
-  it('agrees with the bitwise definition at every length and offset around a step of 8', () => {
-    const bytes = Buffer.from(Array.from({ length: 64 }, (_, i) => (i * 37 + 11) & 0xff));
+  it('agrees with the bitwise definition at every length and offset, also of a view', () => {
+    const bytes = Buffer.from(Array.from({ length: 300 }, (_, i) => (i * 37 + (i >> 3)) & 0xff));
     for (let start = 0; start < 9; start++)
-      for (let end = start; end <= bytes.length; end++)
-        expect(crc32c(bytes, start, end)).to.equal(bitwise(bytes.subarray(start, end)));
+      for (let end = start; end <= bytes.length; end++) {
+        const view = bytes.subarray(start, end);
+        expect(crc32c(view)).to.equal(bitwise(view));
+      }
   });
 
-  it('agrees with it where words are read, aligned or not', () => {
-    const bytes = Buffer.from(Array.from({ length: 1100 }, (_, i) => (i * 37 + (i >> 3)) & 0xff));
-    for (let start = 0; start < 9; start++)
-      for (let end = start + 1015; end < start + 1050; end++)
-        expect(crc32c(bytes, start, end)).to.equal(bitwise(bytes.subarray(start, end)));
-  });
-
-  it('can be fed in pieces', () => {
+  it('goes on from what the bytes before gave', () => {
     const bytes = Buffer.from('a sub-buffer is read in pieces');
     for (let cut = 0; cut <= bytes.length; cut++)
-      expect(~crc32cUpdate(crc32cUpdate(-1, bytes, 0, cut), bytes, cut) >>> 0).to.equal(crc32c(bytes));
+      expect(crc32c(bytes.subarray(cut), crc32c(bytes.subarray(0, cut)))).to.equal(crc32c(bytes));
   });
 });

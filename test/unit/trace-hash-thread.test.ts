@@ -45,6 +45,21 @@ describe('the hashing thread', () => {
     for (const { digest, wanted } of digests) expect(digest).to.equal(wanted);
   });
 
+  it('reads nothing that is not written, however the two threads meet', async () => {
+    const hash = thread.begin();
+    const wanted = createHash('sha256');
+    const end = performance.now() + 3000;
+    for (let n = 0; performance.now() < end; n++) {
+      const bytes = Buffer.alloc(n % 48, n);
+      wanted.update(bytes);
+      await hash.update(bytes);
+      // The thread is now about to sleep, asleep, or behind.
+      for (let spins = (n * 31) % 1009; spins > 0; spins--) Math.sqrt(spins);
+      if (n % 4096 === 0) expect((await hash.digest()).equals(wanted.copy().digest())).to.equal(true);
+    }
+    expect((await hash.digest()).equals(wanted.digest())).to.equal(true);
+  });
+
   it('refuses when it has ended, also who waits', async () => {
     const hash = thread.begin();
     const waiting = Promise.all(Array.from({ length: 50 }, () => hash.update(Buffer.alloc(4_000_000))));
