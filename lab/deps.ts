@@ -126,7 +126,7 @@ export const DEPS = [
         'lab/util',
       ],
     ],
-    packages: ['chai', 'fast-check', 'msgpackr'],
+    packages: ['@node-rs/crc32', 'chai', 'fast-check', 'msgpackr'],
   },
 ] as const satisfies readonly DepsRow[];
 

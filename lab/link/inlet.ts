@@ -6,23 +6,28 @@
  */
 import { type ConnectOpts, Socket, type SocketConstructorOpts } from 'node:net';
 
-/** One read takes as much, at most. */
-const BUFFER_BYTES = 128 * 1024;
+/** One read takes as much, at most: of a stranger, and of who has shown a key. */
+const NARROW_BYTES = 1024;
+const WIDE_BYTES = 64 * 1024;
 
 export interface Inlet {
   readonly socket: Socket;
   /** A chunk is good until the next one is asked for. Rejects when the connection broke. */
   readonly chunks: AsyncIterator<Buffer>;
+  /** It is no stranger any more: reads take more from now on. */
+  readonly widen: () => void;
 }
 
 /** Takes over a connection that nobody has read from (`pauseOnConnect`); `accepted` is of no further use. */
 export function inletOf(accepted: Socket): Inlet {
   const from = accepted as unknown as { _handle: object | null };
   const handle = from._handle;
-  if (handle === null) return { socket: accepted, chunks: { next: async () => ({ done: true, value: undefined }) } };
+  // It has closed already.
+  if (handle === null)
+    return { socket: accepted, chunks: { next: async () => ({ done: true, value: undefined }) }, widen: () => {} };
   from._handle = null;
   accepted.destroy();
-  const buffer = Buffer.allocUnsafe(BUFFER_BYTES);
+  let buffer = Buffer.alloc(NARROW_BYTES);
   let come: Buffer | undefined;
   let isOver = false;
   let wake = () => {};
@@ -30,9 +35,10 @@ export function inletOf(accepted: Socket): Inlet {
     handle,
     allowHalfOpen: false,
     onread: {
-      buffer,
-      callback: (bytes) => {
-        come = buffer.subarray(0, bytes);
+      // Of the next read: it is asked for when one has ended.
+      buffer: () => buffer,
+      callback: (bytes, read) => {
+        come = Buffer.from(read.buffer, read.byteOffset, bytes);
         wake();
         // Reads no more before it is resumed.
         return false;
@@ -62,5 +68,8 @@ export function inletOf(accepted: Socket): Inlet {
     if (value === undefined && failure !== undefined) throw failure;
     return value === undefined ? { done: true, value } : { done: false, value };
   };
-  return { socket, chunks: { next } };
+  const widen = () => {
+    buffer = Buffer.alloc(WIDE_BYTES);
+  };
+  return { socket, chunks: { next }, widen };
 }

@@ -34,7 +34,7 @@ export const WIRE_LIMITS: WireLimits = {
   openings: 256,
   openingsOfAddress: 128,
   openingMs: 5000,
-  roomBytes: 16 * 1024 * 1024,
+  roomBytes: 8 * 1024 * 1024,
   idleMs: 60_000,
   silenceMs: WIRE_SILENCE_MS,
 };
@@ -125,14 +125,15 @@ export class WireServer {
     await this.boots.close();
   }
 
-  #accept({ socket, chunks }: Inlet): void {
+  #accept(inlet: Inlet): void {
+    const { socket } = inlet;
     // Whoever reads it learns of it; here it must only not be thrown.
     socket.on('error', () => {});
     if (this.#isClosing) {
       socket.destroy();
       return;
     }
-    const connection = this.#serve(socket, chunks)
+    const connection = this.#serve(inlet)
       .catch((error: unknown) => this.#options.onEvent({ event: 'closed', why: messageOf(error) }))
       .finally(() => {
         socket.destroySoon();
@@ -141,7 +142,8 @@ export class WireServer {
     this.#connections.add(connection);
   }
 
-  async #serve(socket: Socket, chunks: AsyncIterator<Buffer>): Promise<void> {
+  async #serve(inlet: Inlet): Promise<void> {
+    const { socket, chunks } = inlet;
     const { serverId, findMachine } = this.#options;
     const address = socket.remoteAddress ?? '';
     const opening = { socket, address };
@@ -155,11 +157,13 @@ export class WireServer {
     });
     if (opened === undefined) this.#refused({ address, status: STATUS.BAD_FRAME, why: 'left before it showed a key' });
     else if ('status' in opened) this.#refused({ address, ...opened });
-    else if (!socket.destroyed) await this.#session(socket, chunks, address, opened);
+    else if (!socket.destroyed) await this.#session(inlet, address, opened);
   }
 
-  async #session(socket: Socket, chunks: AsyncIterator<Buffer>, address: string, opened: Opened): Promise<void> {
+  async #session(inlet: Inlet, address: string, opened: Opened): Promise<void> {
     const { onEvent } = this.#options;
+    const { socket, chunks, widen } = inlet;
+    widen();
     const { rest: first, ...open } = opened;
     const { id, cpus, mode } = open;
     const boot = bootName(id.bootId);

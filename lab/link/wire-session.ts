@@ -34,8 +34,6 @@ const PARTING_MS = 1000;
 /** How often a full disk is tried again. */
 const SPACE_POLL_MS = 250;
 const SPACE_POLL_MAX_MS = 2000;
-/** Sub-buffers of a connection that wait for the disk: about as much as comes while a segment is sealed. */
-const APPENDS_MAX = 16;
 /** A frame that has been in pieces for so long gives way when others wait for room. */
 const SLOW_FRAME_MS = 10_000;
 
@@ -99,9 +97,7 @@ export class WireSession implements BootOwner {
   readonly #over = new AbortController();
   readonly #done = deferred<void>();
   #boot: Boot | undefined;
-  /** Of sub-buffers that the disk is to take, in order: meanwhile the next ones are read and checked. */
-  readonly #appends: Promise<void>[] = [];
-  /** The last of them. */
+  /** The append of the last sub-buffer: while the disk takes it, the next one is read and checked. */
   #appending: Promise<void> = Promise.resolve();
   #room: Buffer | undefined;
   #roomSinceMs = 0;
@@ -311,19 +307,15 @@ export class WireSession implements BootOwner {
     if (number <= (this.#seen.get(cpu) ?? -1n))
       throw new Refusal(STATUS.BAD_FRAME, `CPU ${cpu}: number ${number} came after ${this.#seen.get(cpu)}`);
     this.#seen.set(cpu, number);
-    while (this.#appends.length >= APPENDS_MAX) await this.#appends[0];
+    await this.#appending;
     if (this.#hasEnded) return;
     boot.isEnded = false;
-    const append = this.#appending.then(async () => {
-      if (this.#hasEnded) return;
-      if (await this.#append(boot, header, body)) this.subbufs++;
+    this.#appending = this.#append(boot, header, body).then((isNew) => {
+      if (isNew) this.subbufs++;
       else this.known++;
-      this.#appends.shift();
     });
-    this.#appending = append;
-    this.#appends.push(append);
     // Whoever waits for it next is told; nobody may be waiting yet.
-    append.catch((error: unknown) => this.#appendFailed(error));
+    this.#appending.catch((error: unknown) => this.#appendFailed(error));
   }
 
   /** Nothing else may come of a driver that waits for the acknowledgement of what failed. */

@@ -11,9 +11,9 @@ import type { RunningHash } from './running-hash.js';
 
 const WORKER = path.join(import.meta.dirname, '../trace/hash-worker.mjs');
 
-const RING_BYTES = 4 * 1024 * 1024;
+const RING_BYTES = 1024 * 1024;
 /** So that one side works on a piece while the other has the next. */
-const PIECE_BYTES = 256 * 1024;
+const PIECE_BYTES = 128 * 1024;
 const HEAD_BYTES = 16;
 const OPS = { UPDATE: 1, DIGEST: 2, LEAVE: 3 } as const;
 const [WRITTEN, READ] = [0, 1] as const;

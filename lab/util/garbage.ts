@@ -6,7 +6,7 @@
  */
 
 /** Of what goes through, between two collections. */
-const YOUNG_BYTES = 2 * 1024 * 1024;
+const YOUNG_BYTES = 1024 * 1024;
 
 let passed = 0;
 

@@ -9,7 +9,7 @@ import { expect } from 'chai';
 import { FRAME, MODE, packStreams } from '../../lab/link/wire.js';
 import { pollUntil } from '../../lab/util/deadline.js';
 import { SimConnection, type SimDriver, SimRefused } from '../support/sim-driver.js';
-import { nop, subbuf } from '../support/trace-builder.js';
+import { info, nop, subbuf } from '../support/trace-builder.js';
 import {
   expectedNumbers,
   feed,
@@ -77,6 +77,24 @@ describe('the receiver', () => {
     const segment = await readFile(join(folder, FOLDER, '000000.seg'));
     expect(segment.subarray(64, segment.length - 64).equals(large)).to.equal(true);
   });
+
+  for (const [name, mode] of [
+    ['plain', MODE.PLAIN],
+    ['noise', MODE.NOISE],
+  ] as const) {
+    it(`keeps them too when the next ones are read while the disk takes them, ${name}`, async () => {
+      const point = await start({ segmentBytes: 64 * 1024 * 1024 });
+      const driver = point.driver('m', mode);
+      const sent = Array.from({ length: 3000 }, (_, number) =>
+        subbuf([info(`${number}${'x'.repeat((number * 97) % 4000)}${number}`)], { cpu: 0, number: BigInt(number) }),
+      );
+      for (const [number, bytes] of sent.entries()) driver.put(0, BigInt(number), bytes);
+      await driver.deliver();
+      await stop(point);
+      const segment = await readFile(join(folder, FOLDER, '000000.seg'));
+      expect(segment.subarray(64, segment.length - 64).equals(Buffer.concat(sent))).to.equal(true);
+    });
+  }
 
   it('refuses a stranger, another key, a mode that is not allowed and another version, each by name', async () => {
     const point = await start({ modes: [MODE.NOISE] });
