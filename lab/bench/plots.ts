@@ -45,7 +45,8 @@ export function overheadPlots(rows: readonly Row[]): OverheadPlot[] {
       marks: [
         Plot.barX(bars, { x: 'overhead', y: 'config', fy: 'thing', fill: 'config' }),
         Plot.text(bars, {
-          x: 'overhead',
+          // Beside a bar to the left too, not on it.
+          x: (bar: (typeof bars)[number]) => Math.max(bar.overhead, 0),
           y: 'config',
           fy: 'thing',
           text: (bar: (typeof bars)[number]) => bar.overhead.toFixed(1),
