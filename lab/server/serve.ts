@@ -54,7 +54,11 @@ export async function serve(options: ServeOptions): Promise<void> {
   const log = new ServerLog(options.write, now);
   const rates = new Rates<WireSession>();
   await withScope(async (scope) => {
-    const hasher = scope.use('the hashing thread', new HashThread(), (thread) => thread.close());
+    const hasher = scope.use(
+      'the hashing thread',
+      new HashThread((error) => log.line({ event: 'hashing thread lost', why: error.message })),
+      (thread) => thread.close(),
+    );
     const keeper = new PointKeeper({
       folder: point,
       server: point.server,

@@ -6,8 +6,8 @@
  */
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { LabError } from '../util/errors.js';
-import type { RunningHash } from './running-hash.js';
+import { LabError, messageOf } from '../util/errors.js';
+import { LocalHash, type RunningHash } from './running-hash.js';
 
 const WORKER = path.join(import.meta.dirname, '../trace/hash-worker.mjs');
 
@@ -39,18 +39,28 @@ export class HashThread {
   #ids = 0;
   #failure: LabError | undefined;
 
-  constructor() {
+  /** Told of a failure, hashes that are begun after it are of this thread. */
+  constructor(onFailure: (error: LabError) => void) {
     this.#worker = new Worker(WORKER, {
       workerData: { state: this.#state, ring: this.#ring, ops: OPS },
+      // Not the loader that this thread may have.
+      execArgv: [],
       resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16 },
     });
     this.#worker.unref();
     this.#worker.on('message', ({ id, digest }: Answer) => this.#asking.get(id)?.shift()?.resolve(Buffer.from(digest)));
-    this.#worker.on('error', (cause) => this.#fail(new LabError('LAB_BUG', 'the hashing thread failed', { cause })));
+    const onEnd = (cause?: unknown) => {
+      if (this.#failure !== undefined) return;
+      const failure = new LabError('LAB_BUG', `the hashing thread ended: ${messageOf(cause)}`, { cause });
+      this.#fail(failure);
+      onFailure(failure);
+    };
+    this.#worker.on('error', onEnd).on('exit', () => onEnd('without a word'));
   }
 
   /** A hash of nothing yet. */
   begin(): RunningHash {
+    if (this.#failure !== undefined) return new LocalHash();
     const id = this.#ids++;
     return {
       update: (bytes) => this.#put(OPS.UPDATE, id, bytes),

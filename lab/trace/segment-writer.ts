@@ -80,6 +80,8 @@ export class SegmentWriter {
   #segments = 0;
   #bytes = 0;
   #subbufs = 0;
+  /** Over when the sync or seal under way is. */
+  #turn: Promise<void> = Promise.resolve();
 
   private constructor(options: SegmentWriterOptions) {
     this.#options = options;
@@ -154,18 +156,31 @@ export class SegmentWriter {
    */
   async sync(): Promise<void> {
     this.#demandOpen('sync');
-    const segment = this.#current;
-    // A sealed segment was synced when it was sealed.
-    if (segment === undefined || segment.syncedBytes === segment.bodyBytes) return;
-    const { bodyBytes } = segment;
-    try {
-      await segment.file.datasync();
-      segment.syncedBytes = Math.max(segment.syncedBytes, bodyBytes);
-    } catch (error) {
-      this.#state = 'failed';
-      await segment.file.truncate(SEGMENT_HEADER_BYTES + segment.syncedBytes).catch(() => undefined);
-      throw ioError(`syncing ${segment.path}`, error);
-    }
+    await this.#inTurn(async () => {
+      const segment = this.#current;
+      // A sealed segment was synced when it was sealed.
+      if (segment === undefined || segment.syncedBytes === segment.bodyBytes) return;
+      const { bodyBytes } = segment;
+      try {
+        await segment.file.datasync();
+        segment.syncedBytes = Math.max(segment.syncedBytes, bodyBytes);
+      } catch (error) {
+        this.#state = 'failed';
+        await segment.file.truncate(SEGMENT_HEADER_BYTES + segment.syncedBytes).catch(() => undefined);
+        throw ioError(`syncing ${segment.path}`, error);
+      }
+    });
+  }
+
+  /** One at a time, of syncs and seals: whose call is told of a failure, the other must not take for done. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#turn.then(() => {
+      if (this.#state === 'failed')
+        throw new LabError('LAB_ENV_IO', `${this.#options.folder}: what was written last is in doubt`);
+      return work();
+    });
+    this.#turn = turn.catch(() => {});
+    return turn;
   }
 
   /** Closes and leaves the last segment unsealed: `resume` goes on with it. */
@@ -220,30 +235,31 @@ export class SegmentWriter {
     const segment = this.#current;
     if (segment === undefined) return;
     const end = SEGMENT_HEADER_BYTES + segment.bodyBytes;
-    let kept = end;
     let sha256 = '';
-    try {
-      const footer = encodeSegmentFooter({
-        bodyBytes: BigInt(segment.bodyBytes),
-        subbufs: BigInt(segment.subbufs),
-        sha256: await segment.hash.digest(),
-      });
-      await writeFully(segment.file, footer, end);
-      if (this.#options.isSynced === true) kept = SEGMENT_HEADER_BYTES + segment.syncedBytes;
-      await segment.file.datasync();
-      // A sync that comes while the file is being closed has nothing to do.
-      segment.syncedBytes = segment.bodyBytes;
-      await segment.hash.update(footer);
-      sha256 = (await segment.hash.digest()).toString('hex');
-    } catch (error) {
-      this.#state = 'failed';
-      await segment.file.truncate(kept).catch(() => undefined);
-      throw ioError(`sealing ${segment.path}`, error);
-    } finally {
-      // Only now: a sync that comes in between must not take it for synced.
-      await leave(segment);
-      this.#current = undefined;
-    }
+    await this.#inTurn(async () => {
+      let kept = end;
+      try {
+        const footer = encodeSegmentFooter({
+          bodyBytes: BigInt(segment.bodyBytes),
+          subbufs: BigInt(segment.subbufs),
+          sha256: await segment.hash.digest(),
+        });
+        await segment.hash.update(footer);
+        sha256 = (await segment.hash.digest()).toString('hex');
+        await writeFully(segment.file, footer, end);
+        if (this.#options.isSynced === true) kept = SEGMENT_HEADER_BYTES + segment.syncedBytes;
+        // The last that can fail: whoever is acknowledged by it keeps what it is told.
+        await segment.file.datasync();
+        segment.syncedBytes = segment.bodyBytes;
+      } catch (error) {
+        this.#state = 'failed';
+        await segment.file.truncate(kept).catch(() => undefined);
+        throw ioError(`sealing ${segment.path}`, error);
+      } finally {
+        await leave(segment);
+        this.#current = undefined;
+      }
+    });
     // What fails now takes nothing of it back.
     const sealed = { name: basename(segment.path), bytes: end + SEGMENT_FOOTER_BYTES };
     await this.#options.onSealed?.({ ...sealed, sha256 }).catch((error: unknown) => {

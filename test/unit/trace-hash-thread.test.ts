@@ -8,12 +8,16 @@ const sha256 = (...parts: readonly Buffer[]) => createHash('sha256').update(Buff
 
 describe('the hashing thread', () => {
   let thread: HashThread;
+  const failures: string[] = [];
 
   beforeEach(() => {
-    thread = new HashThread();
+    thread = new HashThread((error) => failures.push(error.message));
   });
 
-  afterEach(() => thread.close());
+  afterEach(async () => {
+    await thread.close();
+    expect(failures).to.deep.equal([]);
+  });
 
   it('gives SHA-256 of what came, and of what came since', async () => {
     const hash = thread.begin();
@@ -67,5 +71,7 @@ describe('the hashing thread', () => {
     await thread.close();
     expect((await failed).code).to.equal('LAB_BUG');
     expect((await failureOf(hash.digest())).code).to.equal('LAB_BUG');
+    // Whoever begins now does without it.
+    expect((await thread.begin().digest()).toString('hex')).to.equal(sha256());
   });
 });

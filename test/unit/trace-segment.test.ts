@@ -2,8 +2,10 @@
 import { type FileHandle, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { segmentsFolder } from '../../lab/trace/run-index.js';
+import { parseSegmentFooter } from '../../lab/trace/segment-format.js';
 import { readSegments, type SegmentProblem, type StoredSubbuf } from '../../lab/trace/segment-reader.js';
 import { recoverSegments } from '../../lab/trace/segment-recovery.js';
 import { SegmentWriter } from '../../lab/trace/segment-writer.js';
@@ -175,6 +177,56 @@ describe('segment files', () => {
     } finally {
       handles.datasync = datasync;
       await rm(folder, { recursive: true });
+    }
+  });
+
+  it('are not sealed, nor gone on with, when a sync that runs beside their sealing fails', async () => {
+    for (let failing = 0; failing < 6; failing++) {
+      const folder = await mkdtemp(join(tmpdir(), 'lemona-test-'));
+      const probe = await open(folder, 'r');
+      const handles = Object.getPrototypeOf(probe) as { datasync: (this: FileHandle) => Promise<void> };
+      const { datasync } = handles;
+      await probe.close();
+      let synced = 0;
+      try {
+        const sealed: string[] = [];
+        const writer = await SegmentWriter.create({
+          ...{ folder, now: () => 0n, limitBytes: 3 * (FRAMES[0]?.length ?? 0), isSynced: true },
+          onSealed: async ({ name }) => void sealed.push(name),
+        });
+        handles.datasync = async function () {
+          const mine = synced++;
+          await sleep(2);
+          // The kernel says it once.
+          if (mine === failing) throw Object.assign(new Error('EIO'), { code: 'EIO' });
+          await datasync.call(this);
+        };
+        let failed = 0;
+        const syncs: Promise<void>[] = [];
+        for (const frame of [...FRAMES, ...FRAMES]) {
+          await writer.append(frame).catch(() => failed++);
+          syncs.push(writer.sync().catch(() => void failed++));
+          await sleep(1);
+        }
+        await Promise.all(syncs);
+        await writer.close().catch(() => failed++);
+        handles.datasync = datasync;
+        expect(failed, `sync ${failing}`).to.be.greaterThan(0);
+        // What was sealed is whole, and nothing is missing before the end.
+        const bodies: Buffer[] = [];
+        for (const name of (await readdir(folder)).sort()) {
+          const bytes = await readFile(join(folder, name));
+          bodies.push(bytes.subarray(64, sealed.includes(name) ? bytes.length - 64 : undefined));
+          if (sealed.includes(name))
+            expect(parseSegmentFooter(bytes.subarray(-64))?.bodyBytes).to.equal(BigInt(bytes.length - 128));
+        }
+        const whole = Buffer.concat([...FRAMES, ...FRAMES]);
+        const there = Buffer.concat(bodies);
+        expect(whole.subarray(0, there.length).equals(there), `sync ${failing}`).to.equal(true);
+      } finally {
+        handles.datasync = datasync;
+        await rm(folder, { recursive: true });
+      }
     }
   });
 
