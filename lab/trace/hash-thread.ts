@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads';
 import { LabError, messageOf } from '../util/errors.js';
 import { LocalHash, type RunningHash } from './running-hash.js';
 
-const WORKER = path.join(import.meta.dirname, '../trace/hash-worker.mjs');
+const WORKER = path.join(import.meta.dirname, '../trace/hash-worker.cjs');
 
 const RING_BYTES = 1024 * 1024;
 /** So that one side works on a piece while the other has the next. */

@@ -172,7 +172,7 @@ export class SegmentWriter {
     });
   }
 
-  /** One at a time, of syncs and seals: whose call is told of a failure, the other must not take for done. */
+  /** Of syncs and seals, one at a time: the kernel tells only one of them of a failure, and the other would go on. */
   #inTurn(work: () => Promise<void>): Promise<void> {
     const turn = this.#turn.then(() => {
       if (this.#state === 'failed')

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /**
  * Buffers that are garbage at once, such as each message that a cipher opened. The collector counts what lies in its own
- * heap only, so tens of megabytes of them pile up, each in cold memory. Collected every few megabytes, while they are
- * young, they cost a millisecond and their memory is used again while it is in the cache.
+ * heap only, so tens of megabytes of them pile up, each in cold memory. Collected each megabyte, while they are young,
+ * they cost little, and their memory is used again while it is in the cache.
  */
 
 /** Of what goes through, between two collections. */

@@ -22,6 +22,11 @@ import {
 
 const FOLDER = `m-${SIM_BOOT.toString(16)}`;
 
+const MODES = [
+  ['plain', MODE.PLAIN],
+  ['noise', MODE.NOISE],
+] as const;
+
 describe('the receiver', () => {
   let folder: string;
   const points: TestPoint[] = [];
@@ -52,10 +57,7 @@ describe('the receiver', () => {
     expect(numbers).to.deep.equal(expectedNumbers(4, count));
   }
 
-  for (const [name, mode] of [
-    ['plain', MODE.PLAIN],
-    ['noise', MODE.NOISE],
-  ] as const) {
+  for (const [name, mode] of MODES) {
     it(`stores what a driver sends, ${name}, in sealed segments, and acknowledges all of it`, async () => {
       const point = await start();
       const driver = point.driver('m', mode);
@@ -78,10 +80,7 @@ describe('the receiver', () => {
     expect(segment.subarray(64, segment.length - 64).equals(large)).to.equal(true);
   });
 
-  for (const [name, mode] of [
-    ['plain', MODE.PLAIN],
-    ['noise', MODE.NOISE],
-  ] as const) {
+  for (const [name, mode] of MODES) {
     it(`keeps them too when the next ones are read while the disk takes them, ${name}`, async () => {
       const point = await start({ segmentBytes: 64 * 1024 * 1024 });
       const driver = point.driver('m', mode);

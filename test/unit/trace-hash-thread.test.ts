@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { readdir, readlink } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import { HashThread } from '../../lab/trace/hash-thread.js';
 import { failureOf } from '../support/failure.js';
@@ -8,10 +12,13 @@ const sha256 = (...parts: readonly Buffer[]) => createHash('sha256').update(Buff
 
 describe('the hashing thread', () => {
   let thread: HashThread;
+  let worker: Worker;
   const failures: string[] = [];
 
-  beforeEach(() => {
+  beforeEach(async () => {
+    const begun = once(process, 'worker') as Promise<[Worker]>;
     thread = new HashThread((error) => failures.push(error.message));
+    [worker] = await begun;
   });
 
   afterEach(async () => {
@@ -73,5 +80,25 @@ describe('the hashing thread', () => {
     expect((await failureOf(hash.digest())).code).to.equal('LAB_BUG');
     // Whoever begins now does without it.
     expect((await thread.begin().digest()).toString('hex')).to.equal(sha256());
+  });
+
+  it('leaves no file open, whenever it is ended', async () => {
+    for (let n = 0; n < 80; n++) {
+      const short = new HashThread((error) => failures.push(error.message));
+      await sleep((n * 1.7) % 90);
+      await short.close();
+    }
+    const files = (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => ''));
+    expect((await Promise.all(files)).filter((file) => file.includes('hash-worker'))).to.deep.equal([]);
+  });
+
+  it('says once that it is lost; who begins then does without it', async () => {
+    const hash = thread.begin();
+    expect((await hash.digest()).toString('hex')).to.equal(sha256());
+    await worker.terminate();
+    expect((await failureOf(hash.digest())).code).to.equal('LAB_BUG');
+    expect((await thread.begin().digest()).toString('hex')).to.equal(sha256());
+    await thread.close();
+    expect(failures.splice(0).length).to.equal(1);
   });
 });

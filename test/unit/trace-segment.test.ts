@@ -26,6 +26,34 @@ async function read(runDir: string): Promise<{ good: Buffer[]; problems: string[
   return split(await collect(readSegments(segmentsFolder(runDir))));
 }
 
+async function withFolder(work: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'lemona-test-'));
+  try {
+    await work(folder);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Has every file synced by `instead`, which is given how it is done. */
+async function withDatasync(
+  instead: (datasync: () => Promise<void>) => Promise<void>,
+  work: () => Promise<void>,
+): Promise<void> {
+  const probe = await open('/dev/null', 'r');
+  const handles = Object.getPrototypeOf(probe) as { datasync: (this: FileHandle) => Promise<void> };
+  const { datasync } = handles;
+  await probe.close();
+  handles.datasync = function () {
+    return instead(() => datasync.call(this));
+  };
+  try {
+    await work();
+  } finally {
+    handles.datasync = datasync;
+  }
+}
+
 describe('segment files', () => {
   it('give back what was appended, sealed', async () => {
     await withRun(FRAMES, async (runDir) => {
@@ -157,60 +185,55 @@ describe('segment files', () => {
   });
 
   it('can be synced while one is being closed', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'lemona-test-'));
-    const probe = await open(folder, 'r');
-    const handles = Object.getPrototypeOf(probe) as { datasync: (this: FileHandle) => Promise<void> };
-    const { datasync } = handles;
-    await probe.close();
-    const syncs: Promise<void>[] = [];
-    try {
+    await withFolder(async (folder) => {
+      const syncs: Promise<void>[] = [];
       const writer = await SegmentWriter.create({ folder, now: () => 0n, limitBytes: 1 });
-      handles.datasync = async function () {
-        await datasync.call(this);
-        // When whoever waits for this has gone on, and closes the file.
-        process.nextTick(() => syncs.push(writer.sync()));
-      };
-      for (const frame of FRAMES) await writer.append(frame);
-      expect((await writer.close()).segments).to.equal(FRAMES.length);
-      await Promise.all(syncs);
+      await withDatasync(
+        async (datasync) => {
+          await datasync();
+          // When whoever waits for this has gone on, and closes the file.
+          process.nextTick(() => syncs.push(writer.sync()));
+        },
+        async () => {
+          for (const frame of FRAMES) await writer.append(frame);
+          expect((await writer.close()).segments).to.equal(FRAMES.length);
+          await Promise.all(syncs);
+        },
+      );
       expect(syncs.length).to.be.at.least(FRAMES.length);
-    } finally {
-      handles.datasync = datasync;
-      await rm(folder, { recursive: true });
-    }
+    });
   });
 
   it('are not sealed, nor gone on with, when a sync that runs beside their sealing fails', async () => {
+    const frames = [...FRAMES, ...FRAMES];
     for (let failing = 0; failing < 6; failing++) {
-      const folder = await mkdtemp(join(tmpdir(), 'lemona-test-'));
-      const probe = await open(folder, 'r');
-      const handles = Object.getPrototypeOf(probe) as { datasync: (this: FileHandle) => Promise<void> };
-      const { datasync } = handles;
-      await probe.close();
-      let synced = 0;
-      try {
+      await withFolder(async (folder) => {
         const sealed: string[] = [];
         const writer = await SegmentWriter.create({
           ...{ folder, now: () => 0n, limitBytes: 3 * (FRAMES[0]?.length ?? 0), isSynced: true },
           onSealed: async ({ name }) => void sealed.push(name),
         });
-        handles.datasync = async function () {
-          const mine = synced++;
-          await sleep(2);
-          // The kernel says it once.
-          if (mine === failing) throw Object.assign(new Error('EIO'), { code: 'EIO' });
-          await datasync.call(this);
-        };
+        let synced = 0;
         let failed = 0;
-        const syncs: Promise<void>[] = [];
-        for (const frame of [...FRAMES, ...FRAMES]) {
-          await writer.append(frame).catch(() => failed++);
-          syncs.push(writer.sync().catch(() => void failed++));
-          await sleep(1);
-        }
-        await Promise.all(syncs);
-        await writer.close().catch(() => failed++);
-        handles.datasync = datasync;
+        await withDatasync(
+          async (datasync) => {
+            const mine = synced++;
+            await sleep(2);
+            // The kernel says it once.
+            if (mine === failing) throw Object.assign(new Error('EIO'), { code: 'EIO' });
+            await datasync();
+          },
+          async () => {
+            const syncs: Promise<void>[] = [];
+            for (const frame of frames) {
+              await writer.append(frame).catch(() => failed++);
+              syncs.push(writer.sync().catch(() => void failed++));
+              await sleep(1);
+            }
+            await Promise.all(syncs);
+            await writer.close().catch(() => failed++);
+          },
+        );
         expect(failed, `sync ${failing}`).to.be.greaterThan(0);
         // What was sealed is whole, and nothing is missing before the end.
         const bodies: Buffer[] = [];
@@ -220,13 +243,9 @@ describe('segment files', () => {
           if (sealed.includes(name))
             expect(parseSegmentFooter(bytes.subarray(-64))?.bodyBytes).to.equal(BigInt(bytes.length - 128));
         }
-        const whole = Buffer.concat([...FRAMES, ...FRAMES]);
         const there = Buffer.concat(bodies);
-        expect(whole.subarray(0, there.length).equals(there), `sync ${failing}`).to.equal(true);
-      } finally {
-        handles.datasync = datasync;
-        await rm(folder, { recursive: true });
-      }
+        expect(Buffer.concat(frames).subarray(0, there.length).equals(there), `sync ${failing}`).to.equal(true);
+      });
     }
   });
 

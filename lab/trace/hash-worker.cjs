@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
-/** The other side of hash-thread.ts, which says what lies in the ring. It has no loader: plain JavaScript. */
-import { createHash } from 'node:crypto';
-import { parentPort, workerData } from 'node:worker_threads';
+/**
+ * The other side of hash-thread.ts, which says what lies in the ring. It has no loader: plain JavaScript, and CommonJS, which
+ * is read at once; a module's file would stay open if the thread were ended while it is loaded.
+ */
+const { createHash } = require('node:crypto');
+const { parentPort, workerData } = require('node:worker_threads');
 
 const { state, ring, ops } = workerData;
 const [WRITTEN, READ] = [0, 1];
