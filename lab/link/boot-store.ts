@@ -9,7 +9,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { segmentName } from '../trace/segment-format.js';
 import { recoverSegments } from '../trace/segment-recovery.js';
-import { type SegmentTotals, SegmentWriter, type SegmentWriterOptions } from '../trace/segment-writer.js';
+import {
+  type OutsideDigest,
+  type SegmentRoom,
+  type SegmentTotals,
+  SegmentWriter,
+  type SegmentWriterOptions,
+} from '../trace/segment-writer.js';
 import type { SubbufHeader } from '../trace/subbuf.js';
 import { LabError } from '../util/errors.js';
 import type { Streams } from './wire.js';
@@ -51,7 +57,7 @@ interface Found {
   readonly openSegment: string | undefined;
 }
 
-/** One caller appends; `append`, `seal` and `close` must not overlap. */
+/** One caller appends; `append`, `room` and `close` must not overlap. */
 export class BootStore {
   readonly #writer: SegmentWriter;
   readonly #gate: Gate;
@@ -128,19 +134,44 @@ export class BootStore {
 
   /** Takes a whole, checked sub-buffer; false if it is there already. A sync begins by itself. */
   async append(header: SubbufHeader, bytes: Buffer): Promise<boolean> {
-    if (this.#failure !== undefined) throw this.#failure;
     if (header.number < (this.#reached.get(header.cpu) ?? 0n)) return false;
+    await this.#writing(() => this.#writer.append(bytes));
+    this.#reach(header.cpu, header.number);
+    return true;
+  }
+
+  /** Lets somebody else append sub-buffers that are not there yet, the first one of so many bytes. */
+  room(bytes: number): Promise<SegmentRoom> {
+    return this.#writing(() => this.#writer.room(bytes));
+  }
+
+  /** Somebody else has appended one, where there was room. A sync begins by itself. */
+  appended({ cpu, number, length }: { readonly cpu: number; readonly number: bigint; readonly length: number }): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#writer.appended(length);
+    this.#reach(cpu, number);
+  }
+
+  /** Of who appends from outside; undefined when nobody does any more. */
+  set outsideDigest(digest: OutsideDigest | undefined) {
+    this.#writer.outsideDigest = digest;
+  }
+
+  async #writing<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#failure !== undefined) throw this.#failure;
     if (this.isEnded) throw new LabError('LAB_LINK_PROTOCOL', 'a sub-buffer came after the end of its boot');
     try {
-      await this.#writer.append(bytes);
+      return await work();
     } catch (error) {
       this.#failure = error;
       throw error;
     }
-    this.#reached.set(header.cpu, header.number + 1n);
+  }
+
+  #reach(cpu: number, number: bigint): void {
+    this.#reached.set(cpu, number + 1n);
     this.#isDirty = true;
     this.#syncing ??= this.#sync();
-    return true;
   }
 
   async #sync(): Promise<void> {

@@ -33,6 +33,12 @@ const REKEY_NONCE = Buffer.from('00000000ffffffffffffffff', 'hex');
 const DER_PUBLIC = Buffer.from('302a300506032b656e032100', 'hex');
 const DER_PRIVATE = Buffer.from('302e020100300506032b656e04220420', 'hex');
 
+/** What somebody else needs to go on with one direction. */
+export interface CipherState {
+  readonly key: Buffer;
+  readonly messages: number;
+}
+
 /** One direction under one key: the nonce counts the messages. */
 export class NoiseCipher {
   #key: Buffer;
@@ -45,6 +51,10 @@ export class NoiseCipher {
   /** Messages since the handshake; REKEY() does not set it back. */
   get messages(): number {
     return this.#messages;
+  }
+
+  get state(): CipherState {
+    return { key: this.#key, messages: this.#messages };
   }
 
   #nextNonce(): Buffer {

@@ -9,9 +9,9 @@ import { ABI_HASH } from '../abi/layout.js';
 import { WIRE_KEY_BYTES, WIRE_MAGIC, WIRE_NOISE_TAG_BYTES, WIRE_VERSION } from '../abi/wire.js';
 import type { BootId } from './boots.js';
 import { isMachineName } from './machine-key.js';
-import { NOISE_DH_BYTES, NoiseHandshake } from './noise.js';
+import { type CipherState, NOISE_DH_BYTES, NoiseHandshake } from './noise.js';
 import { MODE, packWire, plainProof, refusal, STATUS, unpackWire, WIRE_SIZE } from './wire.js';
-import { type Channel, NoiseChannel, plainChannel } from './wire-channel.js';
+import { type Channel, noiseChannel, plainChannel } from './wire-channel.js';
 
 /** What a server knows of a machine. */
 export interface Machine {
@@ -25,6 +25,8 @@ export interface Opened {
   readonly cpus: number;
   readonly mode: number;
   readonly channel: Channel;
+  /** What opens the driver's messages; undefined in mode PLAIN. */
+  readonly cipher: CipherState | undefined;
   /** Of READY. */
   readonly proof: Buffer;
   /** What came behind it. */
@@ -138,11 +140,11 @@ async function checkMachine(hello: ReturnType<typeof parseHello>, options: Openi
   return known;
 }
 
-type Proven = Pick<Opened, 'channel' | 'proof'>;
+type Proven = Pick<Opened, 'channel' | 'cipher' | 'proof'>;
 
 function openPlain(key: Buffer, hello: Buffer, challenge: Buffer, proof: Buffer): Proven | undefined {
   if (!timingSafeEqual(proof, plainProof('driver', key, hello, challenge))) return undefined;
-  return { channel: plainChannel, proof: plainProof('server', key, hello, challenge) };
+  return { channel: plainChannel, cipher: undefined, proof: plainProof('server', key, hello, challenge) };
 }
 
 function openNoise(psk: Buffer, prologue: Buffer, message: Buffer, socket: Socket): Proven | undefined {
@@ -151,5 +153,6 @@ function openNoise(psk: Buffer, prologue: Buffer, message: Buffer, socket: Socke
   const answer = handshake.write(NONE);
   if (answer === undefined) return undefined;
   socket.write(answer);
-  return { channel: new NoiseChannel(handshake.split()), proof: Buffer.alloc(WIRE_KEY_BYTES) };
+  const { send, receive } = handshake.split();
+  return { channel: noiseChannel(send), cipher: receive.state, proof: Buffer.alloc(WIRE_KEY_BYTES) };
 }

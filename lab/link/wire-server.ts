@@ -9,7 +9,6 @@ import { WIRE_SILENCE_MS } from '../abi/wire.js';
 import { ioError, messageOf, systemCodeOf } from '../util/errors.js';
 import { type BootKeeper, Boots, bootName } from './boots.js';
 import { type Inlet, inletOf } from './inlet.js';
-import { Rooms } from './rooms.js';
 import { STATUS, statusName } from './wire.js';
 import { type Machine, type Opened, openWire } from './wire-opening.js';
 import { WireSession } from './wire-session.js';
@@ -21,8 +20,6 @@ export interface WireLimits {
   readonly openings: number;
   readonly openingsOfAddress: number;
   readonly openingMs: number;
-  /** Memory for frames in pieces, of all connections. */
-  readonly roomBytes: number;
   /** A boot that nobody is connected for is sealed after so long. */
   readonly idleMs: number;
   /** A machine that sends nothing for so long is gone. */
@@ -34,7 +31,6 @@ export const WIRE_LIMITS: WireLimits = {
   openings: 256,
   openingsOfAddress: 128,
   openingMs: 5000,
-  roomBytes: 8 * 1024 * 1024,
   idleMs: 60_000,
   silenceMs: WIRE_SILENCE_MS,
 };
@@ -52,6 +48,8 @@ export interface WireServerOptions {
   readonly serverId: bigint;
   readonly findMachine: (name: string) => Promise<Machine | undefined>;
   readonly keeper: BootKeeper;
+  /** Path of the program that takes what a connection sends. */
+  readonly intake: string;
   readonly onEvent: (event: WireEvent) => void;
   readonly limits?: Partial<WireLimits>;
 }
@@ -70,7 +68,6 @@ export class WireServer {
   readonly refusals = new Map<string, number>();
   readonly #options: WireServerOptions;
   readonly #limits: WireLimits;
-  readonly #rooms: Rooms;
   readonly #server: Server;
   /** In the order in which they came. */
   readonly #openings = new Set<Opening>();
@@ -81,7 +78,6 @@ export class WireServer {
   private constructor(options: WireServerOptions) {
     this.#options = options;
     this.#limits = { ...WIRE_LIMITS, ...options.limits };
-    this.#rooms = new Rooms(this.#limits.roomBytes);
     this.boots = new Boots(options.keeper, this.#limits.idleMs);
     this.#server = createServer({ noDelay: true, keepAlive: true, pauseOnConnect: true }, (socket) =>
       this.#accept(inletOf(socket)),
@@ -161,15 +157,14 @@ export class WireServer {
   }
 
   async #session(inlet: Inlet, address: string, opened: Opened): Promise<void> {
-    const { onEvent } = this.#options;
-    const { socket, chunks, widen } = inlet;
-    widen();
+    const { onEvent, intake } = this.#options;
+    const { socket } = inlet;
     const { rest: first, ...open } = opened;
     const { id, cpus, mode } = open;
     const boot = bootName(id.bootId);
     const who = { machine: id.machine, boot, address };
     const session = new WireSession({
-      ...{ ...open, socket, chunks, first, address, boots: this.boots, rooms: this.#rooms },
+      ...{ ...open, socket, first, address, boots: this.boots, program: intake },
       silenceMs: this.#limits.silenceMs,
       onReady: () => onEvent({ event: 'connected', ...who, mode, cpus }),
       onRefused: (end) => this.#refused({ ...who, ...end }),

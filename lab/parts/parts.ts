@@ -9,6 +9,7 @@ import { imageOf, openRun } from '../run/folder.js';
 import type { RecordOptions } from '../run/record-options.js';
 import type { LabContext } from '../util/context.js';
 import { chooseAccelerator } from '../vm/accel.js';
+import { buildIntake } from './intake.js';
 
 /** What a recorded guest boots. */
 export async function recordParts(
@@ -16,12 +17,12 @@ export async function recordParts(
   imageKind: ImageKind,
   debug: boolean,
   ctx: LabContext,
-): Promise<Pick<RecordOptions, 'kernel' | 'image' | 'initramfs'>> {
+): Promise<Pick<RecordOptions, 'kernel' | 'image' | 'initramfs' | 'intake'>> {
   const debugFlavour = config.flavour === 'm' ? 'debug-m' : 'debug';
   const kernel = await buildKernel(debug ? debugFlavour : config.flavour, ctx);
   const image = await buildImage(imageKind, ctx);
   const initramfs = await buildInitramfs({ role: 'record', module: kernel.module, hasKey: config.socket }, ctx);
-  return { kernel, image, initramfs };
+  return { kernel, image, initramfs, ...(config.socket ? { intake: await buildIntake(ctx) } : {}) };
 }
 
 /**

@@ -89,11 +89,14 @@ function machineSpec(parts: RecordingParts, socket: SocketReceiver | undefined):
 async function listen(parts: RecordingParts): Promise<SocketReceiver | undefined> {
   const { options, config, folder, ctx, stop } = parts;
   if (!config.socket) return undefined;
+  const { intake } = options;
+  if (intake === undefined) throw new LabError('LAB_BUG', `${config.name} needs an intake`);
   const receiver = await (options.listenForGuest ?? listenForGuest)({
     ...(config.relay
       ? { folder: folder.socketSegmentsDir, onSealed: parts.onSocketSealed }
       : { folder: folder.segmentsDir, onSealed: parts.onSealed }),
     isEncrypted: config.encrypted,
+    intake,
     onEvent: (event) => ctx.log.debug(`socket: ${event.event}${event.why === undefined ? '' : `: ${event.why}`}`),
   });
   receiver.ended.catch((error: unknown) => stop.abort(error));

@@ -35,6 +35,8 @@ export interface RecordOptions {
   readonly image: ImageArtifact;
   /** Path of the initramfs of role `record`. */
   readonly initramfs: string;
+  /** Path of the server's intake; needed by configurations with a socket. */
+  readonly intake?: string;
   readonly command: readonly [string, ...string[]];
   readonly copyIn?: readonly CopyIn[];
   readonly smp?: number;

@@ -39,6 +39,8 @@ export interface SocketReceiver {
 export interface SocketReceiverOptions extends Pick<SegmentWriterOptions, 'onSealed'> {
   readonly folder: string;
   readonly isEncrypted: boolean;
+  /** Of WireServerOptions. */
+  readonly intake: string;
   readonly onEvent: (event: WireEvent) => void;
   /** Instead of one that is drawn. */
   readonly key?: Buffer;
@@ -92,6 +94,7 @@ export async function listenForGuest(options: SocketReceiverOptions): Promise<So
     serverId: randomBytes(8).readBigUInt64LE(),
     findMachine: (name) => Promise.resolve(name === MACHINE ? { key, modes } : undefined),
     keeper,
+    intake: options.intake,
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     onEvent: (event) => {
       options.onEvent(event);

@@ -8,7 +8,6 @@ import { type BootId, type BootKeeper, bootName } from '../link/boots.js';
 import { sha256File } from '../run/digest.js';
 import { type RunFolder, runFolderAt } from '../run/folder.js';
 import { type ReceivedManifest, readManifest, writeManifest } from '../run/manifest.js';
-import type { RunningHash } from '../trace/running-hash.js';
 import { syncFolder } from '../trace/segment-writer.js';
 import { ioError, LabError, messageOf } from '../util/errors.js';
 import { bootDir, type PointFolder } from './point.js';
@@ -24,8 +23,6 @@ export interface KeeperOptions {
   readonly dataDir: string;
   readonly now: () => Date;
   readonly segmentBytes?: number;
-  /** Of SegmentWriterOptions. */
-  readonly newHash?: () => RunningHash;
   readonly onEvent: (event: 'torn' | 'sealed' | 'not noted', id: BootId, detail: string | number) => void;
 }
 
@@ -40,7 +37,7 @@ export class PointKeeper implements BootKeeper {
   }
 
   async open(id: BootId, cpus: number): Promise<BootStore> {
-    const { folder, now, segmentBytes, newHash, onEvent } = this.#options;
+    const { folder, now, segmentBytes, onEvent } = this.#options;
     const run = runFolderAt(bootDir(folder, id));
     if ((await readManifest(run.manifestFile)) === undefined) await this.#begin(id, cpus);
     const store = await BootStore.open({
@@ -48,7 +45,6 @@ export class PointKeeper implements BootKeeper {
       now: () => BigInt(now().getTime()) * 1_000_000n,
       syncGate: this.#gate,
       onSealed: async (segment) => this.#chainOf(run).segment(segment),
-      ...(newHash === undefined ? {} : { newHash }),
       ...(segmentBytes === undefined ? {} : { limitBytes: segmentBytes }),
     });
     try {

@@ -4,7 +4,6 @@ import { bootName } from '../link/boots.js';
 import { MODE, STATUS } from '../link/wire.js';
 import { WireServer } from '../link/wire-server.js';
 import type { WireSession } from '../link/wire-session.js';
-import { HashThread } from '../trace/hash-thread.js';
 import { withScope } from '../util/scope.js';
 import { PointKeeper } from './keeper.js';
 import { ServerLog } from './log.js';
@@ -18,12 +17,16 @@ export interface ServeOptions {
   readonly dataDir: string;
   readonly host: string;
   readonly port: number;
+  /** Of WireServerOptions. */
+  readonly intake: string;
   readonly signal: AbortSignal;
   readonly write: (line: string) => void;
   readonly now: () => Date;
 }
 
 const SAMPLE_MS = 1000;
+/** V8 takes a cipher's context for a few bytes, and would let tens of megabytes of them lie about. */
+const COLLECT_MS = 5000;
 
 function senderOf(session: WireSession, rate: number, nowMs: number): ServerStatus['senders'][number] {
   const { driver } = session;
@@ -54,17 +57,11 @@ export async function serve(options: ServeOptions): Promise<void> {
   const log = new ServerLog(options.write, now);
   const rates = new Rates<WireSession>();
   await withScope(async (scope) => {
-    const hasher = scope.use(
-      'the hashing thread',
-      new HashThread((error) => log.line({ event: 'hashing thread lost', why: error.message })),
-      (thread) => thread.close(),
-    );
     const keeper = new PointKeeper({
       folder: point,
       server: point.server,
       dataDir: options.dataDir,
       now,
-      newHash: () => hasher.begin(),
       onEvent: (event, { machine, bootId }, detail) => log.line({ event, machine, boot: bootName(bootId), detail }),
     });
     let wire: WireServer | undefined;
@@ -88,6 +85,7 @@ export async function serve(options: ServeOptions): Promise<void> {
         serverId: BigInt(`0x${point.server}`),
         findMachine: (name) => findMachine(point, name),
         keeper,
+        intake: options.intake,
         onEvent: (event) => (event.event === 'refused' ? log.stranger(event) : log.line(event)),
       }),
       (server) => server.close(),
@@ -97,6 +95,9 @@ export async function serve(options: ServeOptions): Promise<void> {
       for (const session of open.sessions) rates.sample(session, session.bytes, now().getTime());
     }, SAMPLE_MS);
     scope.defer('the sampler', () => clearInterval(sampler));
+    // The launcher exposes it.
+    const collector = setInterval(() => globalThis.gc?.(), COLLECT_MS);
+    scope.defer('the collector', () => clearInterval(collector));
     log.line({ event: 'listening', server: point.server, host: options.host, port: wire.port });
     if (!signal.aborted)
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));

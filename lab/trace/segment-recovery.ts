@@ -2,13 +2,13 @@
 /**
  * Where a writer of segments goes on after it was stopped anywhere. A sealed segment is never written again. The last
  * one, if it has no seal, is checked sub-buffer by sub-buffer and cut back to those that are whole: what is behind
- * them was being written, and nobody was told that it is there.
+ * them was being written, and nobody was told that it is there. The same holds for the last but one without a seal.
  */
-import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
 import { FrameAssembler } from './frames.js';
-import { LocalHash } from './running-hash.js';
 import {
   parseSegmentFooter,
   parseSegmentHeader,
@@ -27,6 +27,8 @@ export interface Recovered {
 }
 
 const WINDOW_BYTES = 1024 * 1024;
+/** Of a file that was a segment, and is none any more. */
+const ASIDE_SUFFIX = '.aside';
 
 /**
  * Reads what is in the folder of a stopped writer.
@@ -43,8 +45,17 @@ export async function recoverSegments(folder: string, onSubbuf: (header: SubbufH
       file = await open(path, 'r+');
       const { size } = await file.stat();
       const bodyEnd = await sealedEnd(file, size);
-      if (bodyEnd !== undefined) await walkHeaders(file, bodyEnd, onSubbuf);
-      else if (i === numbers.length - 1) return await recoverOpen(file, path, number, size, onSubbuf);
+      if (bodyEnd !== undefined) {
+        await walkHeaders(file, bodyEnd, onSubbuf);
+        continue;
+      }
+      const [next, ...more] = numbers.slice(i + 1);
+      if (more.length > 0) continue;
+      const behind = next === undefined ? 0 : await setAside(join(folder, segmentName(next)));
+      // A sealed one behind it was not begun before its seal was on the disk: it has lost that since.
+      if (behind === undefined) continue;
+      const recovered = await recoverOpen(file, path, number, size, onSubbuf);
+      return { ...recovered, tornBytes: recovered.tornBytes + behind };
     } catch (error) {
       throw ioError(`recovering segment ${path}`, error);
     } finally {
@@ -52,6 +63,25 @@ export async function recoverSegments(folder: string, onSubbuf: (header: SubbufH
     }
   }
   return { tail: { segments: (numbers.at(-1) ?? -1) + 1 }, tornBytes: 0 };
+}
+
+/**
+ * The machine lost power while a segment was being sealed and the next one had begun: of that one nobody was told that
+ * it is there. It is kept under another name all the same, unless it is empty.
+ *
+ * @returns its bytes; undefined if it is sealed, and stays
+ */
+async function setAside(path: string): Promise<number | undefined> {
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    if ((await sealedEnd(file, size)) !== undefined) return undefined;
+    if (size <= SEGMENT_HEADER_BYTES) await unlink(path);
+    else await rename(path, `${path}${ASIDE_SUFFIX}`);
+    return size;
+  } finally {
+    await file.close();
+  }
 }
 
 async function sealedEnd(file: FileHandle, size: number): Promise<number | undefined> {
@@ -100,8 +130,7 @@ async function recoverOpen(
       { next: 'look where it comes from, and move it away' },
     );
   const frames = new FrameAssembler();
-  const hash = new LocalHash();
-  await hash.update(head);
+  const hash = createHash('sha256').update(head);
   let bodyBytes = 0;
   let subbufs = 0;
   for (let at = SEGMENT_HEADER_BYTES; at < size && frames.bad === undefined; ) {
@@ -112,7 +141,7 @@ async function recoverOpen(
     at += read.bytesRead;
     for (const event of frames.push(window.subarray(0, read.bytesRead))) {
       if (event.type === 'bad') break;
-      await hash.update(event.bytes);
+      hash.update(event.bytes);
       bodyBytes += event.bytes.length;
       subbufs++;
       onSubbuf(event.header);

@@ -5,10 +5,11 @@
  * so that finished data stays readable. After any failure a writer is of no further use; `segment-recovery.ts` tells
  * where the next one goes on.
  */
+
+import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
-import { LocalHash, type RunningHash } from './running-hash.js';
 import {
   encodeSegmentFooter,
   encodeSegmentHeader,
@@ -18,6 +19,9 @@ import {
   segmentName,
 } from './segment-format.js';
 
+const NONE = Buffer.alloc(0);
+const PIECE_BYTES = 256 * 1024;
+
 export interface SegmentWriterOptions {
   /** Folder of the segments; made if it is not there. */
   readonly folder: string;
@@ -26,9 +30,7 @@ export interface SegmentWriterOptions {
   readonly limitBytes?: number;
   /** The caller syncs, and counts on what was synced: what a failed sync leaves in doubt is cut off. */
   readonly isSynced?: true;
-  /** Who hashes a segment that is begun; this thread if it is left out. */
-  readonly newHash?: () => RunningHash;
-  /** Awaited when a segment is sealed and on the disk, before the next one is begun. */
+  /** Awaited when a segment is sealed and on the disk, before the next one is sealed. */
   readonly onSealed?: (segment: SealedSegment) => Promise<void>;
 }
 
@@ -41,7 +43,7 @@ export interface SegmentTail {
     readonly bodyBytes: number;
     readonly subbufs: number;
     /** Of all bytes so far, to go on with. */
-    readonly hash: RunningHash;
+    readonly hash: Hash;
   };
 }
 
@@ -61,18 +63,41 @@ export interface SegmentTotals {
   readonly subbufs: number;
 }
 
+/** Where somebody else may append to the open segment. */
+export interface SegmentRoom {
+  readonly path: string;
+  /** Of the next sub-buffer. */
+  readonly position: number;
+  /** How far further ones may reach. */
+  readonly limit: number;
+}
+
+/** The body of a segment file ends there. */
+export interface SegmentEnd {
+  readonly path: string;
+  readonly end: number;
+}
+
+/** SHA-256 of a file up to its end, and of `extra` behind that, by whoever appended; undefined: it did not. */
+export type OutsideDigest = (file: SegmentEnd, extra: Buffer) => Promise<Buffer | undefined>;
+
 interface OpenSegment {
   readonly file: FileHandle;
   readonly path: string;
-  readonly hash: RunningHash;
+  /** Undefined when somebody else appends. */
+  hash: Hash | undefined;
   bodyBytes: number;
   subbufs: number;
   /** Of the body, how much is surely on the disk. */
   syncedBytes: number;
+  /** Its name may not be on the disk, and then nothing in it is. */
+  isNew: boolean;
 }
 
-/** One writer, one caller: `append` and `close` must not overlap. */
+/** One writer, one caller: `append`, `room` and `close` must not overlap. */
 export class SegmentWriter {
+  /** Of whoever was given the room. */
+  outsideDigest: OutsideDigest | undefined;
   readonly #options: SegmentWriterOptions;
   readonly #limitBytes: number;
   #current: OpenSegment | undefined;
@@ -80,8 +105,13 @@ export class SegmentWriter {
   #segments = 0;
   #bytes = 0;
   #subbufs = 0;
-  /** Over when the sync or seal under way is. */
+  /** Those with something that is not on the disk yet: the current one, and the one before while it is being sealed. */
+  readonly #unsynced = new Set<OpenSegment>();
+  #failure: unknown;
+  /** Over when the sync under way is. */
   #turn: Promise<void> = Promise.resolve();
+  /** Over when the segment before the current one is sealed, on the disk, and told of. */
+  #sealing: Promise<void> = Promise.resolve();
 
   private constructor(options: SegmentWriterOptions) {
     this.#options = options;
@@ -106,7 +136,8 @@ export class SegmentWriter {
       const path = join(options.folder, segmentName(tail.segments - 1));
       try {
         const file = await open(path, 'r+');
-        writer.#current = { file, path, ...tail.open, syncedBytes: 0 };
+        writer.#current = { file, path, ...tail.open, syncedBytes: 0, isNew: true };
+        writer.#unsynced.add(writer.#current);
         // What was read may be in the kernel's memory only.
         await writer.sync();
       } catch (error) {
@@ -123,30 +154,53 @@ export class SegmentWriter {
 
   /** Appends one whole sub-buffer, already checked. Resolves when the kernel has the bytes. */
   async append(subbuf: Buffer): Promise<void> {
-    this.#demandOpen('append');
+    const segment = await this.#segmentFor(subbuf.length, 'append');
+    const position = SEGMENT_HEADER_BYTES + segment.bodyBytes;
+    try {
+      await writeFully(segment.file, subbuf, position);
+    } catch (error) {
+      const failure = this.#fail(ioError(`appending ${subbuf.length} bytes to ${segment.path}`, error));
+      // Best effort: a reader copes with the torn tail as well.
+      await segment.file.truncate(position).catch(() => undefined);
+      throw failure;
+    }
+    segment.hash?.update(subbuf);
+    this.#count(segment, subbuf.length);
+  }
+
+  /** Lets somebody else append whole, checked sub-buffers, the first one of so many bytes; `appended` follows each. */
+  async room(bytes: number): Promise<SegmentRoom> {
+    const segment = await this.#segmentFor(bytes, 'room');
+    segment.hash = undefined;
+    return {
+      path: segment.path,
+      position: SEGMENT_HEADER_BYTES + segment.bodyBytes,
+      limit: this.#limitBytes,
+    };
+  }
+
+  /** Somebody else has appended a sub-buffer of so many bytes. */
+  appended(bytes: number): void {
+    this.#demandOpen('appended');
+    if (this.#current === undefined) throw new LabError('LAB_BUG', 'appended to no segment');
+    this.#count(this.#current, bytes);
+  }
+
+  /** The open segment, if a sub-buffer of so many bytes fits in; else the next one. */
+  async #segmentFor(bytes: number, what: string): Promise<OpenSegment> {
+    this.#demandOpen(what);
     if (this.#current !== undefined && this.#current.subbufs > 0) {
-      const size = SEGMENT_HEADER_BYTES + this.#current.bodyBytes + subbuf.length;
+      const size = SEGMENT_HEADER_BYTES + this.#current.bodyBytes + bytes;
       if (size > this.#limitBytes) await this.#seal();
     }
     this.#current ??= await this.#begin();
-    const segment = this.#current;
-    const position = SEGMENT_HEADER_BYTES + segment.bodyBytes;
-    // Beside the write: another thread may do it.
-    const hashed = segment.hash.update(subbuf);
-    hashed.catch(() => {});
-    try {
-      await writeFully(segment.file, subbuf, position);
-      await hashed;
-    } catch (error) {
-      this.#state = 'failed';
-      await hashed.catch(() => {});
-      // Best effort: a reader copes with the torn tail as well.
-      await segment.file.truncate(position).catch(() => undefined);
-      throw ioError(`appending ${subbuf.length} bytes to ${segment.path}`, error);
-    }
-    segment.bodyBytes += subbuf.length;
+    return this.#current;
+  }
+
+  #count(segment: OpenSegment, bytes: number): void {
+    segment.bodyBytes += bytes;
     segment.subbufs++;
-    this.#bytes += subbuf.length;
+    this.#bytes += bytes;
     this.#subbufs++;
   }
 
@@ -157,26 +211,37 @@ export class SegmentWriter {
   async sync(): Promise<void> {
     this.#demandOpen('sync');
     await this.#inTurn(async () => {
-      const segment = this.#current;
-      // A sealed segment was synced when it was sealed.
-      if (segment === undefined || segment.syncedBytes === segment.bodyBytes) return;
-      const { bodyBytes } = segment;
-      try {
-        await segment.file.datasync();
-        segment.syncedBytes = Math.max(segment.syncedBytes, bodyBytes);
-      } catch (error) {
-        this.#state = 'failed';
-        await segment.file.truncate(SEGMENT_HEADER_BYTES + segment.syncedBytes).catch(() => undefined);
-        throw ioError(`syncing ${segment.path}`, error);
+      for (const segment of this.#unsynced) {
+        const { bodyBytes } = segment;
+        if (segment.syncedBytes === bodyBytes) continue;
+        await this.#datasync(segment);
+        segment.syncedBytes = bodyBytes;
       }
     });
   }
 
-  /** Of syncs and seals, one at a time: the kernel tells only one of them of a failure, and the other would go on. */
+  async #datasync(segment: OpenSegment): Promise<void> {
+    try {
+      if (segment.isNew) await syncFolder(this.#options.folder);
+      segment.isNew = false;
+      await segment.file.datasync();
+    } catch (error) {
+      const failure = this.#fail(ioError(`syncing ${segment.path}`, error));
+      await this.#cutBack(segment);
+      throw failure;
+    }
+  }
+
+  /** To what surely is on the disk, where somebody counts on that; else a seal is all that goes. */
+  async #cutBack({ file, bodyBytes, syncedBytes }: OpenSegment): Promise<void> {
+    const kept = this.#options.isSynced === true ? syncedBytes : bodyBytes;
+    await file.truncate(SEGMENT_HEADER_BYTES + kept).catch(() => undefined);
+  }
+
+  /** Of syncs, one at a time: the kernel tells only one of them of a failure, and the other would go on. */
   #inTurn(work: () => Promise<void>): Promise<void> {
     const turn = this.#turn.then(() => {
-      if (this.#state === 'failed')
-        throw new LabError('LAB_ENV_IO', `${this.#options.folder}: what was written last is in doubt`);
+      if (this.#state === 'failed') throw this.#failure;
       return work();
     });
     this.#turn = turn.catch(() => {});
@@ -185,26 +250,35 @@ export class SegmentWriter {
 
   /** Closes and leaves the last segment unsealed: `resume` goes on with it. */
   async abandon(): Promise<void> {
+    await this.#sealing.catch(() => {});
     await leave(this.#current);
     this.#current = undefined;
     this.#state = 'closed';
   }
 
-  /** Seals and closes. After a failed append it only closes: the last segment stays unsealed. */
+  /** Seals and closes. After a failure it only closes: the last segment stays unsealed. */
   async close(): Promise<SegmentTotals> {
-    if (this.#state === 'open') await this.#seal();
-    else await leave(this.#current);
-    this.#current = undefined;
+    if (this.#state !== 'open') {
+      await this.abandon();
+      return this.totals;
+    }
+    await this.#seal();
+    await this.#sealing;
     this.#state = 'closed';
     return this.totals;
   }
 
   #demandOpen(what: string): void {
-    if (this.#state !== 'open')
-      throw new LabError(
-        'LAB_BUG',
-        `segment writer of ${this.#options.folder}: ${what} in state ${this.#state}, wanted open`,
-      );
+    if (this.#state === 'failed') throw this.#failure;
+    if (this.#state === 'closed')
+      throw new LabError('LAB_BUG', `segment writer of ${this.#options.folder}: ${what} after its close`);
+  }
+
+  /** The writer is of no further use. @returns what is to be thrown */
+  #fail(error: unknown): unknown {
+    this.#failure ??= error;
+    this.#state = 'failed';
+    return error;
   }
 
   async #begin(): Promise<OpenSegment> {
@@ -213,66 +287,103 @@ export class SegmentWriter {
     let file: FileHandle | undefined;
     try {
       // wx: never over a segment of another run.
-      file = await open(path, 'wx');
+      file = await open(path, 'wx+');
       const header = encodeSegmentHeader({ number, createdRealNs: this.#options.now() });
       await writeFully(file, header, 0);
-      // Its name must be on the disk before anything in it can be.
-      await syncFolder(this.#options.folder);
       this.#segments++;
-      const hash = this.#options.newHash?.() ?? new LocalHash();
-      await hash.update(header);
-      return { file, path, hash, bodyBytes: 0, subbufs: 0, syncedBytes: 0 };
+      const hash = createHash('sha256').update(header);
+      const segment = { file, path, hash, bodyBytes: 0, subbufs: 0, syncedBytes: 0, isNew: true };
+      this.#unsynced.add(segment);
+      return segment;
     } catch (error) {
-      this.#state = 'failed';
+      const failure = this.#fail(ioError(`beginning segment ${path}`, error));
       await file?.close().catch(() => undefined);
       // Ours, and empty. A segment that was there before (EEXIST) was not opened.
       if (file !== undefined) await unlink(path).catch(() => undefined);
-      throw ioError(`beginning segment ${path}`, error);
+      throw failure;
     }
   }
 
+  /** Who tells the SHA-256 of the segment as it is, and of some bytes behind it. */
+  async #digestOf(segment: OpenSegment, end: number): Promise<(extra: Buffer) => Promise<Buffer>> {
+    const outside = segment.hash === undefined ? this.outsideDigest : undefined;
+    // What somebody else has begun to append, and not ended.
+    if (segment.hash === undefined) await segment.file.truncate(end);
+    const file = { path: segment.path, end };
+    if ((await outside?.(file, NONE)) === undefined) segment.hash ??= await hashOf(segment.file, end);
+    const { hash } = segment;
+    return async (extra) => {
+      const digest = hash === undefined ? await outside?.(file, extra) : hash.copy().update(extra).digest();
+      if (digest === undefined) throw new Error('whoever appended to it is gone');
+      return digest;
+    };
+  }
+
+  /**
+   * Ends the current segment with its seal, which is on the disk when `#sealing` is over: the next segment is begun
+   * meanwhile. No sync covers anything of that one and leaves this one out.
+   */
   async #seal(): Promise<void> {
     const segment = this.#current;
     if (segment === undefined) return;
+    await this.#sealing;
     const end = SEGMENT_HEADER_BYTES + segment.bodyBytes;
     let sha256 = '';
-    await this.#inTurn(async () => {
-      let kept = end;
-      try {
-        const footer = encodeSegmentFooter({
-          bodyBytes: BigInt(segment.bodyBytes),
-          subbufs: BigInt(segment.subbufs),
-          sha256: await segment.hash.digest(),
-        });
-        await segment.hash.update(footer);
-        sha256 = (await segment.hash.digest()).toString('hex');
-        await writeFully(segment.file, footer, end);
-        if (this.#options.isSynced === true) kept = SEGMENT_HEADER_BYTES + segment.syncedBytes;
-        // The last that can fail: whoever is acknowledged by it keeps what it is told.
-        await segment.file.datasync();
-        segment.syncedBytes = segment.bodyBytes;
-      } catch (error) {
-        this.#state = 'failed';
-        await segment.file.truncate(kept).catch(() => undefined);
-        throw ioError(`sealing ${segment.path}`, error);
-      } finally {
-        await leave(segment);
-        this.#current = undefined;
-      }
-    });
+    try {
+      const digest = await this.#digestOf(segment, end);
+      const footer = encodeSegmentFooter({
+        bodyBytes: BigInt(segment.bodyBytes),
+        subbufs: BigInt(segment.subbufs),
+        sha256: await digest(NONE),
+      });
+      sha256 = (await digest(footer)).toString('hex');
+      await writeFully(segment.file, footer, end);
+      // A sync that failed meanwhile has cut off what the seal stands behind.
+      this.#demandOpen('seal');
+    } catch (error) {
+      const failure = this.#fail(ioError(`sealing ${segment.path}`, error));
+      await this.#cutBack(segment);
+      await leave(segment);
+      this.#current = undefined;
+      throw failure;
+    }
+    this.#current = undefined;
+    this.#sealing = this.#settle(segment, sha256);
+    // Whoever comes next is told.
+    this.#sealing.catch(() => {});
+  }
+
+  async #settle(segment: OpenSegment, sha256: string): Promise<void> {
+    try {
+      // The last that can fail: whoever is acknowledged by it keeps what it is told.
+      await this.#inTurn(() => this.#datasync(segment));
+    } finally {
+      await leave(segment);
+    }
+    this.#unsynced.delete(segment);
     // What fails now takes nothing of it back.
-    const sealed = { name: basename(segment.path), bytes: end + SEGMENT_FOOTER_BYTES };
-    await this.#options.onSealed?.({ ...sealed, sha256 }).catch((error: unknown) => {
-      this.#state = 'failed';
-      throw ioError(`signing ${segment.path}`, error);
+    const bytes = SEGMENT_HEADER_BYTES + segment.bodyBytes + SEGMENT_FOOTER_BYTES;
+    await this.#options.onSealed?.({ name: basename(segment.path), bytes, sha256 }).catch((error: unknown) => {
+      throw this.#fail(ioError(`signing ${segment.path}`, error));
     });
   }
 }
 
-/** Closes its file, and ends its hash. */
 async function leave(segment: OpenSegment | undefined): Promise<void> {
   await segment?.file.close().catch(() => undefined);
-  segment?.hash.leave();
+}
+
+/** Of a file's first bytes, in memory that does not grow with it. */
+async function hashOf(file: FileHandle, bytes: number): Promise<Hash> {
+  const hash = createHash('sha256');
+  const piece = Buffer.alloc(Math.min(bytes, PIECE_BYTES));
+  for (let at = 0; at < bytes; ) {
+    const { bytesRead } = await file.read(piece, 0, Math.min(piece.length, bytes - at), at);
+    if (bytesRead === 0) throw new Error(`ends at byte ${at} of ${bytes}`);
+    hash.update(piece.subarray(0, bytesRead));
+    at += bytesRead;
+  }
+  return hash;
 }
 
 /** Puts the names in a folder on the disk. */

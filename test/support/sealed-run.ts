@@ -41,14 +41,13 @@ export async function makeSealedRun(dir: string, dataDir: string, shape: SealedR
   const folder = segmentsFolder(dir);
   await mkdir(folder, { recursive: true });
   let chain = await EvidenceChain.open(options, path.basename(dir));
-  let isAlive = true;
-  const onSealed = async (segment: SealedSegment) => {
-    if (isAlive) await chain.segment(segment);
-  };
+  const sealed: SealedSegment[] = [];
+  const onSealed = async (segment: SealedSegment) => void sealed.push(segment);
   const writer = await SegmentWriter.create({ folder, limitBytes, now: () => SEGMENT_CLOCK_NS, onSealed });
   for (const bytes of subbufs) await writer.append(bytes);
-  isAlive = end === 'closed';
   const { segments } = await writer.close();
+  // Whoever is killed has not sealed the last one.
+  for (const segment of end === 'closed' ? sealed : sealed.slice(0, -1)) await chain.segment(segment);
   await writeFiles(dir, shape.files);
   if (end !== 'closed') {
     if (segments > 0) {

@@ -81,10 +81,17 @@ export class ServerProcess {
     await closed;
   }
 
-  /** Resident memory, now and at most, in bytes. */
-  async memory(): Promise<{ readonly now: number; readonly most: number }> {
-    const text = await readFile(`/proc/${this.pid}/status`, 'utf8');
-    const of = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(text)?.[1]) * 1024;
-    return { now: of('VmRSS'), most: of('VmHWM') };
+  /** Resident memory in bytes, of the server and its intakes; what these map of the same files counts once. */
+  async memory(): Promise<number> {
+    const children = await readFile(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8');
+    const intakes = await Promise.all(children.split(' ').filter(Boolean).map(statusOf));
+    const anonymous = intakes.reduce((sum, of) => sum + of('RssAnon'), 0);
+    return (await statusOf(this.pid))('VmRSS') + anonymous + Math.max(0, ...intakes.map((of) => of('RssFile')));
   }
+}
+
+/** Sizes of a process by their names, in bytes; 0 of one that is gone. */
+async function statusOf(pid: number | string): Promise<(name: string) => number> {
+  const text = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+  return (name) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(text)?.[1] ?? 0) * 1024;
 }

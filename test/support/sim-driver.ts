@@ -22,8 +22,8 @@ import {
   unpackWire,
   WIRE_SIZE,
 } from '../../lab/link/wire.js';
-import { type Channel, NoiseChannel, plainChannel } from '../../lab/link/wire-channel.js';
-import { FrameReader } from '../../lab/link/wire-frames.js';
+import { type Channel, noiseChannel, plainChannel } from '../../lab/link/wire-channel.js';
+import { type ReadFrame, WireReader } from './wire-reader.js';
 
 export interface SimOptions {
   readonly port: number;
@@ -115,17 +115,20 @@ export class SimConnection {
     const { status } = unpackWire('lemona_wire_challenge', challenge);
     if (status !== STATUS.OK) throw new SimRefused(status);
     let proof: Buffer = Buffer.alloc(WIRE_KEY_BYTES);
+    let reader = new WireReader(undefined);
     if (options.mode === MODE.NOISE) {
       const prologue = Buffer.concat([hello, challenge]);
       const handshake = new NoiseHandshake({ role: 'initiator', psk: options.key, prologue });
       this.socket.write(handshake.write(Buffer.alloc(0)) ?? '');
       if (handshake.read(await take(48)) === undefined) throw new Error('the server has not the key');
-      this.#channel = new NoiseChannel(handshake.split());
+      const { send, receive } = handshake.split();
+      this.#channel = noiseChannel(send);
+      reader = new WireReader(receive);
     } else {
       this.socket.write(plainProof('driver', options.key, hello, challenge));
       proof = plainProof('server', options.key, hello, challenge);
     }
-    const frames = this.#frames(chunks, rest);
+    const frames = this.#frames(reader, chunks, rest);
     const first = await frames.next();
     if (first.done === true) throw new Error('the server left before READY');
     if (first.value.type === FRAME.REFUSED) throw new SimRefused(first.value.body.readUInt32LE());
@@ -135,18 +138,10 @@ export class SimConnection {
     void this.#listen(frames).catch(() => this.socket.destroy());
   }
 
-  async *#frames(chunks: AsyncIterator<Buffer>, first: Buffer): AsyncGenerator<{ type: number; body: Buffer }> {
-    const reader = new FrameReader();
+  async *#frames(reader: WireReader, chunks: AsyncIterator<Buffer>, first: Buffer): AsyncGenerator<ReadFrame> {
     let chunk = first;
     for (;;) {
-      for (const plain of this.#channel.open(chunk)) {
-        if (plain === undefined) throw new Error('a message of the server was not authentic');
-        for (const step of reader.push(plain)) {
-          if (step.step === 'bad') throw new Error(step.why);
-          if (step.step === 'room') reader.give(Buffer.alloc(step.bytes));
-          else yield { type: step.type, body: step.body };
-        }
-      }
+      yield* reader.push(chunk);
       const next = await chunks.next();
       if (next.done === true) return;
       chunk = next.value;

@@ -8,12 +8,22 @@ import { BootStore, Gate } from '../../lab/link/boot-store.js';
 import type { BootKeeper } from '../../lab/link/boots.js';
 import { MODE } from '../../lab/link/wire.js';
 import { type WireEvent, type WireLimits, WireServer } from '../../lab/link/wire-server.js';
+import { buildIntake } from '../../lab/parts/intake.js';
 import { readSegments, type SegmentProblem } from '../../lab/trace/segment-reader.js';
+import { defaultCacheDir } from '../../lab/util/context.js';
+import { stderrLog } from '../../lab/util/log.js';
+import { silentProgress } from '../../lab/util/progress.js';
 import { SEGMENT_CLOCK_NS } from './run-builder.js';
 import { SimDriver } from './sim-driver.js';
 import { nop, subbuf } from './trace-builder.js';
 
 export const SIM_BOOT = 0x1122334455667788n;
+
+/** The intake that a server in the test uses; with `more`, flags of the compiler, another one. */
+export function testIntake(more?: readonly string[]): Promise<string> {
+  const ctx = { cacheDir: defaultCacheDir(), log: stderrLog('warn'), progress: silentProgress };
+  return buildIntake({ ...ctx, signal: new AbortController().signal }, more);
+}
 
 export interface TestPoint {
   readonly server: WireServer;
@@ -57,6 +67,7 @@ export async function startPoint(folder: string, options: TestPointOptions = {})
     serverId: 1n,
     findMachine: async (name) => (name.startsWith('m') ? { key, modes } : undefined),
     keeper,
+    intake: await testIntake(),
     onEvent: (event) => events.push(event),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
   });

@@ -24,6 +24,7 @@ import { LabError } from '../../lab/util/errors.js';
 import { freePort, ServerProcess } from '../support/server-process.js';
 import { SimConnection, SimDriver } from '../support/sim-driver.js';
 import { nop, start, subbuf } from '../support/trace-builder.js';
+import { testIntake } from '../support/wire-point.js';
 
 const NOW = new Date('2026-01-31T12:00:00Z');
 
@@ -97,6 +98,7 @@ describe('a storage point', () => {
       dataDir: join(folder, 'data'),
       host: '127.0.0.1',
       port: 0,
+      intake: await testIntake(),
       signal: stop.signal,
       write,
       now: () => new Date(),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { isIPv6 } from 'node:net';
+import { buildIntake } from '../../parts/intake.js';
 import { serve } from '../../server/serve.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
@@ -16,9 +17,11 @@ export function parseListen(text: string): { readonly host: string; readonly por
 
 /** `server`: its log goes to stdout, one JSON object a line, until Ctrl-C. */
 export async function run(invocation: Invocation): Promise<number> {
-  const { signal, dataDir } = invocation.context();
+  const ctx = invocation.context();
+  const { signal, dataDir } = ctx;
   const { host, port } = parseListen(invocation.string('listen') ?? '127.0.0.1:4270');
   const write = (line: string) => void invocation.out.write(line);
-  await serve({ dir: invocation.operand(0), dataDir, host, port, signal, write, now: () => new Date() });
+  const intake = await buildIntake(ctx);
+  await serve({ dir: invocation.operand(0), dataDir, host, port, intake, signal, write, now: () => new Date() });
   return 0;
 }

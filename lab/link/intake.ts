@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The data path of one connection, a process of its own (`intake/`): it reads the socket, opens the messages, checks the
+ * sub-buffers and appends them to the file that it is lent. What may be appended where, what is acknowledged and why a
+ * connection ends is decided here. `intake/intake.h` is the other side, and says the same of the messages.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
+import type { SegmentEnd, SegmentRoom } from '../trace/segment-writer.js';
+import { LabError, messageOf } from '../util/errors.js';
+import { type Inlet, inletOf } from './inlet.js';
+import type { CipherState } from './noise.js';
+import { packStreams, type Streams } from './wire.js';
+
+const ORDER = { BEGIN: 1, LEASE: 2, DIGEST: 3, LEAVE: 4 } as const;
+const SAID = { APPENDED: 1, KNOWN: 2, FRAME: 3, WANT: 4, DISK: 5, DIGEST: 6, END: 7 } as const;
+const ORDER_BYTES = 8;
+const BEGIN_BYTES = 64;
+const LEASE_BYTES = 16;
+const WANTED_BYTES = 16;
+const SAID_BYTES = 32;
+/** Of a sub-buffer's place: the length is in the lower half. */
+const LENGTH_BITS = 32n;
+const NONE = Buffer.alloc(0);
+
+export interface IntakeBegin {
+  /** `MODE.*` */
+  readonly mode: number;
+  readonly cpus: number;
+  readonly bootId: bigint;
+  readonly silenceMs: number;
+  /** What is there already, and is not taken again. */
+  readonly streams: Streams;
+  /** In mode NOISE. */
+  readonly cipher: CipherState | undefined;
+  /** What came behind the opening. */
+  readonly first: Buffer;
+}
+
+/** What it did, in order. */
+export type Said =
+  | { readonly said: 'appended' | 'known'; readonly cpu: number; readonly number: bigint; readonly length: number }
+  | { readonly said: 'frame'; readonly type: number; readonly body: Buffer }
+  /** It waits for a lease. */
+  | { readonly said: 'want'; readonly length: number }
+  | { readonly said: 'disk'; readonly isFull: boolean }
+  /** It touches no file any more. `status`: what to refuse the driver with, or OK. */
+  | { readonly said: 'end'; readonly status: number; readonly why: string };
+
+export class Intake {
+  /** Bytes as they came from the socket. */
+  bytes = 0;
+  readonly #child: ChildProcess;
+  readonly #orders: Writable;
+  readonly #words: Inlet;
+  readonly #gone: Promise<unknown>;
+  readonly #asking: { readonly resolve: (digest: Buffer) => void; readonly reject: (error: Error) => void }[] = [];
+  #isOver = false;
+
+  /** It has said `end`, or is gone. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** @param program path of the compiled `intake/` */
+  constructor(program: string, socket: Socket, begin: IntakeBegin) {
+    this.#child = spawn(program, [], { stdio: ['pipe', 'pipe', 'inherit', socket] });
+    this.#gone = once(this.#child, 'close').catch(() => {});
+    // An error of the start is one of the words' end too.
+    this.#child.on('error', () => {});
+    this.#orders = this.#child.stdin as Writable;
+    this.#words = inletOf(this.#child.stdout as Socket);
+    this.#orders.on('error', () => {});
+    const { mode, cpus, bootId, silenceMs, streams, cipher, first } = begin;
+    const head = Buffer.alloc(BEGIN_BYTES);
+    for (const [i, value] of [mode, cpus, silenceMs, streams.size].entries()) head.writeUInt32LE(value, 4 * i);
+    head.writeBigUInt64LE(bootId, 16);
+    head.writeBigUInt64LE(BigInt(cipher?.messages ?? 0), 24);
+    cipher?.key.copy(head, 32);
+    this.#order(ORDER.BEGIN, head, packStreams(streams), first);
+  }
+
+  #order(type: number, ...parts: readonly Buffer[]): void {
+    const order = Buffer.alloc(ORDER_BYTES);
+    order.writeUInt32LE(type);
+    order.writeUInt32LE(
+      parts.reduce((sum, part) => sum + part.length, 0),
+      4,
+    );
+    if (this.#orders.writable) this.#orders.write(Buffer.concat([order, ...parts]));
+  }
+
+  /** It may append there from now on, and has no other file. */
+  lease({ path, position, limit }: SegmentRoom): void {
+    const head = Buffer.alloc(LEASE_BYTES);
+    head.writeBigUInt64LE(BigInt(position));
+    head.writeBigUInt64LE(BigInt(limit), 8);
+    this.#order(ORDER.LEASE, head, Buffer.from(path));
+  }
+
+  /** SHA-256 of a file up to `end`, and of `extra` behind that; undefined if it has not appended so far to it. */
+  async digest({ path, end }: SegmentEnd, extra: Buffer): Promise<Buffer | undefined> {
+    const name = Buffer.from(path);
+    const head = Buffer.alloc(WANTED_BYTES);
+    head.writeBigUInt64LE(BigInt(end));
+    head.writeUInt32LE(name.length, 8);
+    const answer = new Promise<Buffer>((resolve, reject) => {
+      if (this.#isOver) reject(new LabError('LAB_BUG', 'the intake is over'));
+      else this.#asking.push({ resolve, reject });
+    });
+    this.#order(ORDER.DIGEST, head, name, extra);
+    const digest = await answer.catch(() => NONE);
+    return digest.length === 0 ? undefined : digest;
+  }
+
+  /** `end` follows, soon: after what it is writing. */
+  leave(): void {
+    this.#order(ORDER.LEAVE);
+  }
+
+  /** Settles when the process is gone. */
+  async gone(): Promise<void> {
+    await this.#gone;
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  /** Tells what it says, one at a time, until it has said `end`. */
+  async listen(hear: (said: Said) => Promise<void>): Promise<void> {
+    let rest: Buffer = NONE;
+    try {
+      for (;;) {
+        // The next chunk takes the place of this one.
+        const { value: chunk } = await this.#words.chunks.next();
+        if (chunk === undefined) break;
+        rest = Buffer.concat([rest, chunk]);
+        for (;;) {
+          const end = rest.length < SAID_BYTES ? Number.POSITIVE_INFINITY : SAID_BYTES + rest.readUInt32LE(4);
+          if (rest.length < end) break;
+          const said = this.#parse(rest.subarray(0, end));
+          rest = rest.subarray(end);
+          if (said === undefined) continue;
+          this.#isOver = said.said === 'end';
+          await hear(said);
+          if (this.#isOver) return;
+        }
+      }
+      await this.#gone;
+      const { exitCode, signalCode } = this.#child;
+      throw new LabError('LAB_BUG', `the intake ended without a word (${exitCode ?? signalCode ?? 'not started'})`);
+    } finally {
+      for (const { reject } of this.#asking.splice(0)) reject(new LabError('LAB_BUG', 'the intake is over'));
+    }
+  }
+
+  /** Undefined: it was the answer to somebody who waits. */
+  #parse(bytes: Buffer): Said | undefined {
+    const type = bytes.readUInt32LE(0);
+    this.bytes = Number(bytes.readBigUInt64LE(8));
+    const a = bytes.readBigUInt64LE(16);
+    const b = bytes.readBigUInt64LE(24);
+    const body = bytes.subarray(SAID_BYTES);
+    const length = Number(BigInt.asUintN(Number(LENGTH_BITS), b));
+    switch (type) {
+      case SAID.APPENDED:
+      case SAID.KNOWN:
+        return { said: type === SAID.KNOWN ? 'known' : 'appended', cpu: Number(b >> LENGTH_BITS), number: a, length };
+      case SAID.FRAME:
+        return { said: 'frame', type: Number(a), body };
+      case SAID.WANT:
+        return { said: 'want', length };
+      case SAID.DISK:
+        return { said: 'disk', isFull: a !== 0n };
+      case SAID.END:
+        return { said: 'end', status: Number(a), why: body.toString() };
+      case SAID.DIGEST:
+        this.#asking.shift()?.resolve(Buffer.from(body));
+        return undefined;
+      default:
+        throw new LabError('LAB_BUG', `the intake said ${type}: ${messageOf(body.toString('hex'))}`);
+    }
+  }
+}

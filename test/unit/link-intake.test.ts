@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+import { createHash } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { expect } from 'chai';
+import { WIRE_REKEY_MESSAGES } from '../../lab/abi/wire.js';
+import { FRAME, frame, MODE, packWire } from '../../lab/link/wire.js';
+import { fileOf, takeBy } from '../support/intake-rig.js';
+import { info, subbuf } from '../support/trace-builder.js';
+import { SIM_BOOT, testFolder, testIntake } from '../support/wire-point.js';
+
+const MODES = [
+  ['plain', MODE.PLAIN],
+  ['noise', MODE.NOISE],
+] as const;
+
+const beat = Buffer.concat(frame(FRAME.HEARTBEAT, packWire('lemona_wire_status', { queued: 7 })));
+
+function subbufs(count: number, size: (i: number) => number): Buffer[] {
+  return Array.from({ length: count }, (_, i) =>
+    subbuf([info('x'.repeat(size(i)))], { cpu: i % 3, number: BigInt(i), bootId: SIM_BOOT }),
+  );
+}
+
+describe('the intake', () => {
+  let folder: string;
+  let program: string;
+
+  before(async function () {
+    this.timeout(60_000);
+    program = await testIntake();
+    folder = await testFolder();
+  });
+
+  after(() => rm(folder, { recursive: true }));
+
+  for (const [name, mode] of MODES) {
+    it(`takes frames whose bytes come cut anywhere, ${name}`, async function () {
+      this.timeout(30_000);
+      const sent = subbufs(30, (i) => (i * 37) % 500);
+      const plain = sent.flatMap((bytes) => [Buffer.concat(frame(FRAME.SUBBUF, bytes)), beat]);
+      for (const step of [1, 2, 7, 100, 5000]) {
+        const some = step === 1 ? plain.slice(0, 12) : plain;
+        const { said, appended } = await takeBy({ program, folder, mode, plain: some, step });
+        expect(appended.equals(Buffer.concat(sent.slice(0, some.length / 2))), `step ${step}`).to.equal(true);
+        expect(said.filter((word) => word.said === 'frame')).to.have.length(some.length / 2);
+        expect(said.at(-1)).to.deep.equal({ said: 'end', status: 0, why: 'closed by the driver' });
+      }
+    });
+
+    it(`hashes what it appended, up to the next lease, ${name}`, async () => {
+      const sent = subbufs(20, () => 60_000);
+      const plain = sent.map((bytes) => Buffer.concat(frame(FRAME.SUBBUF, bytes)));
+      const half = Buffer.concat(sent.slice(0, 10));
+      const extra = Buffer.from('a footer');
+      const { digest, appended, said } = await takeBy({ program, folder, mode, plain, limit: half.length, extra });
+      expect(said.filter((word) => word.said === 'want')).to.have.length(2);
+      expect(appended.equals(Buffer.concat(sent))).to.equal(true);
+      expect(digest?.toString('hex')).to.equal(createHash('sha256').update(fileOf(half, extra)).digest('hex'));
+    });
+  }
+
+  it('renews its key when the driver does', async function () {
+    this.timeout(30_000);
+    const [last = Buffer.alloc(0)] = subbufs(1, () => 10);
+    const plain = [...Array<Buffer>(2 * WIRE_REKEY_MESSAGES).fill(beat), Buffer.concat(frame(FRAME.SUBBUF, last))];
+    const { appended, said } = await takeBy({ program, folder, mode: MODE.NOISE, plain });
+    expect(said.at(-1)).to.include({ said: 'end', status: 0 });
+    expect(appended.equals(last)).to.equal(true);
+  });
+});
