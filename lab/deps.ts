@@ -81,7 +81,7 @@ export const DEPS = [
   },
   {
     folder: 'test/support',
-    folders: ['lab/abi', 'lab/evidence', 'lab/link', 'lab/run', 'lab/server', 'lab/trace', 'lab/util'],
+    folders: ['lab/abi', 'lab/evidence', 'lab/link', 'lab/parts', 'lab/run', 'lab/server', 'lab/trace', 'lab/util'],
     packages: [],
   },
   {

@@ -355,12 +355,15 @@ export class SegmentWriter {
 
   async #settle(segment: OpenSegment, sha256: string): Promise<void> {
     try {
-      // The last that can fail: whoever is acknowledged by it keeps what it is told.
-      await this.#inTurn(() => this.#datasync(segment));
+      await this.#inTurn(async () => {
+        // The last that can fail: whoever is acknowledged by it keeps what it is told.
+        await this.#datasync(segment);
+        // Whoever has the next turn finds its file closed.
+        this.#unsynced.delete(segment);
+      });
     } finally {
       await leave(segment);
     }
-    this.#unsynced.delete(segment);
     // What fails now takes nothing of it back.
     const bytes = SEGMENT_HEADER_BYTES + segment.bodyBytes + SEGMENT_FOOTER_BYTES;
     await this.#options.onSealed?.({ name: basename(segment.path), bytes, sha256 }).catch((error: unknown) => {
