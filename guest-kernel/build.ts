@@ -8,7 +8,7 @@
  *                                and build-traceable; make's own dependencies
  *                                share the objects
  *   kernel/<digest>/<flavour>/   results: bzImage, vmlinux, System.map, config,
- *                                lemona.ko (m, debug-m), text.json (n, vanilla), build.json
+ *                                lemona.ko (m, debug-m), kmemleak-test.ko (debug-m), text.json (n, vanilla), build.json
  *
  * The digest covers the source, the patches, the driver, the configuration
  * and the compiler. A result that exists is finished: it is renamed into place.
@@ -39,11 +39,12 @@ const FRAGMENTS: Record<Flavour, readonly string[]> = {
   m: ['base', 'm'],
   y: ['base', 'y'],
   debug: ['base', 'y', 'debug'],
-  'debug-m': ['base', 'm', 'debug'],
+  'debug-m': ['base', 'm', 'debug', 'leak'],
   traceable: ['base', 'n', 'traceable'],
 };
 
 const hasModule = (flavour: Flavour) => FRAGMENTS[flavour].includes('m');
+const hasLeak = (flavour: Flavour) => FRAGMENTS[flavour].includes('leak');
 
 /** Fragments that change every object: what has one gets a build tree of its own. */
 const OWN_TREE = ['debug', 'traceable'];
@@ -64,6 +65,8 @@ export interface KernelBuild {
   readonly systemMap: string;
   /** lemona.ko, only of flavours m and debug-m. */
   readonly module: string | null;
+  /** A module that forgets memory, only of debug-m. */
+  readonly leak: string | null;
   /** Digests of all machine code, only of vanilla and n: see check-text.ts. */
   readonly text: string | null;
   readonly sourceVersion: string;
@@ -148,6 +151,7 @@ async function readResult(folder: string, digest: string): Promise<KernelBuild |
     vmlinux: path.join(folder, 'vmlinux'),
     systemMap: path.join(folder, 'System.map'),
     module: hasModule(flavour) ? path.join(folder, 'lemona.ko') : null,
+    leak: hasLeak(flavour) ? path.join(folder, 'kmemleak-test.ko') : null,
     text: flavour === 'n' || flavour === 'vanilla' ? path.join(folder, 'text.json') : null,
     sourceVersion: record.source.version,
   };
@@ -241,6 +245,7 @@ async function buildLocked(inputs: Inputs, digest: string, root: string, ctx: Bu
       ['.config', 'config'],
     ];
     if (hasModule(flavour)) copies.push(['drivers/lemona/lemona.ko', 'lemona.ko']);
+    if (hasLeak(flavour)) copies.push(['samples/kmemleak/kmemleak-test.ko', 'kmemleak-test.ko']);
     for (const [from, to] of copies) await copyFile(path.join(build, from), path.join(partial, to));
     if (flavour === 'n' || flavour === 'vanilla') {
       const text = await textOfTree(build, objects);

@@ -15,6 +15,7 @@ import {
   type SegmentTotals,
   SegmentWriter,
   type SegmentWriterOptions,
+  syncFolder,
 } from '../trace/segment-writer.js';
 import type { SubbufHeader } from '../trace/subbuf.js';
 import { LabError } from '../util/errors.js';
@@ -103,6 +104,8 @@ export class BootStore {
       subbufs++;
     });
     const writer = await SegmentWriter.resume(writerOptions, tail);
+    // Names of segments may be in the kernel's memory only.
+    await syncFolder(options.folder);
     const before = { segments: 0, bytes, subbufs };
     const openSegment = tail.open === undefined ? undefined : segmentName(tail.segments - 1);
     return new BootStore(writer, syncGate, { reached, before, tornBytes, openSegment });
@@ -187,6 +190,7 @@ export class BootStore {
           this.#isDirty = false;
           const reached = new Map(this.#reached);
           await this.#writer.sync();
+          if (this.#failure !== undefined) throw this.#failure;
           this.#synced = reached;
         });
         this.onSynced?.();

@@ -58,6 +58,13 @@ export class Intake {
   readonly #gone: Promise<unknown>;
   readonly #asking: { readonly resolve: (digest: Buffer) => void; readonly reject: (error: Error) => void }[] = [];
   #isOver = false;
+  /** Nobody hears it any more. */
+  #isDeaf = false;
+
+  /** Of its process. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
 
   /** It has said `end`, or is gone. */
   get isOver(): boolean {
@@ -107,7 +114,7 @@ export class Intake {
     head.writeBigUInt64LE(BigInt(end));
     head.writeUInt32LE(name.length, 8);
     const answer = new Promise<Buffer>((resolve, reject) => {
-      if (this.#isOver) reject(new LabError('LAB_BUG', 'the intake is over'));
+      if (this.#isDeaf) reject(new LabError('LAB_BUG', 'the intake is over'));
       else this.#asking.push({ resolve, reject });
     });
     this.#order(ORDER.DIGEST, head, name, extra);
@@ -127,20 +134,30 @@ export class Intake {
 
   kill(): void {
     this.#child.kill('SIGKILL');
+    this.#words.socket.destroy();
   }
 
   /** Tells what it says, one at a time, until it has said `end`. */
   async listen(hear: (said: Said) => Promise<void>): Promise<void> {
     let rest: Buffer = NONE;
+    let chunks: Buffer[] = [];
+    let there = 0;
+    let wanted = SAID_BYTES;
     try {
       for (;;) {
-        // The next chunk takes the place of this one.
         const { value: chunk } = await this.#words.chunks.next();
         if (chunk === undefined) break;
-        rest = Buffer.concat([rest, chunk]);
+        // The next chunk takes the place of this one.
+        chunks.push(Buffer.from(chunk));
+        there += chunk.length;
+        if (there < wanted) continue;
+        rest = Buffer.concat(chunks);
         for (;;) {
-          const end = rest.length < SAID_BYTES ? Number.POSITIVE_INFINITY : SAID_BYTES + rest.readUInt32LE(4);
-          if (rest.length < end) break;
+          const end = rest.length < SAID_BYTES ? SAID_BYTES : SAID_BYTES + rest.readUInt32LE(4);
+          if (rest.length < end) {
+            [chunks, there, wanted] = [[rest], rest.length, end];
+            break;
+          }
           const said = this.#parse(rest.subarray(0, end));
           rest = rest.subarray(end);
           if (said === undefined) continue;
@@ -153,6 +170,8 @@ export class Intake {
       const { exitCode, signalCode } = this.#child;
       throw new LabError('LAB_BUG', `the intake ended without a word (${exitCode ?? signalCode ?? 'not started'})`);
     } finally {
+      this.#isDeaf = true;
+      this.#words.socket.destroy();
       for (const { reject } of this.#asking.splice(0)) reject(new LabError('LAB_BUG', 'the intake is over'));
     }
   }

@@ -91,10 +91,11 @@ export function packStreams(streams: Iterable<readonly [number, bigint]>): Buffe
 export function unpackStreams(buf: Buffer): Map<number, bigint> | undefined {
   if (buf.length % WIRE_SIZE.lemona_wire_stream !== 0) return undefined;
   const streams = new Map<number, bigint>();
-  for (let at = 0; at < buf.length; at += WIRE_SIZE.lemona_wire_stream) {
-    const { cpu, next } = unpackWire('lemona_wire_stream', buf, at);
-    streams.set(cpu, next);
-  }
+  // There may be thousands of them.
+  const at = new Map(layoutOf('lemona_wire_stream').fields.map(({ field, offset }) => [field.name, offset]));
+  const [cpu = 0, next = 0] = [at.get('cpu'), at.get('next')];
+  for (let from = 0; from < buf.length; from += WIRE_SIZE.lemona_wire_stream)
+    streams.set(buf.readUInt32LE(from + cpu), buf.readBigUInt64LE(from + next));
   return streams;
 }
 

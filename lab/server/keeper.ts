@@ -121,7 +121,8 @@ export class PointKeeper implements BootKeeper {
       // The segments are the truth; a full disk may leave the note of them out.
       onEvent('not noted', id, messageOf(error));
     } finally {
-      await chain.leave();
+      // Without its lock nobody else is kept out for longer than this process lives.
+      await chain.leave().catch((error: unknown) => onEvent('not noted', id, messageOf(error)));
     }
   }
 }

@@ -5,7 +5,7 @@
  * them was being written, and nobody was told that it is there. The same holds for the last but one without a seal.
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
 import { FrameAssembler } from './frames.js';
@@ -38,6 +38,14 @@ const ASIDE_SUFFIX = '.aside';
  */
 export async function recoverSegments(folder: string, onSubbuf: (header: SubbufHeader) => void): Promise<Recovered> {
   const numbers = await listSegments(folder);
+  /** By CPU: the number that may come next. */
+  const next = new Map<number, bigint>();
+  const onNext = (header: SubbufHeader): boolean => {
+    if (header.number < (next.get(header.cpu) ?? 0n)) return false;
+    next.set(header.cpu, header.number + 1n);
+    onSubbuf(header);
+    return true;
+  };
   for (const [i, number] of numbers.entries()) {
     const path = join(folder, segmentName(number));
     let file: FileHandle | undefined;
@@ -46,15 +54,17 @@ export async function recoverSegments(folder: string, onSubbuf: (header: SubbufH
       const { size } = await file.stat();
       const bodyEnd = await sealedEnd(file, size);
       if (bodyEnd !== undefined) {
-        await walkHeaders(file, bodyEnd, onSubbuf);
+        await walkHeaders(file, bodyEnd, onNext);
+        // A seal may be in the kernel's memory only, where the writer was killed or failed behind it.
+        if (i >= numbers.length - 2) await file.datasync();
         continue;
       }
-      const [next, ...more] = numbers.slice(i + 1);
+      const [behindIt, ...more] = numbers.slice(i + 1);
       if (more.length > 0) continue;
-      const behind = next === undefined ? 0 : await setAside(join(folder, segmentName(next)));
+      const behind = behindIt === undefined ? 0 : await setAside(folder, segmentName(behindIt));
       // A sealed one behind it was not begun before its seal was on the disk: it has lost that since.
       if (behind === undefined) continue;
-      const recovered = await recoverOpen(file, path, number, size, onSubbuf);
+      const recovered = await recoverOpen(file, path, number, size, onNext);
       return { ...recovered, tornBytes: recovered.tornBytes + behind };
     } catch (error) {
       throw ioError(`recovering segment ${path}`, error);
@@ -71,13 +81,20 @@ export async function recoverSegments(folder: string, onSubbuf: (header: SubbufH
  *
  * @returns its bytes; undefined if it is sealed, and stays
  */
-async function setAside(path: string): Promise<number | undefined> {
+async function setAside(folder: string, name: string): Promise<number | undefined> {
+  const path = join(folder, name);
   const file = await open(path, 'r');
   try {
     const { size } = await file.stat();
     if ((await sealedEnd(file, size)) !== undefined) return undefined;
     if (size <= SEGMENT_HEADER_BYTES) await unlink(path);
-    else await rename(path, `${path}${ASIDE_SUFFIX}`);
+    else {
+      // What was set aside before is evidence too.
+      const there = new Set(await readdir(folder));
+      let aside = `${name}${ASIDE_SUFFIX}`;
+      for (let more = 1; there.has(aside); more++) aside = `${name}${ASIDE_SUFFIX}.${more}`;
+      await rename(path, join(folder, aside));
+    }
     return size;
   } finally {
     await file.close();
@@ -92,7 +109,7 @@ async function sealedEnd(file: FileHandle, size: number): Promise<number | undef
 }
 
 /** Hops from header to header; stops where one is damaged, which a reader of the segment will report. */
-async function walkHeaders(file: FileHandle, end: number, onSubbuf: (header: SubbufHeader) => void): Promise<void> {
+async function walkHeaders(file: FileHandle, end: number, onSubbuf: (header: SubbufHeader) => boolean): Promise<void> {
   const window = Buffer.alloc(WINDOW_BYTES);
   let start = 0;
   let filled = 0;
@@ -113,7 +130,7 @@ async function recoverOpen(
   path: string,
   number: number,
   size: number,
-  onSubbuf: (header: SubbufHeader) => void,
+  onSubbuf: (header: SubbufHeader) => boolean,
 ): Promise<Recovered> {
   const head = Buffer.alloc(SEGMENT_HEADER_BYTES);
   const { bytesRead } = await file.read(head, 0, head.length, 0);
@@ -133,18 +150,20 @@ async function recoverOpen(
   const hash = createHash('sha256').update(head);
   let bodyBytes = 0;
   let subbufs = 0;
-  for (let at = SEGMENT_HEADER_BYTES; at < size && frames.bad === undefined; ) {
+  let isGood = true;
+  for (let at = SEGMENT_HEADER_BYTES; at < size && isGood; ) {
     // Fresh memory each time: frames are views of it.
     const window = Buffer.allocUnsafe(Math.min(WINDOW_BYTES, size - at));
     const read = await file.read(window, 0, window.length, at);
     if (read.bytesRead === 0) break;
     at += read.bytesRead;
     for (const event of frames.push(window.subarray(0, read.bytesRead))) {
-      if (event.type === 'bad') break;
+      // One that is there already was left behind the end, and written over in part.
+      isGood = event.type === 'subbuf' && onSubbuf(event.header);
+      if (!isGood || event.type === 'bad') break;
       hash.update(event.bytes);
       bodyBytes += event.bytes.length;
       subbufs++;
-      onSubbuf(event.header);
     }
   }
   const end = SEGMENT_HEADER_BYTES + bodyBytes;

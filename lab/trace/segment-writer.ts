@@ -136,10 +136,10 @@ export class SegmentWriter {
       const path = join(options.folder, segmentName(tail.segments - 1));
       try {
         const file = await open(path, 'r+');
-        writer.#current = { file, path, ...tail.open, syncedBytes: 0, isNew: true };
+        writer.#current = { file, path, ...tail.open, syncedBytes: tail.open.bodyBytes, isNew: false };
         writer.#unsynced.add(writer.#current);
-        // What was read may be in the kernel's memory only.
-        await writer.sync();
+        // What was read may be in the kernel's memory only. If this fails nothing is cut: it may have been acknowledged.
+        await file.datasync();
       } catch (error) {
         await leave(writer.#current);
         throw ioError(`going on with segment ${path}`, error);
@@ -224,6 +224,10 @@ export class SegmentWriter {
     try {
       if (segment.isNew) await syncFolder(this.#options.folder);
       segment.isNew = false;
+    } catch (error) {
+      throw this.#fail(ioError(`syncing ${this.#options.folder}`, error));
+    }
+    try {
       await segment.file.datasync();
     } catch (error) {
       const failure = this.#fail(ioError(`syncing ${segment.path}`, error));
@@ -262,9 +266,12 @@ export class SegmentWriter {
       await this.abandon();
       return this.totals;
     }
-    await this.#seal();
-    await this.#sealing;
-    this.#state = 'closed';
+    try {
+      await this.#seal();
+      await this.#sealing;
+    } finally {
+      await this.abandon();
+    }
     return this.totals;
   }
 
@@ -342,6 +349,8 @@ export class SegmentWriter {
       this.#demandOpen('seal');
     } catch (error) {
       const failure = this.#fail(ioError(`sealing ${segment.path}`, error));
+      // A sync that is under way has to end first: it may tell of bytes that would be cut off.
+      await this.#turn;
       await this.#cutBack(segment);
       await leave(segment);
       this.#current = undefined;

@@ -83,6 +83,46 @@ describe('the socket backend', () => {
     expect(result.isEqual).to.equal(true);
   });
 
+  it("goes before the machine's other traffic when there is more than the network takes", async () => {
+    const files = await Promise.all(
+      ['drain', 'traffic'].map(async (name) => ({
+        source: await guestProgram(name, bench().folder),
+        destination: `/root/${name}`,
+      })),
+    );
+    /** Milliseconds until a record of 512 KiB was acknowledged; and datagrams that had left meanwhile. */
+    const send = async (name: string, priority: number, traffic: string) => {
+      const { manifest, output } = await bench().record(
+        name,
+        `cd /root; chmod +x drain traffic; ${traffic}
+         now() { awk '{ print int($1 * 1000) }' /proc/uptime; }
+         sent() { awk '/eth0:/ { print $11 }' /proc/net/dev; }
+         from=$(now); before=$(sent)
+         dd if=/dev/urandom of=f bs=64k count=8 2>/dev/null; ./drain
+         echo "took $(($(now) - from)) ms, sent $(($(sent) - before))"`,
+        {
+          ...{ config: 'static-socket-plain', copyIn: files, kernelArgs: [`lemona.priority=${priority}`] },
+          // A network that takes 8 packets each 2 ms.
+          qemuArgs: ['tx=timer', 'x-txtimer=2000000', 'x-txburst=8'].flatMap((property) => [
+            ...['-global', `virtio-net-pci.${property}`],
+          ]),
+        },
+      );
+      expect(manifest.state, output).to.equal('complete');
+      const [, took, sent] = /took (\d+) ms, sent (\d+)/.exec(output) ?? [];
+      process.stderr.write(`    ${name}: ${took} ms, ${sent} packets\n`);
+      return { took: Number(took), sent: Number(sent) };
+    };
+    const full = '( ./traffic & ) ; sleep 3';
+    const alone = await send('alone', 7, '');
+    const first = await send('first', 7, full);
+    const among = await send('among', 0, full);
+    // There was other traffic, all the time.
+    expect(first.sent).to.be.above(2 * alone.sent);
+    // What the network's device has taken already, up to 256 packets, nobody can overtake.
+    expect(among.took).to.be.above(3 * first.took);
+  });
+
   it('is drained on the way, and goes on', async () => {
     const program = await guestProgram('drain', bench().folder);
     const { manifest, output } = await bench().record('r', `chmod +x /root/drain; /root/drain; ${WORK}; /root/drain`, {

@@ -17,6 +17,8 @@ export interface BareGuestOptions {
   readonly kernelArgs?: readonly string[];
   /** The guest loads the driver itself. */
   readonly patchesRunningCode?: boolean;
+  readonly isDebug?: boolean;
+  readonly memoryMiB?: number;
 }
 
 export interface BareGuest {
@@ -33,7 +35,7 @@ const WAIT_MS = 1_200_000;
 /** Boots the tiny image, whose disk stays as it is, to its hello. End it with `machine.quit()`. */
 export async function bootBareGuest(folder: string, options: BareGuestOptions, ctx: LabContext): Promise<BareGuest> {
   const config = findConfig(options.config);
-  const { kernel, image, initramfs } = await recordParts(config, 'tiny', false, ctx);
+  const { kernel, image, initramfs } = await recordParts(config, 'tiny', options.isDebug ?? false, ctx);
   const probe = { digest: kernel.digest, kernel: kernel.bzImage, initrd: initramfs, rootRaw: image.raw };
   const { accelerator } = await chooseAccelerator(probe, ctx);
   const logFolder = path.join(folder, 'guest');
@@ -44,7 +46,7 @@ export async function bootBareGuest(folder: string, options: BareGuestOptions, c
       accelerator,
       smp: options.smp ?? 1,
       patchesRunningCode: options.patchesRunningCode ?? false,
-      memoryMiB: 512,
+      memoryMiB: options.memoryMiB ?? 512,
       kernel: kernel.bzImage,
       initrd: initramfs,
       append: [...(config.flavour === 'y' ? ['lemona.start=1'] : []), ...(options.kernelArgs ?? [])],

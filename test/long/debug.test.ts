@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** The debug flavour: KASAN, lockdep, the check for sleep and warnings are seen to speak, then to be silent about the driver. */
 import { expect } from 'chai';
+import { buildKernel } from '../../guest-kernel/build.js';
 import { runFolderAt } from '../../lab/run/folder.js';
 import { readManifest } from '../../lab/run/manifest.js';
 import { accountOf, describeVerdict, type GuestOptions, testSeed, useBench } from '../harness/boot.js';
+import { loadAndUnload } from '../harness/load-cycles.js';
 import { guestProgram } from '../harness/program.js';
 
 /** Emulated, with all checkers, a guest is some ten times as slow. */
@@ -16,12 +18,13 @@ sleep 2
 `;
 
 /** Faults that LKDTM commits, and the kinds of the reports that have to come. */
-const FAULTS: readonly { readonly fault: string; readonly kinds: readonly string[] }[] = [
+const FAULTS: readonly { readonly fault: string; readonly kinds: readonly string[]; readonly says?: RegExp }[] = [
   { fault: 'READ_AFTER_FREE', kinds: ['KASAN'] },
   { fault: 'SLAB_LINEAR_OVERFLOW', kinds: ['KASAN'] },
   // It returns with the lock held: to lockdep, and to who wants to sleep.
   { fault: 'SPINLOCKUP', kinds: ['lockdep', 'sleep in atomic context'] },
   { fault: 'WARNING', kinds: ['warning'] },
+  { fault: 'CORRUPT_LIST_ADD', kinds: ['warning'], says: /list_add corruption/ },
 ];
 
 /** Work under which nothing may be reported. */
@@ -74,6 +77,8 @@ const FAILING = [
   { capability: 'fail_page_alloc', percent: 5 },
 ] as const;
 const ROUNDS = 24;
+/** How often the driver comes and goes. */
+const CYCLES = 20;
 const FAILURES_WANTED = 50;
 
 /**
@@ -105,7 +110,7 @@ function failuresIn(output: string): number {
 describe('a kernel that checks itself', () => {
   const bench = useBench();
 
-  for (const { fault, kinds } of FAULTS) {
+  for (const { fault, kinds, says = /./ } of FAULTS) {
     it(`reports a fault that was committed: ${fault}`, async function () {
       this.timeout(TIMEOUT_MS);
       // Most faults are the end of the guest, and of `record`.
@@ -114,8 +119,26 @@ describe('a kernel that checks itself', () => {
         .catch((error: unknown) => expect(String(error)).to.match(/guest/));
       const manifest = await readManifest(runFolderAt(bench().runDir('r')).manifestFile);
       expect(manifest?.kernelReports?.map(({ kind }) => kind)).to.include.members([...kinds]);
+      expect(manifest?.kernelReports?.map(({ text }) => text).join('\n')).to.match(says);
     });
   }
+
+  it('reports memory that was forgotten', async function () {
+    this.timeout(TIMEOUT_MS);
+    const { leak } = await buildKernel('debug-m', bench().ctx);
+    if (leak === null) throw new Error('the kernel has no module that forgets memory');
+    const { manifest, output } = await bench().record('r', 'insmod /root/leak.ko', {
+      ...{ config: 'module-relay', isDebug: true, memoryMiB: 1024 },
+      copyIn: [{ source: leak, destination: '/root/leak.ko' }],
+    });
+    const leaks = manifest.kernelReports?.filter(({ kind }) => kind === 'leak') ?? [];
+    expect(leaks.map(({ text }) => text).join('\n'), output).to.match(/kmemleak_test/);
+  });
+
+  it(`has nothing to report when the driver is loaded and unloaded ${CYCLES} times`, async function () {
+    this.timeout(TIMEOUT_MS);
+    await loadAndUnload(bench(), { cycles: CYCLES, timeoutMs: TIMEOUT_MS, isDebug: true });
+  });
 
   for (const { name, script, options } of TRIALS) {
     it(`has nothing to report when ${name}, and the disk is rebuilt exactly`, async function () {

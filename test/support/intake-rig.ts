@@ -21,6 +21,7 @@ export interface Taken {
   readonly appended: Buffer;
   /** SHA-256 of the file when a second lease was wanted, and of `extra` behind it. */
   readonly digest: Buffer | undefined;
+  readonly fileBytes: number;
 }
 
 export interface RigOptions {
@@ -37,9 +38,12 @@ export interface RigOptions {
   readonly limit?: number;
   /** Hashed behind the file. */
   readonly extra?: Buffer;
+  /** What is in the file behind the place that is lent. */
+  readonly behind?: Buffer;
 }
 
-async function pair(): Promise<[near: Socket, far: Socket]> {
+/** Two ends of a connection; nobody has read from the near one. */
+export async function socketPair(): Promise<[near: Socket, far: Socket]> {
   const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const far = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', noDelay: true });
@@ -51,10 +55,11 @@ async function pair(): Promise<[near: Socket, far: Socket]> {
 /** Sends all of it, and closes. */
 export async function takeBy(options: RigOptions): Promise<Taken> {
   const { program, folder, mode, plain, alter = (wire) => wire, step = 65_536, limit = 1 << 30, extra } = options;
+  const { behind = Buffer.alloc(0) } = options;
   const key = randomBytes(32);
   const channel = mode === MODE.NOISE ? noiseChannel(new NoiseCipher(key)) : plainChannel;
   const wire = alter(Buffer.concat(plain.flatMap((bytes) => channel.seal([bytes]))));
-  const [near, far] = await pair();
+  const [near, far] = await socketPair();
   far.on('error', () => {});
   near.on('error', () => {});
   far.resume();
@@ -64,7 +69,7 @@ export async function takeBy(options: RigOptions): Promise<Taken> {
     cipher: mode === MODE.NOISE ? new NoiseCipher(key).state : undefined,
   });
   const path = join(folder, `taken-${mode}`);
-  await writeFile(path, HEAD);
+  await writeFile(path, Buffer.concat([HEAD, behind]));
   const said: Said[] = [];
   let end = HEAD.length;
   let leases = 0;
@@ -87,7 +92,8 @@ export async function takeBy(options: RigOptions): Promise<Taken> {
   await heard;
   await intake.gone();
   near.destroy();
-  return { said, digest, appended: (await readFile(path)).subarray(HEAD.length, end) };
+  const file = await readFile(path);
+  return { said, digest, appended: file.subarray(HEAD.length, end), fileBytes: file.length };
 }
 
 /** SHA-256 is of these. */

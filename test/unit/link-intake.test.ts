@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 import { createHash } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { expect } from 'chai';
 import { WIRE_REKEY_MESSAGES } from '../../lab/abi/wire.js';
+import { Intake } from '../../lab/link/intake.js';
 import { FRAME, frame, MODE, packWire } from '../../lab/link/wire.js';
-import { fileOf, takeBy } from '../support/intake-rig.js';
+import { pollUntil } from '../../lab/util/deadline.js';
+import { LabError } from '../../lab/util/errors.js';
+import { fileOf, socketPair, takeBy } from '../support/intake-rig.js';
 import { info, subbuf } from '../support/trace-builder.js';
 import { SIM_BOOT, testFolder, testIntake } from '../support/wire-point.js';
 
@@ -66,5 +69,37 @@ describe('the intake', () => {
     const { appended, said } = await takeBy({ program, folder, mode: MODE.NOISE, plain });
     expect(said.at(-1)).to.include({ said: 'end', status: 0 });
     expect(appended.equals(last)).to.equal(true);
+  });
+
+  it('leaves nothing open, and no one waiting, when it is killed', async () => {
+    const files = async () => (await readdir('/proc/self/fd')).length;
+    const before = await files();
+    for (let i = 0; i < 5; i++) {
+      const [near, far] = await socketPair();
+      const intake = new Intake(program, near, {
+        ...{ mode: MODE.PLAIN, cpus: 1, bootId: SIM_BOOT, silenceMs: 20_000, streams: new Map() },
+        ...{ cipher: undefined, first: Buffer.alloc(0) },
+      });
+      const heard = intake.listen(async () => {}).catch((error: unknown) => error);
+      process.kill(intake.pid, 'SIGKILL');
+      expect(await heard).to.be.instanceOf(LabError);
+      expect(await intake.digest({ path: '/nowhere', end: 0 }, Buffer.alloc(0))).to.equal(undefined);
+      near.destroy();
+      far.destroy();
+    }
+    for (let i = 0; i < 3; i++) await takeBy({ program, folder, mode: MODE.PLAIN, plain: [beat] });
+    await pollUntil(async () => (await files()) <= before || undefined, { label: 'its files', timeoutMs: 3000 });
+  });
+
+  it('cuts off what stands behind the place that it is lent', async () => {
+    const plain = subbufs(3, () => 100).map((bytes) => Buffer.concat(frame(FRAME.SUBBUF, bytes)));
+    const { fileBytes, appended } = await takeBy({
+      program,
+      folder,
+      mode: MODE.PLAIN,
+      plain,
+      behind: Buffer.alloc(5000, 7),
+    });
+    expect(fileBytes).to.equal(fileOf(appended, Buffer.alloc(0)).length);
   });
 });

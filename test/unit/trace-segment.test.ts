@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { type FileHandle, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -35,24 +35,33 @@ async function withFolder(work: (folder: string) => Promise<void>): Promise<void
   }
 }
 
-/** Has every file synced by `instead`, which is given how it is done. */
-async function withDatasync(
-  instead: (datasync: () => Promise<void>) => Promise<void>,
+type Method = (this: FileHandle, ...args: unknown[]) => Promise<unknown>;
+
+/** Has every file do one thing by `instead`, which is given how it is done, and with what. */
+async function withMethod(
+  name: 'datasync' | 'write',
+  instead: (really: () => Promise<unknown>, args: readonly unknown[]) => Promise<unknown>,
   work: () => Promise<void>,
 ): Promise<void> {
   const probe = await open('/dev/null', 'r');
-  const handles = Object.getPrototypeOf(probe) as { datasync: (this: FileHandle) => Promise<void> };
-  const { datasync } = handles;
+  const handles = Object.getPrototypeOf(probe) as Record<typeof name, Method>;
+  const method = handles[name];
   await probe.close();
-  handles.datasync = function () {
-    return instead(() => datasync.call(this));
+  handles[name] = function (...args) {
+    return instead(() => method.apply(this, args), args);
   };
   try {
     await work();
   } finally {
-    handles.datasync = datasync;
+    handles[name] = method;
   }
 }
+
+function withDatasync(instead: (datasync: () => Promise<unknown>) => Promise<unknown>, work: () => Promise<void>) {
+  return withMethod('datasync', instead, work);
+}
+
+const failure = (code: string) => Object.assign(new Error(code), { code });
 
 describe('segment files', () => {
   it('give back what was appended, sealed', async () => {
@@ -174,6 +183,11 @@ describe('segment files', () => {
       const { tail, tornBytes } = await recoverSegments(folder, ({ number }) => numbers.push(number));
       expect([tail.segments, tail.open?.subbufs, tornBytes, numbers.length]).to.deep.equal([1, 1, open.length, 1]);
       expect((await readdir(folder)).sort()).to.deep.equal(['000000.seg', '000001.seg.aside']);
+      // It happens again.
+      await writeFile(second, open);
+      await recoverSegments(folder, () => {});
+      expect((await readdir(folder)).sort().slice(1)).to.deep.equal(['000001.seg.aside', '000001.seg.aside.1']);
+      await rm(join(folder, '000001.seg.aside.1'));
       // An empty one is of no use to anybody.
       await writeFile(second, open.subarray(0, 64));
       expect((await recoverSegments(folder, () => {})).tail.segments).to.equal(1);
@@ -245,7 +259,7 @@ describe('segment files', () => {
             const mine = synced++;
             await sleep(2);
             // The kernel says it once.
-            if (mine === failing) throw Object.assign(new Error('EIO'), { code: 'EIO' });
+            if (mine === failing) throw failure('EIO');
             await datasync();
           },
           async () => {
@@ -275,6 +289,91 @@ describe('segment files', () => {
         expect(Buffer.concat(frames).subarray(0, there.length).equals(there), `sync ${failing}`).to.equal(true);
       });
     }
+  });
+
+  it('keep what a sync told of, when the seal beside it finds no room', async () => {
+    await withFolder(async (folder) => {
+      const limitBytes = 64 + 2 * (FRAMES[0]?.length ?? 0);
+      const writer = await SegmentWriter.create({ folder, now: () => 0n, limitBytes, isSynced: true });
+      for (const frame of FRAMES.slice(0, 2)) await writer.append(frame);
+      const slow = async (datasync: () => Promise<unknown>) => {
+        await sleep(30);
+        await datasync();
+      };
+      const noSeal = async (really: () => Promise<unknown>, [bytes]: readonly unknown[]) => {
+        if (Buffer.isBuffer(bytes) && bytes.toString('latin1', 0, 8) === 'LMNASEAL') throw failure('ENOSPC');
+        return really();
+      };
+      let told = false;
+      await withDatasync(slow, () =>
+        withMethod('write', noSeal, async () => {
+          const synced = writer.sync().then(() => {
+            told = true;
+          });
+          const error: unknown = await writer.append(FRAMES[2] ?? Buffer.alloc(0)).catch((e: unknown) => e);
+          expect(error).to.include({ code: 'LAB_ENV_DISK_FULL' });
+          await synced.catch(() => {});
+        }),
+      );
+      await writer.close();
+      const { size } = await stat(join(folder, '000000.seg'));
+      const whole = 64 + (FRAMES[0]?.length ?? 0) + (FRAMES[1]?.length ?? 0);
+      expect(size).to.be.oneOf(told ? [whole] : [64, whole]);
+    });
+  });
+
+  it('that were sealed and not synced are synced by whoever goes on', async () => {
+    await withFolder(async (folder) => {
+      const limitBytes = 64 + Math.max(...FRAMES.map((frame) => frame.length));
+      const writer = await SegmentWriter.create({ folder, now: () => 0n, limitBytes });
+      for (const frame of FRAMES) await writer.append(frame);
+      await writer.close();
+      let syncs = 0;
+      const count = async (datasync: () => Promise<unknown>) => {
+        syncs++;
+        await datasync();
+      };
+      await withDatasync(count, async () => void (await recoverSegments(folder, () => {})));
+      expect(syncs).to.equal(2);
+      const bad = () => Promise.reject(failure('EIO'));
+      let error: unknown;
+      await withDatasync(bad, async () => {
+        error = await recoverSegments(folder, () => {}).catch((e: unknown) => e);
+      });
+      expect(error).to.be.instanceOf(LabError);
+      expect((await readdir(folder)).length).to.equal(3);
+    });
+  });
+
+  it('are not cut when they cannot be synced as they are gone on with', async () => {
+    await withFolder(async (folder) => {
+      const options = { folder, now: () => 0n, isSynced: true } as const;
+      const writer = await SegmentWriter.create(options);
+      for (const frame of FRAMES) await writer.append(frame);
+      await writer.abandon();
+      const before = await readFile(join(folder, '000000.seg'));
+      const { tail } = await recoverSegments(folder, () => {});
+      let error: unknown;
+      await withDatasync(
+        () => Promise.reject(failure('EIO')),
+        async () => {
+          error = await SegmentWriter.resume(options, tail).catch((e: unknown) => e);
+        },
+      );
+      expect(error).to.be.instanceOf(LabError);
+      expect((await readFile(join(folder, '000000.seg'))).equals(before)).to.equal(true);
+    });
+  });
+
+  it('end before a sub-buffer that is there already', async () => {
+    await withFolder(async (folder) => {
+      const writer = await SegmentWriter.create({ folder, now: () => 0n });
+      for (const i of [0, 1, 1, 2]) await writer.append(FRAMES[i] ?? Buffer.alloc(0));
+      await writer.abandon();
+      const numbers: bigint[] = [];
+      const { tail } = await recoverSegments(folder, ({ number }) => numbers.push(number));
+      expect([numbers, tail.open?.subbufs]).to.deep.equal([[0n, 1n], 2]);
+    });
   });
 
   it('are never written over', async () => {

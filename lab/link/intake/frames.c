@@ -8,9 +8,6 @@
 
 #include "intake.h"
 
-/* END of a machine with 8192 CPUs is the largest of the server's frames. */
-#define OTHER_MAX (8192 * sizeof(struct lemona_wire_stream))
-
 static struct {
 	uint32_t cpus;
 	uint64_t boot_id;
@@ -137,18 +134,33 @@ static ssize_t take_subbuf(const uint8_t *bytes, size_t length)
 	return (ssize_t)(taken + left);
 }
 
+/* What a driver may send. */
+static bool is_length_good(void)
+{
+	const uint32_t length = frame.header.length;
+
+	switch (frame.header.type) {
+	case LEMONA_WIRE_SUBBUF:
+		return length >= sizeof(frame.subbuf) && length <= LEMONA_SUBBUF_MAX && length % 8 == 0;
+	case LEMONA_WIRE_HEARTBEAT:
+		return length == sizeof(struct lemona_wire_status);
+	case LEMONA_WIRE_END:
+		return length <= boot.cpus * sizeof(struct lemona_wire_stream) &&
+		       length % sizeof(struct lemona_wire_stream) == 0;
+	default:
+		return false;
+	}
+}
+
 static bool begin_frame(void)
 {
 	const struct lemona_wire_frame *header = &frame.header;
-	bool is_subbuf = header->type == LEMONA_WIRE_SUBBUF;
 
 	frame.filled = 0;
-	if (header->pad != 0 || header->length % 8 != 0 ||
-	    header->length > (is_subbuf ? LEMONA_SUBBUF_MAX : OTHER_MAX) ||
-	    (is_subbuf && header->length < sizeof(frame.subbuf)))
+	if (header->pad != 0 || !is_length_good())
 		return over(LEMONA_WIRE_BAD_FRAME, "a frame of type %u with length %u and pad %u",
 			    header->type, header->length, header->pad);
-	if (!is_subbuf) {
+	if (header->type != LEMONA_WIRE_SUBBUF) {
 		free(frame.other);
 		frame.other = malloc(header->length + 1);
 		if (!frame.other)

@@ -33,6 +33,9 @@ bool segment_lease(const struct lease *lease, const char *path)
 	segment.position = lease->position;
 	segment.limit = lease->limit;
 	segment.is_fresh = true;
+	/* What an intake before left behind it, and nobody counts on. */
+	if (ftruncate(segment.file, (off_t)segment.position) < 0)
+		return over(LEMONA_WIRE_OK, "cutting %s: %s", path, strerror(errno));
 	digest_begin(segment.file, segment.position);
 	return true;
 }
