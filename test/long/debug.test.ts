@@ -24,7 +24,7 @@ const FAULTS: readonly { readonly fault: string; readonly kinds: readonly string
   // It returns with the lock held: to lockdep, and to who wants to sleep.
   { fault: 'SPINLOCKUP', kinds: ['lockdep', 'sleep in atomic context'] },
   { fault: 'WARNING', kinds: ['warning'] },
-  { fault: 'CORRUPT_LIST_ADD', kinds: ['warning'], says: /list_add corruption/ },
+  { fault: 'CORRUPT_LIST_ADD', kinds: ['warning'], says: /__list_add_valid_or_report/ },
 ];
 
 /** Work under which nothing may be reported. */
