@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import { buildKernel } from '../../guest-kernel/build.js';
 import { useBench } from '../harness/boot.js';
 import { loadAndUnload } from '../harness/load-cycles.js';
 
@@ -12,6 +13,7 @@ describe('the driver as a module', () => {
 
   it(`is loaded and unloaded ${CYCLES} times under load on two CPUs, with readers that are killed`, async function () {
     this.timeout(TIMEOUT_MS);
-    await loadAndUnload(bench(), { cycles: CYCLES, timeoutMs: TIMEOUT_MS, isDebug: false });
+    const { module } = await buildKernel('m', bench().ctx);
+    await loadAndUnload(bench(), { module, cycles: CYCLES, timeoutMs: TIMEOUT_MS, isDebug: false });
   });
 });

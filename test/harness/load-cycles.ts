@@ -3,7 +3,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import { buildKernel } from '../../guest-kernel/build.js';
 import { ASK_CHECKERS, CHECKERS_KERNEL_ARGS } from '../../lab/run/checkers.js';
 import { type Bench, testSeed } from './boot.js';
 import { bootBareGuest } from './guest.js';
@@ -41,6 +40,8 @@ exit $status
 `;
 
 export interface LoadCycles {
+  /** Path of the driver: of flavour m, or of debug-m. */
+  readonly module: string | null;
   readonly cycles: number;
   readonly timeoutMs: number;
   /** With all checkers, which are asked in the end. */
@@ -49,10 +50,9 @@ export interface LoadCycles {
 
 /** Fails if the kernel finds fault with anything, or memory is missing in the end. */
 export async function loadAndUnload(bench: Bench, options: LoadCycles): Promise<void> {
-  const { cycles, timeoutMs, isDebug } = options;
+  const { module, cycles, timeoutMs, isDebug } = options;
   const seed = testSeed();
   const { ctx, folder } = bench;
-  const { module } = await buildKernel(isDebug ? 'debug-m' : 'm', ctx);
   if (module === null) throw new Error('the kernel has no module');
   const guest = await bootBareGuest(
     folder,

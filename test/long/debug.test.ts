@@ -137,7 +137,8 @@ describe('a kernel that checks itself', () => {
 
   it(`has nothing to report when the driver is loaded and unloaded ${CYCLES} times`, async function () {
     this.timeout(TIMEOUT_MS);
-    await loadAndUnload(bench(), { cycles: CYCLES, timeoutMs: TIMEOUT_MS, isDebug: true });
+    const { module } = await buildKernel('debug-m', bench().ctx);
+    await loadAndUnload(bench(), { module, cycles: CYCLES, timeoutMs: TIMEOUT_MS, isDebug: true });
   });
 
   for (const { name, script, options } of TRIALS) {
