@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import type { SegmentEnd, SegmentRoom } from '../trace/segment-writer.js';
-import { LabError, messageOf } from '../util/errors.js';
+import { LabError } from '../util/errors.js';
 import { type Inlet, inletOf } from './inlet.js';
 import type { CipherState } from './noise.js';
 import { packStreams, type Streams } from './wire.js';
@@ -21,8 +21,6 @@ const BEGIN_BYTES = 64;
 const LEASE_BYTES = 16;
 const WANTED_BYTES = 16;
 const SAID_BYTES = 32;
-/** Of a sub-buffer's place: the length is in the lower half. */
-const LENGTH_BITS = 32n;
 const NONE = Buffer.alloc(0);
 
 export interface IntakeBegin {
@@ -56,15 +54,11 @@ export class Intake {
   readonly #orders: Writable;
   readonly #words: Inlet;
   readonly #gone: Promise<unknown>;
-  readonly #asking: { readonly resolve: (digest: Buffer) => void; readonly reject: (error: Error) => void }[] = [];
+  /** Who waits for a digest, in order; nothing: there is none. */
+  readonly #asking: ((digest: Buffer) => void)[] = [];
   #isOver = false;
   /** Nobody hears it any more. */
   #isDeaf = false;
-
-  /** Of its process. */
-  get pid(): number {
-    return this.#child.pid ?? 0;
-  }
 
   /** It has said `end`, or is gone. */
   get isOver(): boolean {
@@ -113,12 +107,10 @@ export class Intake {
     const head = Buffer.alloc(WANTED_BYTES);
     head.writeBigUInt64LE(BigInt(end));
     head.writeUInt32LE(name.length, 8);
-    const answer = new Promise<Buffer>((resolve, reject) => {
-      if (this.#isDeaf) reject(new LabError('LAB_BUG', 'the intake is over'));
-      else this.#asking.push({ resolve, reject });
-    });
+    if (this.#isDeaf) return undefined;
+    const answer = new Promise<Buffer>((resolve) => this.#asking.push(resolve));
     this.#order(ORDER.DIGEST, head, name, extra);
-    const digest = await answer.catch(() => NONE);
+    const digest = await answer;
     return digest.length === 0 ? undefined : digest;
   }
 
@@ -139,7 +131,6 @@ export class Intake {
 
   /** Tells what it says, one at a time, until it has said `end`. */
   async listen(hear: (said: Said) => Promise<void>): Promise<void> {
-    let rest: Buffer = NONE;
     let chunks: Buffer[] = [];
     let there = 0;
     let wanted = SAID_BYTES;
@@ -151,7 +142,7 @@ export class Intake {
         chunks.push(Buffer.from(chunk));
         there += chunk.length;
         if (there < wanted) continue;
-        rest = Buffer.concat(chunks);
+        let rest: Buffer = Buffer.concat(chunks);
         for (;;) {
           const end = rest.length < SAID_BYTES ? SAID_BYTES : SAID_BYTES + rest.readUInt32LE(4);
           if (rest.length < end) {
@@ -172,7 +163,7 @@ export class Intake {
     } finally {
       this.#isDeaf = true;
       this.#words.socket.destroy();
-      for (const { reject } of this.#asking.splice(0)) reject(new LabError('LAB_BUG', 'the intake is over'));
+      for (const answer of this.#asking.splice(0)) answer(NONE);
     }
   }
 
@@ -181,13 +172,13 @@ export class Intake {
     const type = bytes.readUInt32LE(0);
     this.bytes = Number(bytes.readBigUInt64LE(8));
     const a = bytes.readBigUInt64LE(16);
-    const b = bytes.readBigUInt64LE(24);
     const body = bytes.subarray(SAID_BYTES);
-    const length = Number(BigInt.asUintN(Number(LENGTH_BITS), b));
+    // The CPU is in the upper half.
+    const length = bytes.readUInt32LE(24);
     switch (type) {
       case SAID.APPENDED:
       case SAID.KNOWN:
-        return { said: type === SAID.KNOWN ? 'known' : 'appended', cpu: Number(b >> LENGTH_BITS), number: a, length };
+        return { said: type === SAID.KNOWN ? 'known' : 'appended', cpu: bytes.readUInt32LE(28), number: a, length };
       case SAID.FRAME:
         return { said: 'frame', type: Number(a), body };
       case SAID.WANT:
@@ -197,10 +188,10 @@ export class Intake {
       case SAID.END:
         return { said: 'end', status: Number(a), why: body.toString() };
       case SAID.DIGEST:
-        this.#asking.shift()?.resolve(Buffer.from(body));
+        this.#asking.shift()?.(Buffer.from(body));
         return undefined;
       default:
-        throw new LabError('LAB_BUG', `the intake said ${type}: ${messageOf(body.toString('hex'))}`);
+        throw new LabError('LAB_BUG', `the intake said ${type}`);
     }
   }
 }

@@ -81,7 +81,7 @@ describe('the intake', () => {
         ...{ cipher: undefined, first: Buffer.alloc(0) },
       });
       const heard = intake.listen(async () => {}).catch((error: unknown) => error);
-      process.kill(intake.pid, 'SIGKILL');
+      intake.kill();
       expect(await heard).to.be.instanceOf(LabError);
       expect(await intake.digest({ path: '/nowhere', end: 0 }, Buffer.alloc(0))).to.equal(undefined);
       near.destroy();

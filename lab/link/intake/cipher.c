@@ -34,7 +34,10 @@ void cipher_begin(const uint8_t key[32], uint64_t messages)
 	opened = messages;
 }
 
-/* The key becomes the first 32 bytes of its own encryption of zeros: of a stream cipher, what it decrypts them to. */
+/*
+ * The key becomes the first 32 bytes of its own encryption of zeros: of a
+ * stream cipher, what it decrypts them to.
+ */
 static void renew(void)
 {
 	static const uint8_t zeros[32];

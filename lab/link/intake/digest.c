@@ -35,8 +35,7 @@ static void *follow(void *unused)
 	(void)unused;
 	pthread_mutex_lock(&digest.lock);
 	for (;;) {
-		uint64_t left = digest.end - digest.hashed;
-		size_t wanted = left < sizeof(piece) ? left : sizeof(piece);
+		size_t wanted = smaller(digest.end - digest.hashed, sizeof(piece));
 		ssize_t got;
 
 		if (digest.file < 0 || wanted == 0 || digest.has_failed) {

@@ -103,7 +103,7 @@ static bool end_subbuf(void)
 /* Copies into something that is not full yet; how many bytes. */
 static size_t fill(void *target, size_t size, size_t filled, const uint8_t *bytes, size_t length)
 {
-	size_t step = size - filled < length ? size - filled : length;
+	size_t step = smaller(size - filled, length);
 
 	memcpy((uint8_t *)target + filled, bytes, step);
 	return step;
@@ -125,8 +125,7 @@ static ssize_t take_subbuf(const uint8_t *bytes, size_t length)
 		head = sizeof(frame.subbuf);
 		left = frame.header.length - head;
 	}
-	if (left > length - taken)
-		left = length - taken;
+	left = smaller(left, length - taken);
 	frame.crc = crc32c(frame.crc, bytes + taken, left);
 	if (!frame.is_known &&
 	    !segment_write(&frame.subbuf, head, bytes + taken, left, head ? 0 : frame.filled))

@@ -72,6 +72,11 @@ struct said {
 	uint64_t b;
 };
 
+static inline size_t smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
 /* control.c */
 
 /* Bytes that came from the socket. */

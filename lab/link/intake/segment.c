@@ -100,8 +100,7 @@ bool segment_write(const void *head, size_t head_length, const void *bytes, size
 		at += (uint64_t)done;
 		left -= (size_t)done;
 		for (int i = 0; i < 2 && done > 0; i++) {
-			size_t step = (size_t)done < parts[i].iov_len ? (size_t)done :
-									parts[i].iov_len;
+			size_t step = smaller((size_t)done, parts[i].iov_len);
 
 			parts[i].iov_base = (char *)parts[i].iov_base + step;
 			parts[i].iov_len -= step;
