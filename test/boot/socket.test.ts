@@ -149,7 +149,7 @@ describe('the socket backend', () => {
       `until dmesg | grep -q 'has the wrong key'; do sleep 0.1; done
        /root/lemona-key --file /root/passphrase || echo "lemona-key: $?"
        until dmesg | grep -q 7021:.connected; do sleep 0.1; done
-       echo 1 | /root/lemona-key --file - || echo "and no other"
+       echo 1 | /root/lemona-key --file - 2>&1 || echo "and no other"
        ${WORK}`,
       {
         config: 'static-socket-encrypted',
