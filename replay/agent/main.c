@@ -96,8 +96,8 @@ static void set_up_init(void)
 	mkdir("/disk", 0755);
 	rp.mount_point = "/disk";
 	rp.device = "/dev/vda";
-	plan_open_disk("/dev/vdb");
 	rp.out = 2;
+	plan_open_disk("/dev/vdb");
 	/* The port appears when its driver has probed: at most this long. */
 	for (i = 0; i < 500; i++) {
 		rp.in = open_port();

@@ -2,13 +2,17 @@
 /*
  * The stream of records: control records come over the port, effects in
  * batches from the plan disk (or, in the test lane, over the port as well).
- * Records are used where they were read to.
+ * Records are used where they were read to. A batch is read while the one
+ * before it is being applied.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+#include <linux/aio_abi.h>
 
 #include "replay.h"
 
@@ -21,13 +25,22 @@ struct stream {
 };
 
 static char port_bytes[PORT_BYTES] __attribute__((aligned(8)));
-static char batch_bytes[BATCH_MAX] __attribute__((aligned(BATCH_ALIGN)));
-static struct stream port = { .bytes = port_bytes }, batch = { .bytes = batch_bytes };
+static char batch_bytes[2][BATCH_MAX] __attribute__((aligned(BATCH_ALIGN)));
+static struct stream port = { .bytes = port_bytes }, batch;
 static int plan_disk = -1;
+static aio_context_t aio;
+
+/* The batch after the one that is being applied. */
+static struct {
+	char *bytes; /* one of batch_bytes */
+	uint32_t len; /* 0: none is being read */
+} ahead = { .bytes = batch_bytes[0] };
 
 void plan_open_disk(const char *device)
 {
 	plan_disk = open(device, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (syscall(SYS_io_setup, 1, &aio) < 0)
+		fatal("io_setup: %s", strerror(errno));
 }
 
 /* The record at the front of @s, or NULL if it is not there as a whole. */
@@ -43,26 +56,76 @@ static const struct lemona_rec *front(const struct stream *s, uint32_t *size)
 	return s->have - s->used >= *size ? h : NULL;
 }
 
-static void load_batch(const struct control_batch *b, uint32_t size)
+static bool is_batch(const struct lemona_rec *h)
 {
-	size_t wanted, done = 0;
+	return h->size_kind >> LEMONA_REC_KIND_SHIFT == CONTROL_KIND && h->code == CONTROL_BATCH;
+}
 
-	if (size < sizeof(*b) || b->len > BATCH_MAX || b->offset % BATCH_ALIGN)
+static void batch_submit(const struct control_batch *b, uint32_t size)
+{
+	struct iocb read = { .aio_lio_opcode = IOCB_CMD_PREAD }, *list = &read;
+
+	if (size < sizeof(*b) || !b->len || b->len > BATCH_MAX || b->offset % BATCH_ALIGN)
 		fatal("BATCH is malformed");
-	wanted = (b->len + BATCH_ALIGN - 1) & ~(size_t)(BATCH_ALIGN - 1);
-	while (done < wanted) {
-		ssize_t n = pread(plan_disk, batch.bytes + done, wanted - done, b->offset + done);
+	read.aio_fildes = plan_disk;
+	read.aio_buf = (uintptr_t)ahead.bytes;
+	read.aio_nbytes = (b->len + BATCH_ALIGN - 1) & ~(BATCH_ALIGN - 1);
+	read.aio_offset = b->offset;
+	if (syscall(SYS_io_submit, aio, 1, &list) != 1)
+		fatal("reading the plan disk at %llu: %s", (unsigned long long)b->offset, strerror(errno));
+	ahead.len = b->len;
+}
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			fatal("reading the plan disk at %llu: %s",
-			      (unsigned long long)b->offset + done, n ? strerror(errno) : "its end");
-		done += n;
-	}
-	batch.have = b->len;
-	batch.used = 0;
+/* The batch that was submitted becomes the one to apply. */
+static void batch_take(void)
+{
+	struct io_event done;
+	long n;
+
+	do
+		n = syscall(SYS_io_getevents, aio, 1, 1, &done, NULL);
+	while (n < 0 && errno == EINTR);
+	if (n != 1 || done.res < ahead.len)
+		fatal("reading the plan disk after seq %llu: %s", (unsigned long long)rp.last_seq,
+		      n != 1 ? strerror(errno) : done.res < 0 ? strerror(-done.res) : "its end");
+	batch = (struct stream){ .bytes = ahead.bytes, .have = ahead.len };
+	ahead.bytes = ahead.bytes == batch_bytes[0] ? batch_bytes[1] : batch_bytes[0];
+	ahead.len = 0;
 	say("{\"t\":\"taken\"}\n");
+}
+
+/* Reads from the port; false at its end. */
+static bool port_fill(void)
+{
+	ssize_t n;
+
+	/* Records stay aligned, as all sizes are multiples of 8. */
+	memmove(port.bytes, port.bytes + port.used, port.have - port.used);
+	port.have -= port.used;
+	port.used = 0;
+	do
+		n = read(rp.in, port.bytes + port.have, PORT_BYTES - port.have);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		fatal("reading the plan: %s", strerror(errno));
+	port.have += n;
+	return n > 0;
+}
+
+/* Begins to read the batch that follows, if it is already known which. */
+static void batch_submit_next(void)
+{
+	struct pollfd news = { .fd = rp.in, .events = POLLIN };
+	const struct lemona_rec *h;
+	uint32_t size;
+
+	if (poll(&news, 1, 0) > 0)
+		port_fill();
+	h = front(&port, &size);
+	if (!h || !is_batch(h))
+		return;
+	port.used += size;
+	batch_submit((const void *)h, size);
 }
 
 /*
@@ -72,42 +135,33 @@ static void load_batch(const struct control_batch *b, uint32_t size)
 const struct lemona_rec *plan_next(uint32_t *size)
 {
 	const struct lemona_rec *h;
-	ssize_t n;
 
-	if (batch.used < batch.have) {
-		h = front(&batch, size);
-		if (!h)
-			fatal("a batch ends inside a record after seq %llu",
-			      (unsigned long long)rp.last_seq);
-		batch.used += *size;
-		return h;
-	}
 	for (;;) {
+		if (batch.used < batch.have) {
+			h = front(&batch, size);
+			if (!h)
+				fatal("a batch ends inside a record after seq %llu",
+				      (unsigned long long)rp.last_seq);
+			batch.used += *size;
+			return h;
+		}
+		if (ahead.len) {
+			/* What is read next goes to where the records of the run are. */
+			writes_flush();
+			batch_take();
+			batch_submit_next();
+			continue;
+		}
 		h = front(&port, size);
 		if (h) {
 			port.used += *size;
-			if (h->size_kind >> LEMONA_REC_KIND_SHIFT != CONTROL_KIND ||
-			    h->code != CONTROL_BATCH)
+			if (!is_batch(h))
 				return h;
-			/* Its records may be needed until the batch is over. */
-			writes_flush();
-			load_batch((const void *)h, *size);
-			return plan_next(size);
+			batch_submit((const void *)h, *size);
+			continue;
 		}
 		writes_flush();
-		/* Records stay aligned, as all sizes are multiples of 8. */
-		if (port.used) {
-			memmove(port.bytes, port.bytes + port.used, port.have - port.used);
-			port.have -= port.used;
-			port.used = 0;
-		}
-		n = read(rp.in, port.bytes + port.have, PORT_BYTES - port.have);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			fatal("reading the plan: %s", strerror(errno));
-		if (n == 0)
+		if (!port_fill())
 			return NULL;
-		port.have += n;
 	}
 }
