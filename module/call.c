@@ -4,6 +4,7 @@
  */
 #include <linux/compat.h>
 #include <linux/errno.h>
+#include <linux/fdtable.h>
 #include <linux/ioctl.h>
 #include <linux/sched.h>
 #include <linux/uaccess.h>
@@ -338,3 +339,39 @@ void lemona_call_return(struct lemona_call *call, struct pt_regs *regs,
 	capture_args(call);
 }
 
+/* No reference is taken: that would let this task be the one that closes it */
+static bool is_socket(unsigned int fd)
+{
+	bool ret = false;
+
+	rcu_read_lock();
+	if (current->files) {
+		struct file *file = files_lookup_fd_raw(current->files, fd);
+		struct inode *inode = file ? READ_ONCE(file->f_inode) : NULL;
+
+		ret = inode && S_ISSOCK(READ_ONCE(inode->i_mode));
+	}
+	rcu_read_unlock();
+	return ret;
+}
+
+/**
+ * lemona_call_about - is a call about a socket, as far as one can tell now?
+ * @call: it was looked up
+ * @regs: of the task
+ *
+ * Return: LEMONA_F_SOCKET or 0.
+ */
+u16 lemona_call_about(const struct lemona_call *call, struct pt_regs *regs)
+{
+	unsigned long args[6];
+
+	switch (call->desc->about) {
+	case LEMONA_ABOUT_SOCKET:
+		return LEMONA_F_SOCKET;
+	case LEMONA_ABOUT_FD:
+		syscall_get_arguments(current, regs, args);
+		return is_socket(args[0]) ? LEMONA_F_SOCKET : 0;
+	}
+	return 0;
+}

@@ -46,6 +46,7 @@ unsigned int lemona_call_enter(struct lemona_call *call, struct pt_regs *regs,
 			       long nr);
 void lemona_call_return(struct lemona_call *call, struct pt_regs *regs,
 			long ret);
+u16 lemona_call_about(const struct lemona_call *call, struct pt_regs *regs);
 
 /* capture.c */
 int lemona_capture_init(void);

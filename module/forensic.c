@@ -19,9 +19,13 @@
 /* Entries that were dropped; the second: of calls through an ia32 entry */
 static atomic_long_t lost_calls[2];
 
-static u16 call_flags(const struct lemona_call *call)
+static u16 call_flags(const struct lemona_call *call, struct pt_regs *regs)
 {
-	return call->abi | (call->cut ? LEMONA_F_CUT : 0);
+	u16 flags = call->abi | (call->cut ? LEMONA_F_CUT : 0);
+
+	if (static_branch_unlikely(&lemona_by_category))
+		flags |= lemona_call_about(call, regs);
+	return flags;
 }
 
 /* What memcpy() costs is more than what it copies here. */
@@ -64,7 +68,8 @@ void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied)
 	e = lemona_stream_begin(&slot, LEMONA_KIND_ENTRY, call.nr,
 				sizeof(*e) + nargs * sizeof(u64) + call.len);
 	if (e) {
-		e->h.flags = call_flags(&call) | nargs << LEMONA_F_NARGS_SHIFT |
+		e->h.flags = call_flags(&call, regs) |
+			     nargs << LEMONA_F_NARGS_SHIFT |
 			     (denied ? LEMONA_F_DENIED : 0);
 		put_args(e->args, call.args, nargs);
 		if (call.len)
@@ -88,7 +93,7 @@ void lemona_on_syscall_exit(struct pt_regs *regs)
 	e = lemona_stream_begin(&slot, LEMONA_KIND_EXIT, call.nr,
 				sizeof(*e) + call.len);
 	if (e) {
-		e->h.flags = call_flags(&call);
+		e->h.flags = call_flags(&call, regs);
 		e->ret = ret;
 		if (call.len)
 			lemona_copy(e->tlvs, call.scratch, call.len);

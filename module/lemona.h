@@ -7,6 +7,7 @@
  *   pool.c      sub-buffers: the pool, the sinks, flow control
  *   relay.c     the sink that a process reads
  *   server.c    the sinks that are logging servers
+ *   part.c      what those get that are to have one category
  *   link.c      a connection to one
  *   noise.c     its cryptography
  *   selftest.c  tests of that
@@ -24,6 +25,7 @@
 #define LEMONA_H
 
 #include <linux/fs.h>
+#include <linux/jump_label.h>
 #include <linux/lemona.h>
 #include <linux/magic.h>
 #include <linux/mm_types.h>
@@ -152,6 +154,11 @@ void lemona_servers_end(void);
 void lemona_servers_stop(void);
 void lemona_servers_exit(void);
 int lemona_set_key(const struct lemona_key *key);
+
+/* part.c; more in part.h */
+
+/* Records are to be told apart by category */
+DECLARE_STATIC_KEY_FALSE(lemona_by_category);
 
 /* selftest.c */
 int lemona_selftest(void);

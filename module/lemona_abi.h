@@ -19,7 +19,7 @@
 
 #define LEMONA_MAGIC 0x414e4d4cu /* the bytes "LMNA" */
 #define LEMONA_VERSION 1 /* of the sub-buffer header */
-#define LEMONA_ABI_HASH 0xa900b474u /* CRC-32C of the schema */
+#define LEMONA_ABI_HASH 0x9ad62bd1u /* CRC-32C of the schema */
 #define LEMONA_SUBBUF_MAX 1048576u /* bytes of the largest sub-buffer */
 #define LEMONA_REC_KIND_SHIFT 26 /* kind in the top bits of size_kind */
 #define LEMONA_REC_SIZE_MASK 0x3ffffffu /* size in the low bits */
@@ -40,6 +40,8 @@ enum lemona_kind {
 	LEMONA_KIND_INFO = 11, /* facts about the recording */
 	LEMONA_KIND_LOST = 12, /* what lost effects may have touched */
 	LEMONA_KIND_URING = 13, /* request of io_uring */
+	LEMONA_KIND_PART = 14, /* this sub-buffer is a part of one */
+	LEMONA_KIND_ELSEWHERE = 15, /* records that another part has */
 };
 
 /* Opcodes of effects */
@@ -80,6 +82,10 @@ enum lemona_tlv_type {
 	LEMONA_TLV_CONTROL = 8, /* ancillary data of a msghdr */
 };
 
+/* flags of a sub-buffer: the category of a part */
+#define LEMONA_CATEGORY_NETWORK 1 /* calls and requests about sockets */
+#define LEMONA_CATEGORY_DISK 2 /* effects, and all other calls and requests */
+
 /* flags of ENTRY and EXIT: the ABI in bits 0 and 1 */
 #define LEMONA_F_ABI_MASK 3 /* mask of the ABI */
 #define LEMONA_F_ABI_64 0 /* x86-64 */
@@ -88,6 +94,7 @@ enum lemona_tlv_type {
 #define LEMONA_F_RESTART 4 /* a second entry of a restarted call */
 #define LEMONA_F_DENIED 8 /* refused by ptrace, seccomp or audit before it ran */
 #define LEMONA_F_CUT 0x10 /* memory that should have been captured found no room */
+#define LEMONA_F_SOCKET 0x20 /* about a socket; only where the record is split by category */
 #define LEMONA_F_NARGS_SHIFT 8 /* ENTRY: bits 8 to 10 count the arguments */
 #define LEMONA_F_NARGS_MASK 0x700 /* mask of that count */
 
@@ -174,7 +181,11 @@ struct lemona_subbuf {
 	__u64 issued; /* 72: records issued on this stream since boot, this sub-buffer included */
 	__u64 dropped; /* 80: of those, dropped */
 	__u32 crc32c; /* 88: CRC-32C over header (this field 0) and body */
-	__u32 flags; /* 92: zero */
+	/*
+	 * 92: zero, or LEMONA_CATEGORY_*: only a part of it is here; PART comes
+	 * first
+	 */
+	__u32 flags;
 };
 
 static_assert(sizeof(struct lemona_subbuf) == 96);
@@ -495,6 +506,41 @@ struct lemona_info {
 static_assert(sizeof(struct lemona_info) == 16);
 static_assert(offsetof(struct lemona_info, h) == 0);
 static_assert(offsetof(struct lemona_info, text) == 16);
+
+/*
+ * First record of a part: the header of the whole sub-buffer has these
+ * instead. All its other fields are the same.
+ */
+struct lemona_part {
+	struct lemona_rec h; /* 0: tid and dt are zero */
+	__u32 length; /* 16 */
+	__u32 crc32c; /* 20 */
+	__u32 records; /* 24 */
+	__u32 effects; /* 28 */
+	__u64 seq_first; /* 32 */
+	__u64 seq_last; /* 40 */
+};
+
+static_assert(sizeof(struct lemona_part) == 48);
+static_assert(offsetof(struct lemona_part, h) == 0);
+static_assert(offsetof(struct lemona_part, length) == 16);
+static_assert(offsetof(struct lemona_part, crc32c) == 20);
+static_assert(offsetof(struct lemona_part, records) == 24);
+static_assert(offsetof(struct lemona_part, effects) == 28);
+static_assert(offsetof(struct lemona_part, seq_first) == 32);
+static_assert(offsetof(struct lemona_part, seq_last) == 40);
+
+/* In a part: records of other categories stand here in the whole. */
+struct lemona_elsewhere {
+	struct lemona_rec h; /* 0: tid is zero; dt: of the first of them */
+	__u32 records; /* 16: how many */
+	__u32 bytes; /* 20: their bytes */
+};
+
+static_assert(sizeof(struct lemona_elsewhere) == 24);
+static_assert(offsetof(struct lemona_elsewhere, h) == 0);
+static_assert(offsetof(struct lemona_elsewhere, records) == 16);
+static_assert(offsetof(struct lemona_elsewhere, bytes) == 20);
 
 /* Common start of every effect; code: LEMONA_OP_*. */
 struct lemona_effect {

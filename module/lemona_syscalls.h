@@ -47,6 +47,13 @@ enum lemona_len_rule {
 	LEMONA_LEN_PAGES = 7, /* pages of argument k bytes */
 };
 
+/* What a call is about */
+enum lemona_about {
+	LEMONA_ABOUT_NOTHING = 0, /* neither of these */
+	LEMONA_ABOUT_SOCKET = 1, /* a socket */
+	LEMONA_ABOUT_FD = 2, /* what the descriptor in the first argument is */
+};
+
 /* One argument */
 struct lemona_arg {
 	__u8 kind; /* LEMONA_ARG_* */
@@ -60,6 +67,7 @@ struct lemona_arg {
 /* One system call */
 struct lemona_sysdesc {
 	__u8 nargs; /* arguments */
+	__u8 about; /* LEMONA_ABOUT_* */
 	__u8 entry; /* a bit for each argument whose memory may be captured at entry */
 	__u8 exit; /* and at exit */
 	struct lemona_arg arg[6];
@@ -2518,1021 +2526,1021 @@ static const struct lemona_socketcall lemona_socketcalls[] = {
  */
 static const struct lemona_sysdesc lemona_sys64[] = {
 	/* read */
-	[0] = { 3, 0x0, 0x2, {
+	[0] = { 3, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* write */
-	[1] = { 3, 0x2, 0x0, {
+	[1] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 2, 1, 0 }, { 0 }
 	} },
 	/* open */
-	[2] = { 3, 0x1, 0x0, {
+	[2] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* close */
-	[3] = { 1 },
+	[3] = { 1, 0 },
 	/* stat */
-	[4] = { 2, 0x1, 0x2, {
+	[4] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* fstat */
-	[5] = { 2, 0x0, 0x2, {
+	[5] = { 2, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* lstat */
-	[6] = { 2, 0x1, 0x2, {
+	[6] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* poll */
-	[7] = { 3, 0x1, 0x1, {
+	[7] = { 3, 0, 0x1, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x13, LEMONA_LEN_ARG, 1, 8, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* lseek */
-	[8] = { 3 },
+	[8] = { 3, 2 },
 	/* mmap */
-	[9] = { 6 },
+	[9] = { 6, 0 },
 	/* mprotect */
-	[10] = { 3 },
+	[10] = { 3, 0 },
 	/* munmap */
-	[11] = { 2 },
+	[11] = { 2, 0 },
 	/* brk */
-	[12] = { 1 },
+	[12] = { 1, 0 },
 	/* rt_sigaction */
-	[13] = { 4, 0x2, 0x4, {
+	[13] = { 4, 0, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }, { 0 }
 	} },
 	/* rt_sigprocmask */
-	[14] = { 4, 0x2, 0x4, {
+	[14] = { 4, 0, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* rt_sigreturn */
-	[15] = { 0 },
+	[15] = { 0, 0 },
 	/* ioctl */
-	[16] = { 3, 0x4, 0x4, {
+	[16] = { 3, 2, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 0, 0 }
 	} },
 	/* pread64 */
-	[17] = { 4, 0x0, 0x2, {
+	[17] = { 4, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* pwrite64 */
-	[18] = { 4, 0x2, 0x0, {
+	[18] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* readv */
-	[19] = { 3, 0x0, 0x2, {
+	[19] = { 3, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 }, { 0 }
 	} },
 	/* writev */
-	[20] = { 3, 0x2, 0x0, {
+	[20] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 }, { 0 }
 	} },
 	/* access */
-	[21] = { 2, 0x1, 0x0, {
+	[21] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* pipe */
-	[22] = { 1, 0x0, 0x1, {
+	[22] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* select */
-	[23] = { 5, 0x1e, 0x1e, {
+	[23] = { 5, 0, 0x1e, 0x1e, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* sched_yield */
-	[24] = { 0 },
+	[24] = { 0, 0 },
 	/* mremap */
-	[25] = { 5 },
+	[25] = { 5, 0 },
 	/* msync */
-	[26] = { 3 },
+	[26] = { 3, 0 },
 	/* mincore */
-	[27] = { 3, 0x0, 0x4, {
+	[27] = { 3, 0, 0x0, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_PAGES, 1, 1, 0 }
 	} },
 	/* madvise */
-	[28] = { 3 },
+	[28] = { 3, 0 },
 	/* shmget */
-	[29] = { 3 },
+	[29] = { 3, 0 },
 	/* shmat */
-	[30] = { 3 },
+	[30] = { 3, 0 },
 	/* shmctl */
-	[31] = { 3, 0x4, 0x4, {
+	[31] = { 3, 0, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 12, 0 }
 	} },
 	/* dup */
-	[32] = { 1 },
+	[32] = { 1, 2 },
 	/* dup2 */
-	[33] = { 2 },
+	[33] = { 2, 2 },
 	/* pause */
-	[34] = { 0 },
+	[34] = { 0, 0 },
 	/* nanosleep */
-	[35] = { 2, 0x1, 0x2, {
+	[35] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x8, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* getitimer */
-	[36] = { 2, 0x0, 0x2, {
+	[36] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* alarm */
-	[37] = { 1 },
+	[37] = { 1, 0 },
 	/* setitimer */
-	[38] = { 3, 0x2, 0x4, {
+	[38] = { 3, 0, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* getpid */
-	[39] = { 0 },
+	[39] = { 0, 0 },
 	/* sendfile */
-	[40] = { 4, 0x4, 0x4, {
+	[40] = { 4, 2, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* socket */
-	[41] = { 3 },
+	[41] = { 3, 1 },
 	/* connect */
-	[42] = { 3, 0x2, 0x0, {
+	[42] = { 3, 1, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* accept */
-	[43] = { 3, 0x4, 0x6, {
+	[43] = { 3, 1, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sendto */
-	[44] = { 6, 0x12, 0x0, {
+	[44] = { 6, 1, 0x12, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_SOCKADDR, 0x11, LEMONA_LEN_ARG, 5, 1, 0 }, { 0 }
 	} },
 	/* recvfrom */
-	[45] = { 6, 0x20, 0x32, {
+	[45] = { 6, 1, 0x20, 0x32, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 5, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sendmsg */
-	[46] = { 3, 0x2, 0x0, {
+	[46] = { 3, 1, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_MSG, 0x1, LEMONA_LEN_FIXED, 0, 1, 0 }, { 0 }
 	} },
 	/* recvmsg */
-	[47] = { 3, 0x0, 0x2, {
+	[47] = { 3, 1, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_MSG, 0x2, LEMONA_LEN_FIXED, 0, 1, 0 }, { 0 }
 	} },
 	/* shutdown */
-	[48] = { 2 },
+	[48] = { 2, 1 },
 	/* bind */
-	[49] = { 3, 0x2, 0x0, {
+	[49] = { 3, 1, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* listen */
-	[50] = { 2 },
+	[50] = { 2, 1 },
 	/* getsockname */
-	[51] = { 3, 0x4, 0x6, {
+	[51] = { 3, 1, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* getpeername */
-	[52] = { 3, 0x4, 0x6, {
+	[52] = { 3, 1, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* socketpair */
-	[53] = { 4, 0x0, 0x8, {
+	[53] = { 4, 1, 0x0, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* setsockopt */
-	[54] = { 5, 0x8, 0x0, {
+	[54] = { 5, 1, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 4, 1, 0 }, { 0 }
 	} },
 	/* getsockopt */
-	[55] = { 5, 0x10, 0x18, {
+	[55] = { 5, 1, 0x10, 0x18, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_U32, 4, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* clone */
-	[56] = { 5, 0x4, 0x4, {
+	[56] = { 5, 0, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 5, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* fork */
-	[57] = { 0 },
+	[57] = { 0, 0 },
 	/* vfork */
-	[58] = { 0 },
+	[58] = { 0, 0 },
 	/* execve */
-	[59] = { 3, 0x7, 0x0, {
+	[59] = { 3, 0, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* exit */
-	[60] = { 1 },
+	[60] = { 1, 0 },
 	/* wait4 */
-	[61] = { 4, 0x0, 0xa, {
+	[61] = { 4, 0, 0x0, 0xa, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* kill */
-	[62] = { 2 },
+	[62] = { 2, 0 },
 	/* uname */
-	[63] = { 1, 0x0, 0x1, {
+	[63] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 390, 0 }
 	} },
 	/* semget */
-	[64] = { 3 },
+	[64] = { 3, 0 },
 	/* semop */
-	[65] = { 3, 0x2, 0x0, {
+	[65] = { 3, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 2, 6, 0 },
 		{ 0 }
 	} },
 	/* semctl */
-	[66] = { 4, 0x8, 0x8, {
+	[66] = { 4, 0, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 2, 13, 0 }
 	} },
 	/* shmdt */
-	[67] = { 1 },
+	[67] = { 1, 0 },
 	/* msgget */
-	[68] = { 2 },
+	[68] = { 2, 0 },
 	/* msgsnd */
-	[69] = { 4, 0x2, 0x0, {
+	[69] = { 4, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 2, 1, 8 },
 		{ 0 }, { 0 }
 	} },
 	/* msgrcv */
-	[70] = { 5, 0x0, 0x2, {
+	[70] = { 5, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 8 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* msgctl */
-	[71] = { 3, 0x4, 0x4, {
+	[71] = { 3, 0, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 14, 0 }
 	} },
 	/* fcntl */
-	[72] = { 3, 0x4, 0x4, {
+	[72] = { 3, 2, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 1, 0 }
 	} },
 	/* flock */
-	[73] = { 2 },
+	[73] = { 2, 2 },
 	/* fsync */
-	[74] = { 1 },
+	[74] = { 1, 2 },
 	/* fdatasync */
-	[75] = { 1 },
+	[75] = { 1, 2 },
 	/* truncate */
-	[76] = { 2, 0x1, 0x0, {
+	[76] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* ftruncate */
-	[77] = { 2 },
+	[77] = { 2, 2 },
 	/* getdents */
-	[78] = { 3, 0x0, 0x2, {
+	[78] = { 3, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* getcwd */
-	[79] = { 2, 0x0, 0x1, {
+	[79] = { 2, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 1, 1, 0 }, { 0 }
 	} },
 	/* chdir */
-	[80] = { 1, 0x1, 0x0, {
+	[80] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* fchdir */
-	[81] = { 1 },
+	[81] = { 1, 2 },
 	/* rename */
-	[82] = { 2, 0x3, 0x0, {
+	[82] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* mkdir */
-	[83] = { 2, 0x1, 0x0, {
+	[83] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* rmdir */
-	[84] = { 1, 0x1, 0x0, {
+	[84] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* creat */
-	[85] = { 2, 0x1, 0x0, {
+	[85] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* link */
-	[86] = { 2, 0x3, 0x0, {
+	[86] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* unlink */
-	[87] = { 1, 0x1, 0x0, {
+	[87] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* symlink */
-	[88] = { 2, 0x3, 0x0, {
+	[88] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* readlink */
-	[89] = { 3, 0x1, 0x2, {
+	[89] = { 3, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* chmod */
-	[90] = { 2, 0x1, 0x0, {
+	[90] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* fchmod */
-	[91] = { 2 },
+	[91] = { 2, 2 },
 	/* chown */
-	[92] = { 3, 0x1, 0x0, {
+	[92] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* fchown */
-	[93] = { 3 },
+	[93] = { 3, 2 },
 	/* lchown */
-	[94] = { 3, 0x1, 0x0, {
+	[94] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* umask */
-	[95] = { 1 },
+	[95] = { 1, 0 },
 	/* gettimeofday */
-	[96] = { 2, 0x0, 0x3, {
+	[96] = { 2, 0, 0x0, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* getrlimit */
-	[97] = { 2, 0x0, 0x2, {
+	[97] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* getrusage */
-	[98] = { 2, 0x0, 0x2, {
+	[98] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* sysinfo */
-	[99] = { 1, 0x0, 0x1, {
+	[99] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 112, 0 }
 	} },
 	/* times */
-	[100] = { 1, 0x0, 0x1, {
+	[100] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* ptrace */
-	[101] = { 4, 0xc, 0xc, {
+	[101] = { 4, 0, 0xc, 0xc, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 11, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 10, 0 }
 	} },
 	/* getuid */
-	[102] = { 0 },
+	[102] = { 0, 0 },
 	/* syslog */
-	[103] = { 3, 0x2, 0x2, {
+	[103] = { 3, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* getgid */
-	[104] = { 0 },
+	[104] = { 0, 0 },
 	/* setuid */
-	[105] = { 1 },
+	[105] = { 1, 0 },
 	/* setgid */
-	[106] = { 1 },
+	[106] = { 1, 0 },
 	/* geteuid */
-	[107] = { 0 },
+	[107] = { 0, 0 },
 	/* getegid */
-	[108] = { 0 },
+	[108] = { 0, 0 },
 	/* setpgid */
-	[109] = { 2 },
+	[109] = { 2, 0 },
 	/* getppid */
-	[110] = { 0 },
+	[110] = { 0, 0 },
 	/* getpgrp */
-	[111] = { 0 },
+	[111] = { 0, 0 },
 	/* setsid */
-	[112] = { 0 },
+	[112] = { 0, 0 },
 	/* setreuid */
-	[113] = { 2 },
+	[113] = { 2, 0 },
 	/* setregid */
-	[114] = { 2 },
+	[114] = { 2, 0 },
 	/* getgroups */
-	[115] = { 2, 0x0, 0x2, {
+	[115] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 0, 4, 0 }
 	} },
 	/* setgroups */
-	[116] = { 2, 0x2, 0x0, {
+	[116] = { 2, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 0, 4, 0 }
 	} },
 	/* setresuid */
-	[117] = { 3 },
+	[117] = { 3, 0 },
 	/* getresuid */
-	[118] = { 3, 0x0, 0x7, {
+	[118] = { 3, 0, 0x0, 0x7, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* setresgid */
-	[119] = { 3 },
+	[119] = { 3, 0 },
 	/* getresgid */
-	[120] = { 3, 0x0, 0x7, {
+	[120] = { 3, 0, 0x0, 0x7, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* getpgid */
-	[121] = { 1 },
+	[121] = { 1, 0 },
 	/* setfsuid */
-	[122] = { 1 },
+	[122] = { 1, 0 },
 	/* setfsgid */
-	[123] = { 1 },
+	[123] = { 1, 0 },
 	/* getsid */
-	[124] = { 1 },
+	[124] = { 1, 0 },
 	/* capget */
-	[125] = { 2, 0x3, 0x3, {
+	[125] = { 2, 0, 0x3, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_BY, 0x20, LEMONA_LEN_FIXED, 0, 17, 0 }
 	} },
 	/* capset */
-	[126] = { 2, 0x3, 0x2, {
+	[126] = { 2, 0, 0x3, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_BY, 0x20, LEMONA_LEN_FIXED, 0, 18, 0 }
 	} },
 	/* rt_sigpending */
-	[127] = { 2, 0x0, 0x1, {
+	[127] = { 2, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* rt_sigtimedwait */
-	[128] = { 4, 0x5, 0x2, {
+	[128] = { 4, 0, 0x5, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 128, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* rt_sigqueueinfo */
-	[129] = { 3, 0x4, 0x0, {
+	[129] = { 3, 0, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* rt_sigsuspend */
-	[130] = { 2, 0x1, 0x0, {
+	[130] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* sigaltstack */
-	[131] = { 2, 0x1, 0x2, {
+	[131] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 24, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 24, 0 }
 	} },
 	/* utime */
-	[132] = { 2, 0x3, 0x0, {
+	[132] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* mknod */
-	[133] = { 3, 0x1, 0x0, {
+	[133] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* uselib */
-	[134] = { 6 },
+	[134] = { 6, 0 },
 	/* personality */
-	[135] = { 1 },
+	[135] = { 1, 0 },
 	/* ustat */
-	[136] = { 2, 0x0, 0x2, {
+	[136] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* statfs */
-	[137] = { 2, 0x1, 0x2, {
+	[137] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 120, 0 }
 	} },
 	/* fstatfs */
-	[138] = { 2, 0x0, 0x2, {
+	[138] = { 2, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 120, 0 }
 	} },
 	/* sysfs */
-	[139] = { 3, 0x2, 0x2, {
+	[139] = { 3, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 19, 0 }, { 0 }
 	} },
 	/* getpriority */
-	[140] = { 2 },
+	[140] = { 2, 0 },
 	/* setpriority */
-	[141] = { 3 },
+	[141] = { 3, 0 },
 	/* sched_setparam */
-	[142] = { 2, 0x2, 0x0, {
+	[142] = { 2, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sched_getparam */
-	[143] = { 2, 0x0, 0x2, {
+	[143] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sched_setscheduler */
-	[144] = { 3, 0x4, 0x0, {
+	[144] = { 3, 0, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sched_getscheduler */
-	[145] = { 1 },
+	[145] = { 1, 0 },
 	/* sched_get_priority_max */
-	[146] = { 1 },
+	[146] = { 1, 0 },
 	/* sched_get_priority_min */
-	[147] = { 1 },
+	[147] = { 1, 0 },
 	/* sched_rr_get_interval */
-	[148] = { 2, 0x0, 0x2, {
+	[148] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* mlock */
-	[149] = { 2 },
+	[149] = { 2, 0 },
 	/* munlock */
-	[150] = { 2 },
+	[150] = { 2, 0 },
 	/* mlockall */
-	[151] = { 1 },
+	[151] = { 1, 0 },
 	/* munlockall */
-	[152] = { 0 },
+	[152] = { 0, 0 },
 	/* vhangup */
-	[153] = { 0 },
+	[153] = { 0, 0 },
 	/* modify_ldt */
-	[154] = { 3, 0x2, 0x2, {
+	[154] = { 3, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 20, 0 }, { 0 }
 	} },
 	/* pivot_root */
-	[155] = { 2, 0x3, 0x0, {
+	[155] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* _sysctl */
-	[156] = { 6 },
+	[156] = { 6, 0 },
 	/* prctl */
-	[157] = { 5, 0x16, 0x16, {
+	[157] = { 5, 0, 0x16, 0x16, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 6, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 7, 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* arch_prctl */
-	[158] = { 2, 0x2, 0x2, {
+	[158] = { 2, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 9, 0 }
 	} },
 	/* adjtimex */
-	[159] = { 1, 0x1, 0x1, {
+	[159] = { 1, 0, 0x1, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 208, 0 }
 	} },
 	/* setrlimit */
-	[160] = { 2, 0x2, 0x0, {
+	[160] = { 2, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* chroot */
-	[161] = { 1, 0x1, 0x0, {
+	[161] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* sync */
-	[162] = { 0 },
+	[162] = { 0, 0 },
 	/* acct */
-	[163] = { 1, 0x1, 0x0, {
+	[163] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* settimeofday */
-	[164] = { 2, 0x3, 0x0, {
+	[164] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* mount */
-	[165] = { 5, 0x17, 0x0, {
+	[165] = { 5, 0, 0x17, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* umount2 */
-	[166] = { 2, 0x1, 0x0, {
+	[166] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* swapon */
-	[167] = { 2, 0x1, 0x0, {
+	[167] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* swapoff */
-	[168] = { 1, 0x1, 0x0, {
+	[168] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* reboot */
-	[169] = { 4, 0x8, 0x8, {
+	[169] = { 4, 0, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 2, 21, 0 }
 	} },
 	/* sethostname */
-	[170] = { 2, 0x1, 0x0, {
+	[170] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }
 	} },
 	/* setdomainname */
-	[171] = { 2, 0x1, 0x0, {
+	[171] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }
 	} },
 	/* iopl */
-	[172] = { 1 },
+	[172] = { 1, 0 },
 	/* ioperm */
-	[173] = { 3 },
+	[173] = { 3, 0 },
 	/* create_module */
-	[174] = { 6 },
+	[174] = { 6, 0 },
 	/* init_module */
-	[175] = { 3, 0x5, 0x0, {
+	[175] = { 3, 0, 0x5, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* delete_module */
-	[176] = { 2, 0x1, 0x0, {
+	[176] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* get_kernel_syms */
-	[177] = { 6 },
+	[177] = { 6, 0 },
 	/* query_module */
-	[178] = { 6 },
+	[178] = { 6, 0 },
 	/* quotactl */
-	[179] = { 4, 0xa, 0x8, {
+	[179] = { 4, 0, 0xa, 0x8, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 22, 0 }
 	} },
 	/* nfsservctl */
-	[180] = { 6 },
+	[180] = { 6, 0 },
 	/* getpmsg */
-	[181] = { 6 },
+	[181] = { 6, 0 },
 	/* putpmsg */
-	[182] = { 6 },
+	[182] = { 6, 0 },
 	/* afs_syscall */
-	[183] = { 6 },
+	[183] = { 6, 0 },
 	/* tuxcall */
-	[184] = { 6 },
+	[184] = { 6, 0 },
 	/* security */
-	[185] = { 6 },
+	[185] = { 6, 0 },
 	/* gettid */
-	[186] = { 0 },
+	[186] = { 0, 0 },
 	/* readahead */
-	[187] = { 3 },
+	[187] = { 3, 2 },
 	/* setxattr */
-	[188] = { 5, 0x7, 0x0, {
+	[188] = { 5, 0, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 }, { 0 }
 	} },
 	/* lsetxattr */
-	[189] = { 5, 0x7, 0x0, {
+	[189] = { 5, 0, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 }, { 0 }
 	} },
 	/* fsetxattr */
-	[190] = { 5, 0x6, 0x0, {
+	[190] = { 5, 2, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 }, { 0 }
 	} },
 	/* getxattr */
-	[191] = { 4, 0x3, 0x4, {
+	[191] = { 4, 0, 0x3, 0x4, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* lgetxattr */
-	[192] = { 4, 0x3, 0x4, {
+	[192] = { 4, 0, 0x3, 0x4, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* fgetxattr */
-	[193] = { 4, 0x2, 0x4, {
+	[193] = { 4, 2, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* listxattr */
-	[194] = { 3, 0x1, 0x2, {
+	[194] = { 3, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* llistxattr */
-	[195] = { 3, 0x1, 0x2, {
+	[195] = { 3, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* flistxattr */
-	[196] = { 3, 0x0, 0x2, {
+	[196] = { 3, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* removexattr */
-	[197] = { 2, 0x3, 0x0, {
+	[197] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* lremovexattr */
-	[198] = { 2, 0x3, 0x0, {
+	[198] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* fremovexattr */
-	[199] = { 2, 0x2, 0x0, {
+	[199] = { 2, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* tkill */
-	[200] = { 2 },
+	[200] = { 2, 0 },
 	/* time */
-	[201] = { 1, 0x0, 0x1, {
+	[201] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* futex */
-	[202] = { 6, 0x8, 0x8, {
+	[202] = { 6, 0, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 2, 0 }, { 0 }, { 0 }
 	} },
 	/* sched_setaffinity */
-	[203] = { 3, 0x4, 0x0, {
+	[203] = { 3, 0, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }
 	} },
 	/* sched_getaffinity */
-	[204] = { 3, 0x0, 0x4, {
+	[204] = { 3, 0, 0x0, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 255, 1, 0 }
 	} },
 	/* set_thread_area */
-	[205] = { 6 },
+	[205] = { 6, 0 },
 	/* io_setup */
-	[206] = { 2, 0x0, 0x2, {
+	[206] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* io_destroy */
-	[207] = { 1 },
+	[207] = { 1, 0 },
 	/* io_getevents */
-	[208] = { 5, 0x10, 0x8, {
+	[208] = { 5, 0, 0x10, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_RET, 2, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* io_submit */
-	[209] = { 3, 0x4, 0x0, {
+	[209] = { 3, 0, 0x4, 0x0, {
 		{ 0 }, { 0 }, { LEMONA_ARG_PTRS, 0x1, LEMONA_LEN_ARG, 1, 64, 0 }
 	} },
 	/* io_cancel */
-	[210] = { 3, 0x2, 0x0, {
+	[210] = { 3, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 },
 		{ 0 }
 	} },
 	/* get_thread_area */
-	[211] = { 6 },
+	[211] = { 6, 0 },
 	/* lookup_dcookie */
-	[212] = { 6 },
+	[212] = { 6, 0 },
 	/* epoll_create */
-	[213] = { 1 },
+	[213] = { 1, 0 },
 	/* epoll_ctl_old */
-	[214] = { 6 },
+	[214] = { 6, 0 },
 	/* epoll_wait_old */
-	[215] = { 6 },
+	[215] = { 6, 0 },
 	/* remap_file_pages */
-	[216] = { 5 },
+	[216] = { 5, 0 },
 	/* getdents64 */
-	[217] = { 3, 0x0, 0x2, {
+	[217] = { 3, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* set_tid_address */
-	[218] = { 1 },
+	[218] = { 1, 0 },
 	/* restart_syscall */
-	[219] = { 0 },
+	[219] = { 0, 0 },
 	/* semtimedop */
-	[220] = { 4, 0xa, 0x0, {
+	[220] = { 4, 0, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 2, 6, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* fadvise64 */
-	[221] = { 4 },
+	[221] = { 4, 2 },
 	/* timer_create */
-	[222] = { 3, 0x2, 0x4, {
+	[222] = { 3, 0, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* timer_settime */
-	[223] = { 4, 0x4, 0x8, {
+	[223] = { 4, 0, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* timer_gettime */
-	[224] = { 2, 0x0, 0x2, {
+	[224] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* timer_getoverrun */
-	[225] = { 1 },
+	[225] = { 1, 0 },
 	/* timer_delete */
-	[226] = { 1 },
+	[226] = { 1, 0 },
 	/* clock_settime */
-	[227] = { 2, 0x2, 0x0, {
+	[227] = { 2, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* clock_gettime */
-	[228] = { 2, 0x0, 0x2, {
+	[228] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* clock_getres */
-	[229] = { 2, 0x0, 0x2, {
+	[229] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* clock_nanosleep */
-	[230] = { 4, 0x4, 0x8, {
+	[230] = { 4, 0, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x8, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* exit_group */
-	[231] = { 1 },
+	[231] = { 1, 0 },
 	/* epoll_wait */
-	[232] = { 4, 0x0, 0x2, {
+	[232] = { 4, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 12, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* epoll_ctl */
-	[233] = { 4, 0x8, 0x8, {
+	[233] = { 4, 2, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 4, 0 }
 	} },
 	/* tgkill */
-	[234] = { 3 },
+	[234] = { 3, 0 },
 	/* utimes */
-	[235] = { 2, 0x3, 0x0, {
+	[235] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* vserver */
-	[236] = { 6 },
+	[236] = { 6, 0 },
 	/* mbind */
-	[237] = { 6, 0x8, 0x0, {
+	[237] = { 6, 0, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_BITS, 4, 1, 1 }, { 0 },
 		{ 0 }
 	} },
 	/* set_mempolicy */
-	[238] = { 3, 0x2, 0x0, {
+	[238] = { 3, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_BITS, 2, 1, 1 },
 		{ 0 }
 	} },
 	/* get_mempolicy */
-	[239] = { 5, 0x0, 0x3, {
+	[239] = { 5, 0, 0x0, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_BITS, 2, 1, 1 }, { 0 },
 		{ 0 }, { 0 }
 	} },
 	/* mq_open */
-	[240] = { 4, 0x9, 0x0, {
+	[240] = { 4, 0, 0x9, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* mq_unlink */
-	[241] = { 1, 0x1, 0x0, {
+	[241] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* mq_timedsend */
-	[242] = { 5, 0x12, 0x0, {
+	[242] = { 5, 2, 0x12, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* mq_timedreceive */
-	[243] = { 5, 0x10, 0xa, {
+	[243] = { 5, 2, 0x10, 0xa, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* mq_notify */
-	[244] = { 2, 0x2, 0x0, {
+	[244] = { 2, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* mq_getsetattr */
-	[245] = { 3, 0x2, 0x4, {
+	[245] = { 3, 2, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* kexec_load */
-	[246] = { 4, 0x4, 0x0, {
+	[246] = { 4, 0, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 1, 32, 0 }, { 0 }
 	} },
 	/* waitid */
-	[247] = { 5, 0x0, 0x14, {
+	[247] = { 5, 0, 0x0, 0x14, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 28, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* add_key */
-	[248] = { 5, 0x7, 0x0, {
+	[248] = { 5, 0, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 }, { 0 }
 	} },
 	/* request_key */
-	[249] = { 4, 0x7, 0x0, {
+	[249] = { 4, 0, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* keyctl */
-	[250] = { 5, 0xe, 0xe, {
+	[250] = { 5, 0, 0xe, 0xe, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 23, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 24, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 25, 0 }, { 0 }
 	} },
 	/* ioprio_set */
-	[251] = { 3 },
+	[251] = { 3, 0 },
 	/* ioprio_get */
-	[252] = { 2 },
+	[252] = { 2, 0 },
 	/* inotify_init */
-	[253] = { 0 },
+	[253] = { 0, 0 },
 	/* inotify_add_watch */
-	[254] = { 3, 0x2, 0x0, {
+	[254] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* inotify_rm_watch */
-	[255] = { 2 },
+	[255] = { 2, 2 },
 	/* migrate_pages */
-	[256] = { 4, 0xc, 0x0, {
+	[256] = { 4, 0, 0xc, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_BITS, 1, 1, 1 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_BITS, 1, 1, 1 }
 	} },
 	/* openat */
-	[257] = { 4, 0x2, 0x0, {
+	[257] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* mkdirat */
-	[258] = { 3, 0x2, 0x0, {
+	[258] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* mknodat */
-	[259] = { 4, 0x2, 0x0, {
+	[259] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* fchownat */
-	[260] = { 5, 0x2, 0x0, {
+	[260] = { 5, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* futimesat */
-	[261] = { 3, 0x6, 0x0, {
+	[261] = { 3, 2, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* newfstatat */
-	[262] = { 4, 0x2, 0x4, {
+	[262] = { 4, 2, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }, { 0 }
 	} },
 	/* unlinkat */
-	[263] = { 3, 0x2, 0x0, {
+	[263] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* renameat */
-	[264] = { 4, 0xa, 0x0, {
+	[264] = { 4, 2, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* linkat */
-	[265] = { 5, 0xa, 0x0, {
+	[265] = { 5, 2, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* symlinkat */
-	[266] = { 3, 0x5, 0x0, {
+	[266] = { 3, 0, 0x5, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* readlinkat */
-	[267] = { 4, 0x2, 0x4, {
+	[267] = { 4, 2, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* fchmodat */
-	[268] = { 3, 0x2, 0x0, {
+	[268] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* faccessat */
-	[269] = { 3, 0x2, 0x0, {
+	[269] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* pselect6 */
-	[270] = { 6, 0x3e, 0x1e, {
+	[270] = { 6, 0, 0x3e, 0x1e, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
@@ -3540,615 +3548,615 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* ppoll */
-	[271] = { 5, 0xd, 0x5, {
+	[271] = { 5, 0, 0xd, 0x5, {
 		{ LEMONA_ARG_STRUCT, 0x13, LEMONA_LEN_ARG, 1, 8, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* unshare */
-	[272] = { 1 },
+	[272] = { 1, 0 },
 	/* set_robust_list */
-	[273] = { 2 },
+	[273] = { 2, 0 },
 	/* get_robust_list */
-	[274] = { 3, 0x0, 0x6, {
+	[274] = { 3, 0, 0x0, 0x6, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* splice */
-	[275] = { 6, 0xa, 0xa, {
+	[275] = { 6, 2, 0xa, 0xa, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* tee */
-	[276] = { 4 },
+	[276] = { 4, 2 },
 	/* sync_file_range */
-	[277] = { 4 },
+	[277] = { 4, 2 },
 	/* vmsplice */
-	[278] = { 4, 0x2, 0x0, {
+	[278] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* move_pages */
-	[279] = { 6, 0xc, 0x10, {
+	[279] = { 6, 0, 0xc, 0x10, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 1, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 1, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_ARG, 1, 4, 0 }, { 0 }
 	} },
 	/* utimensat */
-	[280] = { 4, 0x6, 0x0, {
+	[280] = { 4, 2, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 }, { 0 }
 	} },
 	/* epoll_pwait */
-	[281] = { 6, 0x10, 0x2, {
+	[281] = { 6, 2, 0x10, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 12, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* signalfd */
-	[282] = { 3, 0x2, 0x0, {
+	[282] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }
 	} },
 	/* timerfd_create */
-	[283] = { 2 },
+	[283] = { 2, 0 },
 	/* eventfd */
-	[284] = { 1 },
+	[284] = { 1, 0 },
 	/* fallocate */
-	[285] = { 4 },
+	[285] = { 4, 2 },
 	/* timerfd_settime */
-	[286] = { 4, 0x4, 0x8, {
+	[286] = { 4, 2, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* timerfd_gettime */
-	[287] = { 2, 0x0, 0x2, {
+	[287] = { 2, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* accept4 */
-	[288] = { 4, 0x4, 0x6, {
+	[288] = { 4, 1, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* signalfd4 */
-	[289] = { 4, 0x2, 0x0, {
+	[289] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* eventfd2 */
-	[290] = { 2 },
+	[290] = { 2, 0 },
 	/* epoll_create1 */
-	[291] = { 1 },
+	[291] = { 1, 0 },
 	/* dup3 */
-	[292] = { 3 },
+	[292] = { 3, 2 },
 	/* pipe2 */
-	[293] = { 2, 0x0, 0x1, {
+	[293] = { 2, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* inotify_init1 */
-	[294] = { 1 },
+	[294] = { 1, 0 },
 	/* preadv */
-	[295] = { 5, 0x0, 0x2, {
+	[295] = { 5, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* pwritev */
-	[296] = { 5, 0x2, 0x0, {
+	[296] = { 5, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* rt_tgsigqueueinfo */
-	[297] = { 4, 0x8, 0x0, {
+	[297] = { 4, 0, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* perf_event_open */
-	[298] = { 5, 0x1, 0x0, {
+	[298] = { 5, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }, { 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* recvmmsg */
-	[299] = { 5, 0x10, 0x12, {
+	[299] = { 5, 1, 0x10, 0x12, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* fanotify_init */
-	[300] = { 2 },
+	[300] = { 2, 0 },
 	/* fanotify_mark */
-	[301] = { 5, 0x10, 0x0, {
+	[301] = { 5, 2, 0x10, 0x0, {
 		{ 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* prlimit64 */
-	[302] = { 4, 0x4, 0x8, {
+	[302] = { 4, 0, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* name_to_handle_at */
-	[303] = { 5, 0xa, 0xc, {
+	[303] = { 5, 2, 0xa, 0xc, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_SELF, 0, 1, 8 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 4, 27, 0 }, { 0 }
 	} },
 	/* open_by_handle_at */
-	[304] = { 3, 0x2, 0x0, {
+	[304] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_SELF, 0, 1, 8 },
 		{ 0 }
 	} },
 	/* clock_adjtime */
-	[305] = { 2, 0x2, 0x2, {
+	[305] = { 2, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 208, 0 }
 	} },
 	/* syncfs */
-	[306] = { 1 },
+	[306] = { 1, 2 },
 	/* sendmmsg */
-	[307] = { 4, 0x2, 0x2, {
+	[307] = { 4, 1, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x13, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* setns */
-	[308] = { 2 },
+	[308] = { 2, 2 },
 	/* getcpu */
-	[309] = { 3, 0x0, 0x3, {
+	[309] = { 3, 0, 0x0, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* process_vm_readv */
-	[310] = { 6, 0x8, 0x2, {
+	[310] = { 6, 0, 0x8, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 4, 16, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* process_vm_writev */
-	[311] = { 6, 0xa, 0x0, {
+	[311] = { 6, 0, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 4, 16, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* kcmp */
-	[312] = { 5 },
+	[312] = { 5, 0 },
 	/* finit_module */
-	[313] = { 3, 0x2, 0x0, {
+	[313] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* sched_setattr */
-	[314] = { 3, 0x2, 0x0, {
+	[314] = { 3, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 48, 0 },
 		{ 0 }
 	} },
 	/* sched_getattr */
-	[315] = { 4, 0x0, 0x2, {
+	[315] = { 4, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_SELF, 0, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* renameat2 */
-	[316] = { 5, 0xa, 0x0, {
+	[316] = { 5, 2, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* seccomp */
-	[317] = { 3, 0x4, 0x4, {
+	[317] = { 3, 0, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 26, 0 }
 	} },
 	/* getrandom */
-	[318] = { 3, 0x0, 0x1, {
+	[318] = { 3, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 1, 1, 0 }, { 0 }, { 0 }
 	} },
 	/* memfd_create */
-	[319] = { 2, 0x1, 0x0, {
+	[319] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* kexec_file_load */
-	[320] = { 5, 0x8, 0x0, {
+	[320] = { 5, 2, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* bpf */
-	[321] = { 3, 0x2, 0x2, {
+	[321] = { 3, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* execveat */
-	[322] = { 5, 0xe, 0x0, {
+	[322] = { 5, 2, 0xe, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* userfaultfd */
-	[323] = { 1 },
+	[323] = { 1, 0 },
 	/* membarrier */
-	[324] = { 3 },
+	[324] = { 3, 0 },
 	/* mlock2 */
-	[325] = { 3 },
+	[325] = { 3, 0 },
 	/* copy_file_range */
-	[326] = { 6, 0xa, 0xa, {
+	[326] = { 6, 2, 0xa, 0xa, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* preadv2 */
-	[327] = { 6, 0x0, 0x2, {
+	[327] = { 6, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }, { 0 }
 	} },
 	/* pwritev2 */
-	[328] = { 6, 0x2, 0x0, {
+	[328] = { 6, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }, { 0 }
 	} },
 	/* pkey_mprotect */
-	[329] = { 4 },
+	[329] = { 4, 0 },
 	/* pkey_alloc */
-	[330] = { 2 },
+	[330] = { 2, 0 },
 	/* pkey_free */
-	[331] = { 1 },
+	[331] = { 1, 0 },
 	/* statx */
-	[332] = { 5, 0x2, 0x10, {
+	[332] = { 5, 2, 0x2, 0x10, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 256, 0 }
 	} },
 	/* io_pgetevents */
-	[333] = { 6, 0x30, 0x8, {
+	[333] = { 6, 0, 0x30, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_RET, 2, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* rseq */
-	[334] = { 4 },
+	[334] = { 4, 0 },
 	/* uretprobe */
-	[335] = { 0 },
+	[335] = { 0, 0 },
 	/* no such call: six values */
 	[336 ... 423] = { 6 },
 	/* pidfd_send_signal */
-	[424] = { 4, 0x4, 0x0, {
+	[424] = { 4, 2, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }, { 0 }
 	} },
 	/* io_uring_setup */
-	[425] = { 2, 0x2, 0x2, {
+	[425] = { 2, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 120, 0 }
 	} },
 	/* io_uring_enter */
-	[426] = { 6, 0x10, 0x0, {
+	[426] = { 6, 2, 0x10, 0x0, {
 		{ 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 5, 1, 0 }, { 0 }
 	} },
 	/* io_uring_register */
-	[427] = { 4, 0x4, 0x4, {
+	[427] = { 4, 2, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 28, 0 }, { 0 }
 	} },
 	/* open_tree */
-	[428] = { 3, 0x2, 0x0, {
+	[428] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* move_mount */
-	[429] = { 5, 0xa, 0x0, {
+	[429] = { 5, 2, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* fsopen */
-	[430] = { 2, 0x1, 0x0, {
+	[430] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* fsconfig */
-	[431] = { 5, 0xc, 0x8, {
+	[431] = { 5, 2, 0xc, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 29, 0 }, { 0 }
 	} },
 	/* fsmount */
-	[432] = { 3 },
+	[432] = { 3, 2 },
 	/* fspick */
-	[433] = { 3, 0x2, 0x0, {
+	[433] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* pidfd_open */
-	[434] = { 2 },
+	[434] = { 2, 0 },
 	/* clone3 */
-	[435] = { 2, 0x1, 0x0, {
+	[435] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }
 	} },
 	/* close_range */
-	[436] = { 3 },
+	[436] = { 3, 0 },
 	/* openat2 */
-	[437] = { 4, 0x6, 0x0, {
+	[437] = { 4, 2, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 }
 	} },
 	/* pidfd_getfd */
-	[438] = { 3 },
+	[438] = { 3, 2 },
 	/* faccessat2 */
-	[439] = { 4, 0x2, 0x0, {
+	[439] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* process_madvise */
-	[440] = { 5, 0x2, 0x0, {
+	[440] = { 5, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 2, 16, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* epoll_pwait2 */
-	[441] = { 6, 0x18, 0x2, {
+	[441] = { 6, 2, 0x18, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 12, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* mount_setattr */
-	[442] = { 5, 0xa, 0x0, {
+	[442] = { 5, 2, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 4, 1, 0 }, { 0 }
 	} },
 	/* quotactl_fd */
-	[443] = { 4, 0x8, 0x8, {
+	[443] = { 4, 2, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 22, 0 }
 	} },
 	/* landlock_create_ruleset */
-	[444] = { 3, 0x1, 0x0, {
+	[444] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }, { 0 }
 	} },
 	/* landlock_add_rule */
-	[445] = { 4, 0x4, 0x4, {
+	[445] = { 4, 2, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 30, 0 }, { 0 }
 	} },
 	/* landlock_restrict_self */
-	[446] = { 2 },
+	[446] = { 2, 2 },
 	/* memfd_secret */
-	[447] = { 1 },
+	[447] = { 1, 0 },
 	/* process_mrelease */
-	[448] = { 2 },
+	[448] = { 2, 2 },
 	/* futex_waitv */
-	[449] = { 5, 0x9, 0x0, {
+	[449] = { 5, 0, 0x9, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 1, 24, 0 }, { 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ 0 }
 	} },
 	/* set_mempolicy_home_node */
-	[450] = { 4 },
+	[450] = { 4, 0 },
 	/* cachestat */
-	[451] = { 4, 0x2, 0x4, {
+	[451] = { 4, 2, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 40, 0 }, { 0 }
 	} },
 	/* fchmodat2 */
-	[452] = { 4, 0x2, 0x0, {
+	[452] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* map_shadow_stack */
-	[453] = { 3 },
+	[453] = { 3, 0 },
 	/* futex_wake */
-	[454] = { 4 },
+	[454] = { 4, 0 },
 	/* futex_wait */
-	[455] = { 6, 0x10, 0x0, {
+	[455] = { 6, 0, 0x10, 0x0, {
 		{ 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* futex_requeue */
-	[456] = { 4, 0x1, 0x0, {
+	[456] = { 4, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 48, 0 }, { 0 },
 		{ 0 }, { 0 }
 	} },
 	/* statmount */
-	[457] = { 4, 0x1, 0x2, {
+	[457] = { 4, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_SELF, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_SELF, 0, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* listmount */
-	[458] = { 4, 0x1, 0x2, {
+	[458] = { 4, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_SELF, 0, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_RET, 2, 8, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* lsm_get_self_attr */
-	[459] = { 4, 0x4, 0x6, {
+	[459] = { 4, 0, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* lsm_set_self_attr */
-	[460] = { 4, 0x2, 0x0, {
+	[460] = { 4, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* lsm_list_modules */
-	[461] = { 3, 0x2, 0x3, {
+	[461] = { 3, 0, 0x2, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_RET, 255, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* mseal */
-	[462] = { 3 },
+	[462] = { 3, 0 },
 	/* no such call: six values */
 	[463 ... 511] = { 6 },
 	/* rt_sigaction */
-	[512] = { 4, 0x2, 0x4, {
+	[512] = { 4, 0, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 20, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 20, 0 }, { 0 }
 	} },
 	/* rt_sigreturn */
-	[513] = { 0 },
+	[513] = { 0, 0 },
 	/* ioctl */
-	[514] = { 3, 0x4, 0x4, {
+	[514] = { 3, 2, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 0, 0 }
 	} },
 	/* readv */
-	[515] = { 3, 0x0, 0x2, {
+	[515] = { 3, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 }, { 0 }
 	} },
 	/* writev */
-	[516] = { 3, 0x2, 0x0, {
+	[516] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 }, { 0 }
 	} },
 	/* recvfrom */
-	[517] = { 6, 0x20, 0x32, {
+	[517] = { 6, 1, 0x20, 0x32, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 5, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sendmsg */
-	[518] = { 3, 0x2, 0x0, {
+	[518] = { 3, 1, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_MSG, 0x1, LEMONA_LEN_FIXED, 0, 1, 0 }, { 0 }
 	} },
 	/* recvmsg */
-	[519] = { 3, 0x0, 0x2, {
+	[519] = { 3, 1, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_MSG, 0x2, LEMONA_LEN_FIXED, 0, 1, 0 }, { 0 }
 	} },
 	/* execve */
-	[520] = { 3, 0x7, 0x0, {
+	[520] = { 3, 0, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* ptrace */
-	[521] = { 4, 0xc, 0xc, {
+	[521] = { 4, 0, 0xc, 0xc, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 11, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 10, 0 }
 	} },
 	/* rt_sigpending */
-	[522] = { 2, 0x0, 0x1, {
+	[522] = { 2, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* rt_sigtimedwait */
-	[523] = { 4, 0x5, 0x2, {
+	[523] = { 4, 0, 0x5, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 128, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* rt_sigqueueinfo */
-	[524] = { 3, 0x4, 0x0, {
+	[524] = { 3, 0, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* sigaltstack */
-	[525] = { 2, 0x1, 0x2, {
+	[525] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 12, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 12, 0 }
 	} },
 	/* timer_create */
-	[526] = { 3, 0x2, 0x4, {
+	[526] = { 3, 0, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* mq_notify */
-	[527] = { 2, 0x2, 0x0, {
+	[527] = { 2, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* kexec_load */
-	[528] = { 4, 0x4, 0x0, {
+	[528] = { 4, 0, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 1, 16, 0 }, { 0 }
 	} },
 	/* waitid */
-	[529] = { 5, 0x0, 0x14, {
+	[529] = { 5, 0, 0x0, 0x14, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 24, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 144, 0 }
 	} },
 	/* set_robust_list */
-	[530] = { 2 },
+	[530] = { 2, 0 },
 	/* get_robust_list */
-	[531] = { 3, 0x0, 0x6, {
+	[531] = { 3, 0, 0x0, 0x6, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* vmsplice */
-	[532] = { 4, 0x2, 0x0, {
+	[532] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* move_pages */
-	[533] = { 6, 0xc, 0x10, {
+	[533] = { 6, 0, 0xc, 0x10, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 1, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 1, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_ARG, 1, 4, 0 }, { 0 }
 	} },
 	/* preadv */
-	[534] = { 4, 0x0, 0x2, {
+	[534] = { 4, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* pwritev */
-	[535] = { 4, 0x2, 0x0, {
+	[535] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* rt_tgsigqueueinfo */
-	[536] = { 4, 0x8, 0x0, {
+	[536] = { 4, 0, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* recvmmsg */
-	[537] = { 5, 0x10, 0x12, {
+	[537] = { 5, 1, 0x10, 0x12, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* sendmmsg */
-	[538] = { 4, 0x2, 0x2, {
+	[538] = { 4, 1, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x13, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* process_vm_readv */
-	[539] = { 6, 0x8, 0x2, {
+	[539] = { 6, 0, 0x8, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 4, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* process_vm_writev */
-	[540] = { 6, 0xa, 0x0, {
+	[540] = { 6, 0, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 4, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* setsockopt */
-	[541] = { 5, 0x8, 0x0, {
+	[541] = { 5, 1, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 4, 1, 0 }, { 0 }
 	} },
 	/* getsockopt */
-	[542] = { 5, 0x10, 0x18, {
+	[542] = { 5, 1, 0x10, 0x18, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_U32, 4, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* io_setup */
-	[543] = { 2, 0x0, 0x2, {
+	[543] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* io_submit */
-	[544] = { 3, 0x4, 0x0, {
+	[544] = { 3, 0, 0x4, 0x0, {
 		{ 0 }, { 0 }, { LEMONA_ARG_PTRS, 0x1, LEMONA_LEN_ARG, 1, 64, 0 }
 	} },
 	/* execveat */
-	[545] = { 5, 0xe, 0x0, {
+	[545] = { 5, 2, 0xe, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* preadv2 */
-	[546] = { 5, 0x0, 0x2, {
+	[546] = { 5, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x2, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* pwritev2 */
-	[547] = { 5, 0x2, 0x0, {
+	[547] = { 5, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
@@ -4159,1024 +4167,1024 @@ static const struct lemona_sysdesc lemona_sys64[] = {
  */
 static const struct lemona_sysdesc lemona_sys32[] = {
 	/* restart_syscall */
-	[0] = { 0 },
+	[0] = { 0, 0 },
 	/* exit */
-	[1] = { 1 },
+	[1] = { 1, 0 },
 	/* fork */
-	[2] = { 0 },
+	[2] = { 0, 0 },
 	/* read */
-	[3] = { 3, 0x0, 0x2, {
+	[3] = { 3, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* write */
-	[4] = { 3, 0x2, 0x0, {
+	[4] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* open */
-	[5] = { 3, 0x1, 0x0, {
+	[5] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* close */
-	[6] = { 1 },
+	[6] = { 1, 0 },
 	/* waitpid */
-	[7] = { 3, 0x0, 0x2, {
+	[7] = { 3, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ 0 }
 	} },
 	/* creat */
-	[8] = { 2, 0x1, 0x0, {
+	[8] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* link */
-	[9] = { 2, 0x3, 0x0, {
+	[9] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* unlink */
-	[10] = { 1, 0x1, 0x0, {
+	[10] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* execve */
-	[11] = { 3, 0x7, 0x0, {
+	[11] = { 3, 0, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* chdir */
-	[12] = { 1, 0x1, 0x0, {
+	[12] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* time */
-	[13] = { 1, 0x0, 0x1, {
+	[13] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* mknod */
-	[14] = { 3, 0x1, 0x0, {
+	[14] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* chmod */
-	[15] = { 2, 0x1, 0x0, {
+	[15] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* lchown */
-	[16] = { 3, 0x1, 0x0, {
+	[16] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* break */
-	[17] = { 6 },
+	[17] = { 6, 0 },
 	/* oldstat */
-	[18] = { 2, 0x1, 0x2, {
+	[18] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* lseek */
-	[19] = { 3 },
+	[19] = { 3, 2 },
 	/* getpid */
-	[20] = { 0 },
+	[20] = { 0, 0 },
 	/* mount */
-	[21] = { 5, 0x17, 0x0, {
+	[21] = { 5, 0, 0x17, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* umount */
-	[22] = { 1, 0x1, 0x0, {
+	[22] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* setuid */
-	[23] = { 1 },
+	[23] = { 1, 0 },
 	/* getuid */
-	[24] = { 0 },
+	[24] = { 0, 0 },
 	/* stime */
-	[25] = { 1, 0x1, 0x0, {
+	[25] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* ptrace */
-	[26] = { 4, 0xc, 0xc, {
+	[26] = { 4, 0, 0xc, 0xc, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 11, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 10, 0 }
 	} },
 	/* alarm */
-	[27] = { 1 },
+	[27] = { 1, 0 },
 	/* oldfstat */
-	[28] = { 2, 0x0, 0x2, {
+	[28] = { 2, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* pause */
-	[29] = { 0 },
+	[29] = { 0, 0 },
 	/* utime */
-	[30] = { 2, 0x3, 0x0, {
+	[30] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* stty */
-	[31] = { 6 },
+	[31] = { 6, 0 },
 	/* gtty */
-	[32] = { 6 },
+	[32] = { 6, 0 },
 	/* access */
-	[33] = { 2, 0x1, 0x0, {
+	[33] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* nice */
-	[34] = { 1 },
+	[34] = { 1, 0 },
 	/* ftime */
-	[35] = { 6 },
+	[35] = { 6, 0 },
 	/* sync */
-	[36] = { 0 },
+	[36] = { 0, 0 },
 	/* kill */
-	[37] = { 2 },
+	[37] = { 2, 0 },
 	/* rename */
-	[38] = { 2, 0x3, 0x0, {
+	[38] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* mkdir */
-	[39] = { 2, 0x1, 0x0, {
+	[39] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* rmdir */
-	[40] = { 1, 0x1, 0x0, {
+	[40] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* dup */
-	[41] = { 1 },
+	[41] = { 1, 2 },
 	/* pipe */
-	[42] = { 1, 0x0, 0x1, {
+	[42] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* times */
-	[43] = { 1, 0x0, 0x1, {
+	[43] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* prof */
-	[44] = { 6 },
+	[44] = { 6, 0 },
 	/* brk */
-	[45] = { 1 },
+	[45] = { 1, 0 },
 	/* setgid */
-	[46] = { 1 },
+	[46] = { 1, 0 },
 	/* getgid */
-	[47] = { 0 },
+	[47] = { 0, 0 },
 	/* signal */
-	[48] = { 2 },
+	[48] = { 2, 0 },
 	/* geteuid */
-	[49] = { 0 },
+	[49] = { 0, 0 },
 	/* getegid */
-	[50] = { 0 },
+	[50] = { 0, 0 },
 	/* acct */
-	[51] = { 1, 0x1, 0x0, {
+	[51] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* umount2 */
-	[52] = { 2, 0x1, 0x0, {
+	[52] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* lock */
-	[53] = { 6 },
+	[53] = { 6, 0 },
 	/* ioctl */
-	[54] = { 3, 0x4, 0x4, {
+	[54] = { 3, 2, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 0, 0 }
 	} },
 	/* fcntl */
-	[55] = { 3, 0x4, 0x4, {
+	[55] = { 3, 2, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 1, 0 }
 	} },
 	/* mpx */
-	[56] = { 6 },
+	[56] = { 6, 0 },
 	/* setpgid */
-	[57] = { 2 },
+	[57] = { 2, 0 },
 	/* ulimit */
-	[58] = { 6 },
+	[58] = { 6, 0 },
 	/* oldolduname */
-	[59] = { 1, 0x0, 0x1, {
+	[59] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 45, 0 }
 	} },
 	/* umask */
-	[60] = { 1 },
+	[60] = { 1, 0 },
 	/* chroot */
-	[61] = { 1, 0x1, 0x0, {
+	[61] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* ustat */
-	[62] = { 2, 0x0, 0x2, {
+	[62] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 20, 0 }
 	} },
 	/* dup2 */
-	[63] = { 2 },
+	[63] = { 2, 2 },
 	/* getppid */
-	[64] = { 0 },
+	[64] = { 0, 0 },
 	/* getpgrp */
-	[65] = { 0 },
+	[65] = { 0, 0 },
 	/* setsid */
-	[66] = { 0 },
+	[66] = { 0, 0 },
 	/* sigaction */
-	[67] = { 3, 0x2, 0x4, {
+	[67] = { 3, 0, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* sgetmask */
-	[68] = { 0 },
+	[68] = { 0, 0 },
 	/* ssetmask */
-	[69] = { 1 },
+	[69] = { 1, 0 },
 	/* setreuid */
-	[70] = { 2 },
+	[70] = { 2, 0 },
 	/* setregid */
-	[71] = { 2 },
+	[71] = { 2, 0 },
 	/* sigsuspend */
-	[72] = { 3 },
+	[72] = { 3, 0 },
 	/* sigpending */
-	[73] = { 1, 0x0, 0x1, {
+	[73] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sethostname */
-	[74] = { 2, 0x1, 0x0, {
+	[74] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }
 	} },
 	/* setrlimit */
-	[75] = { 2, 0x2, 0x0, {
+	[75] = { 2, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* getrlimit */
-	[76] = { 2, 0x0, 0x2, {
+	[76] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* getrusage */
-	[77] = { 2, 0x0, 0x2, {
+	[77] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 72, 0 }
 	} },
 	/* gettimeofday */
-	[78] = { 2, 0x0, 0x3, {
+	[78] = { 2, 0, 0x0, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* settimeofday */
-	[79] = { 2, 0x3, 0x0, {
+	[79] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* getgroups */
-	[80] = { 2, 0x0, 0x2, {
+	[80] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 0, 2, 0 }
 	} },
 	/* setgroups */
-	[81] = { 2, 0x2, 0x0, {
+	[81] = { 2, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 0, 2, 0 }
 	} },
 	/* select */
-	[82] = { 1, 0x1, 0x0, {
+	[82] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 20, 0 }
 	} },
 	/* symlink */
-	[83] = { 2, 0x3, 0x0, {
+	[83] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* oldlstat */
-	[84] = { 2, 0x1, 0x2, {
+	[84] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* readlink */
-	[85] = { 3, 0x1, 0x2, {
+	[85] = { 3, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* uselib */
-	[86] = { 1, 0x1, 0x0, {
+	[86] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* swapon */
-	[87] = { 2, 0x1, 0x0, {
+	[87] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* reboot */
-	[88] = { 4, 0x8, 0x8, {
+	[88] = { 4, 0, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 2, 21, 0 }
 	} },
 	/* readdir */
-	[89] = { 3, 0x0, 0x2, {
+	[89] = { 3, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 10, 0 },
 		{ 0 }
 	} },
 	/* mmap */
-	[90] = { 1, 0x1, 0x0, {
+	[90] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 24, 0 }
 	} },
 	/* munmap */
-	[91] = { 2 },
+	[91] = { 2, 0 },
 	/* truncate */
-	[92] = { 2, 0x1, 0x0, {
+	[92] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* ftruncate */
-	[93] = { 2 },
+	[93] = { 2, 2 },
 	/* fchmod */
-	[94] = { 2 },
+	[94] = { 2, 2 },
 	/* fchown */
-	[95] = { 3 },
+	[95] = { 3, 2 },
 	/* getpriority */
-	[96] = { 2 },
+	[96] = { 2, 0 },
 	/* setpriority */
-	[97] = { 3 },
+	[97] = { 3, 0 },
 	/* profil */
-	[98] = { 6 },
+	[98] = { 6, 0 },
 	/* statfs */
-	[99] = { 2, 0x1, 0x2, {
+	[99] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* fstatfs */
-	[100] = { 2, 0x0, 0x2, {
+	[100] = { 2, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* ioperm */
-	[101] = { 3 },
+	[101] = { 3, 0 },
 	/* socketcall */
-	[102] = { 2, 0x2, 0x2, {
+	[102] = { 2, 1, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_SOCKETCALL, 0x3, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* syslog */
-	[103] = { 3, 0x2, 0x2, {
+	[103] = { 3, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* setitimer */
-	[104] = { 3, 0x2, 0x4, {
+	[104] = { 3, 0, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* getitimer */
-	[105] = { 2, 0x0, 0x2, {
+	[105] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* stat */
-	[106] = { 2, 0x1, 0x2, {
+	[106] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* lstat */
-	[107] = { 2, 0x1, 0x2, {
+	[107] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* fstat */
-	[108] = { 2, 0x0, 0x2, {
+	[108] = { 2, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* olduname */
-	[109] = { 1, 0x0, 0x1, {
+	[109] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 325, 0 }
 	} },
 	/* iopl */
-	[110] = { 1 },
+	[110] = { 1, 0 },
 	/* vhangup */
-	[111] = { 0 },
+	[111] = { 0, 0 },
 	/* idle */
-	[112] = { 6 },
+	[112] = { 6, 0 },
 	/* vm86old */
-	[113] = { 6 },
+	[113] = { 6, 0 },
 	/* wait4 */
-	[114] = { 4, 0x0, 0xa, {
+	[114] = { 4, 0, 0x0, 0xa, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 72, 0 }
 	} },
 	/* swapoff */
-	[115] = { 1, 0x1, 0x0, {
+	[115] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* sysinfo */
-	[116] = { 1, 0x0, 0x1, {
+	[116] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* ipc */
-	[117] = { 6, 0x10, 0x10, {
+	[117] = { 6, 0, 0x10, 0x10, {
 		{ 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 15, 0 }, { 0 }
 	} },
 	/* fsync */
-	[118] = { 1 },
+	[118] = { 1, 2 },
 	/* sigreturn */
-	[119] = { 0 },
+	[119] = { 0, 0 },
 	/* clone */
-	[120] = { 5, 0x4, 0x4, {
+	[120] = { 5, 0, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 5, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* setdomainname */
-	[121] = { 2, 0x1, 0x0, {
+	[121] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }
 	} },
 	/* uname */
-	[122] = { 1, 0x0, 0x1, {
+	[122] = { 1, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 390, 0 }
 	} },
 	/* modify_ldt */
-	[123] = { 3, 0x2, 0x2, {
+	[123] = { 3, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 20, 0 }, { 0 }
 	} },
 	/* adjtimex */
-	[124] = { 1, 0x1, 0x1, {
+	[124] = { 1, 0, 0x1, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* mprotect */
-	[125] = { 3 },
+	[125] = { 3, 0 },
 	/* sigprocmask */
-	[126] = { 3, 0x2, 0x4, {
+	[126] = { 3, 0, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* create_module */
-	[127] = { 6 },
+	[127] = { 6, 0 },
 	/* init_module */
-	[128] = { 3, 0x5, 0x0, {
+	[128] = { 3, 0, 0x5, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* delete_module */
-	[129] = { 2, 0x1, 0x0, {
+	[129] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* get_kernel_syms */
-	[130] = { 6 },
+	[130] = { 6, 0 },
 	/* quotactl */
-	[131] = { 4, 0xa, 0x8, {
+	[131] = { 4, 0, 0xa, 0x8, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 22, 0 }
 	} },
 	/* getpgid */
-	[132] = { 1 },
+	[132] = { 1, 0 },
 	/* fchdir */
-	[133] = { 1 },
+	[133] = { 1, 2 },
 	/* bdflush */
-	[134] = { 6 },
+	[134] = { 6, 0 },
 	/* sysfs */
-	[135] = { 3, 0x2, 0x2, {
+	[135] = { 3, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 19, 0 }, { 0 }
 	} },
 	/* personality */
-	[136] = { 1 },
+	[136] = { 1, 0 },
 	/* afs_syscall */
-	[137] = { 6 },
+	[137] = { 6, 0 },
 	/* setfsuid */
-	[138] = { 1 },
+	[138] = { 1, 0 },
 	/* setfsgid */
-	[139] = { 1 },
+	[139] = { 1, 0 },
 	/* _llseek */
-	[140] = { 5, 0x0, 0x8, {
+	[140] = { 5, 2, 0x0, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* getdents */
-	[141] = { 3, 0x0, 0x2, {
+	[141] = { 3, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* _newselect */
-	[142] = { 5, 0x1e, 0x1e, {
+	[142] = { 5, 0, 0x1e, 0x1e, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* flock */
-	[143] = { 2 },
+	[143] = { 2, 2 },
 	/* msync */
-	[144] = { 3 },
+	[144] = { 3, 0 },
 	/* readv */
-	[145] = { 3, 0x0, 0x2, {
+	[145] = { 3, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* writev */
-	[146] = { 3, 0x2, 0x0, {
+	[146] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* getsid */
-	[147] = { 1 },
+	[147] = { 1, 0 },
 	/* fdatasync */
-	[148] = { 1 },
+	[148] = { 1, 2 },
 	/* _sysctl */
-	[149] = { 6 },
+	[149] = { 6, 0 },
 	/* mlock */
-	[150] = { 2 },
+	[150] = { 2, 0 },
 	/* munlock */
-	[151] = { 2 },
+	[151] = { 2, 0 },
 	/* mlockall */
-	[152] = { 1 },
+	[152] = { 1, 0 },
 	/* munlockall */
-	[153] = { 0 },
+	[153] = { 0, 0 },
 	/* sched_setparam */
-	[154] = { 2, 0x2, 0x0, {
+	[154] = { 2, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sched_getparam */
-	[155] = { 2, 0x0, 0x2, {
+	[155] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sched_setscheduler */
-	[156] = { 3, 0x4, 0x0, {
+	[156] = { 3, 0, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sched_getscheduler */
-	[157] = { 1 },
+	[157] = { 1, 0 },
 	/* sched_yield */
-	[158] = { 0 },
+	[158] = { 0, 0 },
 	/* sched_get_priority_max */
-	[159] = { 1 },
+	[159] = { 1, 0 },
 	/* sched_get_priority_min */
-	[160] = { 1 },
+	[160] = { 1, 0 },
 	/* sched_rr_get_interval */
-	[161] = { 2, 0x0, 0x2, {
+	[161] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* nanosleep */
-	[162] = { 2, 0x1, 0x2, {
+	[162] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x8, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* mremap */
-	[163] = { 5 },
+	[163] = { 5, 0 },
 	/* setresuid */
-	[164] = { 3 },
+	[164] = { 3, 0 },
 	/* getresuid */
-	[165] = { 3, 0x0, 0x7, {
+	[165] = { 3, 0, 0x0, 0x7, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 2, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 2, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 2, 0 }
 	} },
 	/* vm86 */
-	[166] = { 6 },
+	[166] = { 6, 0 },
 	/* query_module */
-	[167] = { 6 },
+	[167] = { 6, 0 },
 	/* poll */
-	[168] = { 3, 0x1, 0x1, {
+	[168] = { 3, 0, 0x1, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x13, LEMONA_LEN_ARG, 1, 8, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* nfsservctl */
-	[169] = { 6 },
+	[169] = { 6, 0 },
 	/* setresgid */
-	[170] = { 3 },
+	[170] = { 3, 0 },
 	/* getresgid */
-	[171] = { 3, 0x0, 0x7, {
+	[171] = { 3, 0, 0x0, 0x7, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 2, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 2, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 2, 0 }
 	} },
 	/* prctl */
-	[172] = { 5, 0x16, 0x16, {
+	[172] = { 5, 0, 0x16, 0x16, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 6, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 7, 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* rt_sigreturn */
-	[173] = { 0 },
+	[173] = { 0, 0 },
 	/* rt_sigaction */
-	[174] = { 4, 0x2, 0x4, {
+	[174] = { 4, 0, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 20, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 20, 0 }, { 0 }
 	} },
 	/* rt_sigprocmask */
-	[175] = { 4, 0x2, 0x4, {
+	[175] = { 4, 0, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* rt_sigpending */
-	[176] = { 2, 0x0, 0x1, {
+	[176] = { 2, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* rt_sigtimedwait */
-	[177] = { 4, 0x5, 0x2, {
+	[177] = { 4, 0, 0x5, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 128, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* rt_sigqueueinfo */
-	[178] = { 3, 0x4, 0x0, {
+	[178] = { 3, 0, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* rt_sigsuspend */
-	[179] = { 2, 0x1, 0x0, {
+	[179] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* pread64 */
-	[180] = { 5, 0x0, 0x2, {
+	[180] = { 5, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* pwrite64 */
-	[181] = { 5, 0x2, 0x0, {
+	[181] = { 5, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* chown */
-	[182] = { 3, 0x1, 0x0, {
+	[182] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* getcwd */
-	[183] = { 2, 0x0, 0x1, {
+	[183] = { 2, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 1, 1, 0 }, { 0 }
 	} },
 	/* capget */
-	[184] = { 2, 0x3, 0x3, {
+	[184] = { 2, 0, 0x3, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_BY, 0x20, LEMONA_LEN_FIXED, 0, 17, 0 }
 	} },
 	/* capset */
-	[185] = { 2, 0x3, 0x2, {
+	[185] = { 2, 0, 0x3, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_BY, 0x20, LEMONA_LEN_FIXED, 0, 18, 0 }
 	} },
 	/* sigaltstack */
-	[186] = { 2, 0x1, 0x2, {
+	[186] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 12, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 12, 0 }
 	} },
 	/* sendfile */
-	[187] = { 4, 0x4, 0x4, {
+	[187] = { 4, 2, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* getpmsg */
-	[188] = { 6 },
+	[188] = { 6, 0 },
 	/* putpmsg */
-	[189] = { 6 },
+	[189] = { 6, 0 },
 	/* vfork */
-	[190] = { 0 },
+	[190] = { 0, 0 },
 	/* ugetrlimit */
-	[191] = { 2, 0x0, 0x2, {
+	[191] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* mmap2 */
-	[192] = { 6 },
+	[192] = { 6, 0 },
 	/* truncate64 */
-	[193] = { 3, 0x1, 0x0, {
+	[193] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* ftruncate64 */
-	[194] = { 3 },
+	[194] = { 3, 2 },
 	/* stat64 */
-	[195] = { 2, 0x1, 0x2, {
+	[195] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 96, 0 }
 	} },
 	/* lstat64 */
-	[196] = { 2, 0x1, 0x2, {
+	[196] = { 2, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 96, 0 }
 	} },
 	/* fstat64 */
-	[197] = { 2, 0x0, 0x2, {
+	[197] = { 2, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 96, 0 }
 	} },
 	/* lchown32 */
-	[198] = { 3, 0x1, 0x0, {
+	[198] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* getuid32 */
-	[199] = { 0 },
+	[199] = { 0, 0 },
 	/* getgid32 */
-	[200] = { 0 },
+	[200] = { 0, 0 },
 	/* geteuid32 */
-	[201] = { 0 },
+	[201] = { 0, 0 },
 	/* getegid32 */
-	[202] = { 0 },
+	[202] = { 0, 0 },
 	/* setreuid32 */
-	[203] = { 2 },
+	[203] = { 2, 0 },
 	/* setregid32 */
-	[204] = { 2 },
+	[204] = { 2, 0 },
 	/* getgroups32 */
-	[205] = { 2, 0x0, 0x2, {
+	[205] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 0, 4, 0 }
 	} },
 	/* setgroups32 */
-	[206] = { 2, 0x2, 0x0, {
+	[206] = { 2, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 0, 4, 0 }
 	} },
 	/* fchown32 */
-	[207] = { 3 },
+	[207] = { 3, 2 },
 	/* setresuid32 */
-	[208] = { 3 },
+	[208] = { 3, 0 },
 	/* getresuid32 */
-	[209] = { 3, 0x0, 0x7, {
+	[209] = { 3, 0, 0x0, 0x7, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* setresgid32 */
-	[210] = { 3 },
+	[210] = { 3, 0 },
 	/* getresgid32 */
-	[211] = { 3, 0x0, 0x7, {
+	[211] = { 3, 0, 0x0, 0x7, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* chown32 */
-	[212] = { 3, 0x1, 0x0, {
+	[212] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* setuid32 */
-	[213] = { 1 },
+	[213] = { 1, 0 },
 	/* setgid32 */
-	[214] = { 1 },
+	[214] = { 1, 0 },
 	/* setfsuid32 */
-	[215] = { 1 },
+	[215] = { 1, 0 },
 	/* setfsgid32 */
-	[216] = { 1 },
+	[216] = { 1, 0 },
 	/* pivot_root */
-	[217] = { 2, 0x3, 0x0, {
+	[217] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* mincore */
-	[218] = { 3, 0x0, 0x4, {
+	[218] = { 3, 0, 0x0, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_PAGES, 1, 1, 0 }
 	} },
 	/* madvise */
-	[219] = { 3 },
+	[219] = { 3, 0 },
 	/* getdents64 */
-	[220] = { 3, 0x0, 0x2, {
+	[220] = { 3, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* fcntl64 */
-	[221] = { 3, 0x4, 0x4, {
+	[221] = { 3, 2, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 1, 0 }
 	} },
 	/* no such call: six values */
 	[222 ... 223] = { 6 },
 	/* gettid */
-	[224] = { 0 },
+	[224] = { 0, 0 },
 	/* readahead */
-	[225] = { 4 },
+	[225] = { 4, 2 },
 	/* setxattr */
-	[226] = { 5, 0x7, 0x0, {
+	[226] = { 5, 0, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* lsetxattr */
-	[227] = { 5, 0x7, 0x0, {
+	[227] = { 5, 0, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* fsetxattr */
-	[228] = { 5, 0x6, 0x0, {
+	[228] = { 5, 2, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* getxattr */
-	[229] = { 4, 0x3, 0x4, {
+	[229] = { 4, 0, 0x3, 0x4, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* lgetxattr */
-	[230] = { 4, 0x3, 0x4, {
+	[230] = { 4, 0, 0x3, 0x4, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* fgetxattr */
-	[231] = { 4, 0x2, 0x4, {
+	[231] = { 4, 2, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* listxattr */
-	[232] = { 3, 0x1, 0x2, {
+	[232] = { 3, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* llistxattr */
-	[233] = { 3, 0x1, 0x2, {
+	[233] = { 3, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 }, { 0 }
 	} },
 	/* flistxattr */
-	[234] = { 3, 0x0, 0x2, {
+	[234] = { 3, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* removexattr */
-	[235] = { 2, 0x3, 0x0, {
+	[235] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* lremovexattr */
-	[236] = { 2, 0x3, 0x0, {
+	[236] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* fremovexattr */
-	[237] = { 2, 0x2, 0x0, {
+	[237] = { 2, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* tkill */
-	[238] = { 2 },
+	[238] = { 2, 0 },
 	/* sendfile64 */
-	[239] = { 4, 0x4, 0x4, {
+	[239] = { 4, 2, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* futex */
-	[240] = { 6, 0x8, 0x8, {
+	[240] = { 6, 0, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 2, 0 }, { 0 }, { 0 }
 	} },
 	/* sched_setaffinity */
-	[241] = { 3, 0x4, 0x0, {
+	[241] = { 3, 0, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }
 	} },
 	/* sched_getaffinity */
-	[242] = { 3, 0x0, 0x4, {
+	[242] = { 3, 0, 0x0, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_RET, 255, 1, 0 }
 	} },
 	/* set_thread_area */
-	[243] = { 1, 0x1, 0x1, {
+	[243] = { 1, 0, 0x1, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* get_thread_area */
-	[244] = { 1, 0x1, 0x1, {
+	[244] = { 1, 0, 0x1, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* io_setup */
-	[245] = { 2, 0x0, 0x2, {
+	[245] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* io_destroy */
-	[246] = { 1 },
+	[246] = { 1, 0 },
 	/* io_getevents */
-	[247] = { 5, 0x10, 0x8, {
+	[247] = { 5, 0, 0x10, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* io_submit */
-	[248] = { 3, 0x4, 0x0, {
+	[248] = { 3, 0, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_PTRS, 0x11, LEMONA_LEN_ARG, 1, 64, 0 }
 	} },
 	/* io_cancel */
-	[249] = { 3, 0x2, 0x0, {
+	[249] = { 3, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 },
 		{ 0 }
 	} },
 	/* fadvise64 */
-	[250] = { 5 },
+	[250] = { 5, 2 },
 	/* no such call: six values */
 	[251] = { 6 },
 	/* exit_group */
-	[252] = { 1 },
+	[252] = { 1, 0 },
 	/* lookup_dcookie */
-	[253] = { 6 },
+	[253] = { 6, 0 },
 	/* epoll_create */
-	[254] = { 1 },
+	[254] = { 1, 0 },
 	/* epoll_ctl */
-	[255] = { 4, 0x8, 0x8, {
+	[255] = { 4, 2, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 4, 0 }
 	} },
 	/* epoll_wait */
-	[256] = { 4, 0x0, 0x2, {
+	[256] = { 4, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 12, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* remap_file_pages */
-	[257] = { 5 },
+	[257] = { 5, 0 },
 	/* set_tid_address */
-	[258] = { 1 },
+	[258] = { 1, 0 },
 	/* timer_create */
-	[259] = { 3, 0x2, 0x4, {
+	[259] = { 3, 0, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* timer_settime */
-	[260] = { 4, 0x4, 0x8, {
+	[260] = { 4, 0, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* timer_gettime */
-	[261] = { 2, 0x0, 0x2, {
+	[261] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* timer_getoverrun */
-	[262] = { 1 },
+	[262] = { 1, 0 },
 	/* timer_delete */
-	[263] = { 1 },
+	[263] = { 1, 0 },
 	/* clock_settime */
-	[264] = { 2, 0x2, 0x0, {
+	[264] = { 2, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* clock_gettime */
-	[265] = { 2, 0x0, 0x2, {
+	[265] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* clock_getres */
-	[266] = { 2, 0x0, 0x2, {
+	[266] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* clock_nanosleep */
-	[267] = { 4, 0x4, 0x8, {
+	[267] = { 4, 0, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x8, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* statfs64 */
-	[268] = { 3, 0x1, 0x4, {
+	[268] = { 3, 0, 0x1, 0x4, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 84, 0 }
 	} },
 	/* fstatfs64 */
-	[269] = { 3, 0x0, 0x4, {
+	[269] = { 3, 2, 0x0, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 84, 0 }
 	} },
 	/* tgkill */
-	[270] = { 3 },
+	[270] = { 3, 0 },
 	/* utimes */
-	[271] = { 2, 0x3, 0x0, {
+	[271] = { 2, 0, 0x3, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* fadvise64_64 */
-	[272] = { 6 },
+	[272] = { 6, 2 },
 	/* vserver */
-	[273] = { 6 },
+	[273] = { 6, 0 },
 	/* mbind */
-	[274] = { 6, 0x8, 0x0, {
+	[274] = { 6, 0, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_BITS, 4, 1, 1 }, { 0 },
 		{ 0 }
 	} },
 	/* get_mempolicy */
-	[275] = { 5, 0x0, 0x3, {
+	[275] = { 5, 0, 0x0, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_BITS, 2, 1, 1 }, { 0 },
 		{ 0 }, { 0 }
 	} },
 	/* set_mempolicy */
-	[276] = { 3, 0x2, 0x0, {
+	[276] = { 3, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_BITS, 2, 1, 1 },
 		{ 0 }
 	} },
 	/* mq_open */
-	[277] = { 4, 0x9, 0x0, {
+	[277] = { 4, 0, 0x9, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* mq_unlink */
-	[278] = { 1, 0x1, 0x0, {
+	[278] = { 1, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* mq_timedsend */
-	[279] = { 5, 0x12, 0x0, {
+	[279] = { 5, 2, 0x12, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* mq_timedreceive */
-	[280] = { 5, 0x10, 0xa, {
+	[280] = { 5, 2, 0x10, 0xa, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* mq_notify */
-	[281] = { 2, 0x2, 0x0, {
+	[281] = { 2, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }
 	} },
 	/* mq_getsetattr */
-	[282] = { 3, 0x2, 0x4, {
+	[282] = { 3, 2, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* kexec_load */
-	[283] = { 4, 0x4, 0x0, {
+	[283] = { 4, 0, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 1, 16, 0 }, { 0 }
 	} },
 	/* waitid */
-	[284] = { 5, 0x0, 0x14, {
+	[284] = { 5, 0, 0x0, 0x14, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 24, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 72, 0 }
@@ -5184,111 +5192,111 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* no such call: six values */
 	[285] = { 6 },
 	/* add_key */
-	[286] = { 5, 0x7, 0x0, {
+	[286] = { 5, 0, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* request_key */
-	[287] = { 4, 0x7, 0x0, {
+	[287] = { 4, 0, 0x7, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* keyctl */
-	[288] = { 5, 0xe, 0xe, {
+	[288] = { 5, 0, 0xe, 0xe, {
 		{ 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 23, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 24, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 25, 0 }, { 0 }
 	} },
 	/* ioprio_set */
-	[289] = { 3 },
+	[289] = { 3, 0 },
 	/* ioprio_get */
-	[290] = { 2 },
+	[290] = { 2, 0 },
 	/* inotify_init */
-	[291] = { 0 },
+	[291] = { 0, 0 },
 	/* inotify_add_watch */
-	[292] = { 3, 0x2, 0x0, {
+	[292] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* inotify_rm_watch */
-	[293] = { 2 },
+	[293] = { 2, 2 },
 	/* migrate_pages */
-	[294] = { 4, 0xc, 0x0, {
+	[294] = { 4, 0, 0xc, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_BITS, 1, 1, 1 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_BITS, 1, 1, 1 }
 	} },
 	/* openat */
-	[295] = { 4, 0x2, 0x0, {
+	[295] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* mkdirat */
-	[296] = { 3, 0x2, 0x0, {
+	[296] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* mknodat */
-	[297] = { 4, 0x2, 0x0, {
+	[297] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* fchownat */
-	[298] = { 5, 0x2, 0x0, {
+	[298] = { 5, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* futimesat */
-	[299] = { 3, 0x6, 0x0, {
+	[299] = { 3, 2, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* fstatat64 */
-	[300] = { 4, 0x2, 0x4, {
+	[300] = { 4, 2, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 96, 0 }, { 0 }
 	} },
 	/* unlinkat */
-	[301] = { 3, 0x2, 0x0, {
+	[301] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* renameat */
-	[302] = { 4, 0xa, 0x0, {
+	[302] = { 4, 2, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* linkat */
-	[303] = { 5, 0xa, 0x0, {
+	[303] = { 5, 2, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* symlinkat */
-	[304] = { 3, 0x5, 0x0, {
+	[304] = { 3, 0, 0x5, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* readlinkat */
-	[305] = { 4, 0x2, 0x4, {
+	[305] = { 4, 2, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 3, 1, 0 }, { 0 }
 	} },
 	/* fchmodat */
-	[306] = { 3, 0x2, 0x0, {
+	[306] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* faccessat */
-	[307] = { 3, 0x2, 0x0, {
+	[307] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* pselect6 */
-	[308] = { 6, 0x3e, 0x1e, {
+	[308] = { 6, 0, 0x3e, 0x1e, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
@@ -5296,415 +5304,415 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* ppoll */
-	[309] = { 5, 0xd, 0x5, {
+	[309] = { 5, 0, 0xd, 0x5, {
 		{ LEMONA_ARG_STRUCT, 0x13, LEMONA_LEN_ARG, 1, 8, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* unshare */
-	[310] = { 1 },
+	[310] = { 1, 0 },
 	/* set_robust_list */
-	[311] = { 2 },
+	[311] = { 2, 0 },
 	/* get_robust_list */
-	[312] = { 3, 0x0, 0x6, {
+	[312] = { 3, 0, 0x0, 0x6, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* splice */
-	[313] = { 6, 0xa, 0xa, {
+	[313] = { 6, 2, 0xa, 0xa, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* sync_file_range */
-	[314] = { 6 },
+	[314] = { 6, 2 },
 	/* tee */
-	[315] = { 4 },
+	[315] = { 4, 2 },
 	/* vmsplice */
-	[316] = { 4, 0x2, 0x0, {
+	[316] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* move_pages */
-	[317] = { 6, 0xc, 0x10, {
+	[317] = { 6, 0, 0xc, 0x10, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 1, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 1, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_ARG, 1, 4, 0 }, { 0 }
 	} },
 	/* getcpu */
-	[318] = { 3, 0x0, 0x3, {
+	[318] = { 3, 0, 0x0, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* epoll_pwait */
-	[319] = { 6, 0x10, 0x2, {
+	[319] = { 6, 2, 0x10, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 12, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* utimensat */
-	[320] = { 4, 0x6, 0x0, {
+	[320] = { 4, 2, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* signalfd */
-	[321] = { 3, 0x2, 0x0, {
+	[321] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }
 	} },
 	/* timerfd_create */
-	[322] = { 2 },
+	[322] = { 2, 0 },
 	/* eventfd */
-	[323] = { 1 },
+	[323] = { 1, 0 },
 	/* fallocate */
-	[324] = { 6 },
+	[324] = { 6, 2 },
 	/* timerfd_settime */
-	[325] = { 4, 0x4, 0x8, {
+	[325] = { 4, 2, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* timerfd_gettime */
-	[326] = { 2, 0x0, 0x2, {
+	[326] = { 2, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* signalfd4 */
-	[327] = { 4, 0x2, 0x0, {
+	[327] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* eventfd2 */
-	[328] = { 2 },
+	[328] = { 2, 0 },
 	/* epoll_create1 */
-	[329] = { 1 },
+	[329] = { 1, 0 },
 	/* dup3 */
-	[330] = { 3 },
+	[330] = { 3, 2 },
 	/* pipe2 */
-	[331] = { 2, 0x0, 0x1, {
+	[331] = { 2, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* inotify_init1 */
-	[332] = { 1 },
+	[332] = { 1, 0 },
 	/* preadv */
-	[333] = { 5, 0x0, 0x2, {
+	[333] = { 5, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* pwritev */
-	[334] = { 5, 0x2, 0x0, {
+	[334] = { 5, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* rt_tgsigqueueinfo */
-	[335] = { 4, 0x8, 0x0, {
+	[335] = { 4, 0, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* perf_event_open */
-	[336] = { 5, 0x1, 0x0, {
+	[336] = { 5, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }, { 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* recvmmsg */
-	[337] = { 5, 0x10, 0x12, {
+	[337] = { 5, 1, 0x10, 0x12, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* fanotify_init */
-	[338] = { 2 },
+	[338] = { 2, 0 },
 	/* fanotify_mark */
-	[339] = { 6, 0x20, 0x0, {
+	[339] = { 6, 2, 0x20, 0x0, {
 		{ 0 }, { 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
 	} },
 	/* prlimit64 */
-	[340] = { 4, 0x4, 0x8, {
+	[340] = { 4, 0, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* name_to_handle_at */
-	[341] = { 5, 0xa, 0xc, {
+	[341] = { 5, 2, 0xa, 0xc, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_SELF, 0, 1, 8 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 4, 27, 0 }, { 0 }
 	} },
 	/* open_by_handle_at */
-	[342] = { 3, 0x2, 0x0, {
+	[342] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_SELF, 0, 1, 8 },
 		{ 0 }
 	} },
 	/* clock_adjtime */
-	[343] = { 2, 0x2, 0x2, {
+	[343] = { 2, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 128, 0 }
 	} },
 	/* syncfs */
-	[344] = { 1 },
+	[344] = { 1, 2 },
 	/* sendmmsg */
-	[345] = { 4, 0x2, 0x2, {
+	[345] = { 4, 1, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x13, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* setns */
-	[346] = { 2 },
+	[346] = { 2, 2 },
 	/* process_vm_readv */
-	[347] = { 6, 0x8, 0x2, {
+	[347] = { 6, 0, 0x8, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 4, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* process_vm_writev */
-	[348] = { 6, 0xa, 0x0, {
+	[348] = { 6, 0, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 4, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* kcmp */
-	[349] = { 5 },
+	[349] = { 5, 0 },
 	/* finit_module */
-	[350] = { 3, 0x2, 0x0, {
+	[350] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* sched_setattr */
-	[351] = { 3, 0x2, 0x0, {
+	[351] = { 3, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 48, 0 },
 		{ 0 }
 	} },
 	/* sched_getattr */
-	[352] = { 4, 0x0, 0x2, {
+	[352] = { 4, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_SELF, 0, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* renameat2 */
-	[353] = { 5, 0xa, 0x0, {
+	[353] = { 5, 2, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* seccomp */
-	[354] = { 3, 0x4, 0x4, {
+	[354] = { 3, 0, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 0, 26, 0 }
 	} },
 	/* getrandom */
-	[355] = { 3, 0x0, 0x1, {
+	[355] = { 3, 0, 0x0, 0x1, {
 		{ LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 1, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* memfd_create */
-	[356] = { 2, 0x1, 0x0, {
+	[356] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* bpf */
-	[357] = { 3, 0x2, 0x0, {
+	[357] = { 3, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* execveat */
-	[358] = { 5, 0xe, 0x0, {
+	[358] = { 5, 2, 0xe, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* socket */
-	[359] = { 3 },
+	[359] = { 3, 1 },
 	/* socketpair */
-	[360] = { 4, 0x0, 0x8, {
+	[360] = { 4, 1, 0x0, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* bind */
-	[361] = { 3, 0x2, 0x0, {
+	[361] = { 3, 1, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* connect */
-	[362] = { 3, 0x2, 0x0, {
+	[362] = { 3, 1, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }
 	} },
 	/* listen */
-	[363] = { 2 },
+	[363] = { 2, 1 },
 	/* accept4 */
-	[364] = { 4, 0x4, 0x6, {
+	[364] = { 4, 1, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* getsockopt */
-	[365] = { 5, 0x10, 0x18, {
+	[365] = { 5, 1, 0x10, 0x18, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_U32, 4, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* setsockopt */
-	[366] = { 5, 0x8, 0x0, {
+	[366] = { 5, 1, 0x8, 0x0, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 4, 1, 0 }, { 0 }
 	} },
 	/* getsockname */
-	[367] = { 3, 0x4, 0x6, {
+	[367] = { 3, 1, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* getpeername */
-	[368] = { 3, 0x4, 0x6, {
+	[368] = { 3, 1, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* sendto */
-	[369] = { 6, 0x12, 0x0, {
+	[369] = { 6, 1, 0x12, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_SOCKADDR, 0x11, LEMONA_LEN_ARG, 5, 1, 0 }, { 0 }
 	} },
 	/* sendmsg */
-	[370] = { 3, 0x2, 0x0, {
+	[370] = { 3, 1, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_MSG, 0x1, LEMONA_LEN_FIXED, 0, 1, 0 }, { 0 }
 	} },
 	/* recvfrom */
-	[371] = { 6, 0x20, 0x32, {
+	[371] = { 6, 1, 0x20, 0x32, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_SOCKADDR, 0x2, LEMONA_LEN_U32, 5, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* recvmsg */
-	[372] = { 3, 0x0, 0x2, {
+	[372] = { 3, 1, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_MSG, 0x2, LEMONA_LEN_FIXED, 0, 1, 0 }, { 0 }
 	} },
 	/* shutdown */
-	[373] = { 2 },
+	[373] = { 2, 1 },
 	/* userfaultfd */
-	[374] = { 1 },
+	[374] = { 1, 0 },
 	/* membarrier */
-	[375] = { 3 },
+	[375] = { 3, 0 },
 	/* mlock2 */
-	[376] = { 3 },
+	[376] = { 3, 0 },
 	/* copy_file_range */
-	[377] = { 6, 0xa, 0xa, {
+	[377] = { 6, 2, 0xa, 0xa, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* preadv2 */
-	[378] = { 6, 0x0, 0x2, {
+	[378] = { 6, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }, { 0 }
 	} },
 	/* pwritev2 */
-	[379] = { 6, 0x2, 0x0, {
+	[379] = { 6, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_IOVEC, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }, { 0 }, { 0 }
 	} },
 	/* pkey_mprotect */
-	[380] = { 4 },
+	[380] = { 4, 0 },
 	/* pkey_alloc */
-	[381] = { 2 },
+	[381] = { 2, 0 },
 	/* pkey_free */
-	[382] = { 1 },
+	[382] = { 1, 0 },
 	/* statx */
-	[383] = { 5, 0x2, 0x10, {
+	[383] = { 5, 2, 0x2, 0x10, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 256, 0 }
 	} },
 	/* arch_prctl */
-	[384] = { 2 },
+	[384] = { 2, 0 },
 	/* io_pgetevents */
-	[385] = { 6, 0x30, 0x8, {
+	[385] = { 6, 0, 0x30, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* rseq */
-	[386] = { 4 },
+	[386] = { 4, 0 },
 	/* no such call: six values */
 	[387 ... 392] = { 6 },
 	/* semget */
-	[393] = { 3 },
+	[393] = { 3, 0 },
 	/* semctl */
-	[394] = { 4, 0x8, 0x8, {
+	[394] = { 4, 0, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 2, 13, 0 }
 	} },
 	/* shmget */
-	[395] = { 3 },
+	[395] = { 3, 0 },
 	/* shmctl */
-	[396] = { 3, 0x4, 0x4, {
+	[396] = { 3, 0, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 12, 0 }
 	} },
 	/* shmat */
-	[397] = { 3 },
+	[397] = { 3, 0 },
 	/* shmdt */
-	[398] = { 1 },
+	[398] = { 1, 0 },
 	/* msgget */
-	[399] = { 2 },
+	[399] = { 2, 0 },
 	/* msgsnd */
-	[400] = { 4, 0x2, 0x0, {
+	[400] = { 4, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 4 },
 		{ 0 }, { 0 }
 	} },
 	/* msgrcv */
-	[401] = { 5, 0x0, 0x2, {
+	[401] = { 5, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 4 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* msgctl */
-	[402] = { 3, 0x4, 0x4, {
+	[402] = { 3, 0, 0x4, 0x4, {
 		{ 0 }, { 0 }, { LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 14, 0 }
 	} },
 	/* clock_gettime64 */
-	[403] = { 2, 0x0, 0x2, {
+	[403] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* clock_settime64 */
-	[404] = { 2, 0x2, 0x0, {
+	[404] = { 2, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* clock_adjtime64 */
-	[405] = { 2, 0x2, 0x2, {
+	[405] = { 2, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 208, 0 }
 	} },
 	/* clock_getres_time64 */
-	[406] = { 2, 0x0, 0x2, {
+	[406] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* clock_nanosleep_time64 */
-	[407] = { 4, 0x4, 0x8, {
+	[407] = { 4, 0, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x8, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* timer_gettime64 */
-	[408] = { 2, 0x0, 0x2, {
+	[408] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* timer_settime64 */
-	[409] = { 4, 0x4, 0x8, {
+	[409] = { 4, 0, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* timerfd_gettime64 */
-	[410] = { 2, 0x0, 0x2, {
+	[410] = { 2, 2, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* timerfd_settime64 */
-	[411] = { 4, 0x4, 0x8, {
+	[411] = { 4, 2, 0x4, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 32, 0 }
 	} },
 	/* utimensat_time64 */
-	[412] = { 4, 0x6, 0x0, {
+	[412] = { 4, 2, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 32, 0 }, { 0 }
 	} },
 	/* pselect6_time64 */
-	[413] = { 6, 0x3e, 0x1e, {
+	[413] = { 6, 0, 0x3e, 0x1e, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x13, LEMONA_LEN_BITS, 0, 1, 0 },
@@ -5712,7 +5720,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* ppoll_time64 */
-	[414] = { 5, 0xd, 0x5, {
+	[414] = { 5, 0, 0xd, 0x5, {
 		{ LEMONA_ARG_STRUCT, 0x13, LEMONA_LEN_ARG, 1, 8, 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
@@ -5720,216 +5728,216 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* no such call: six values */
 	[415] = { 6 },
 	/* io_pgetevents_time64 */
-	[416] = { 6, 0x30, 0x8, {
+	[416] = { 6, 0, 0x30, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 32, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }
 	} },
 	/* recvmmsg_time64 */
-	[417] = { 5, 0x10, 0x12, {
+	[417] = { 5, 1, 0x10, 0x12, {
 		{ 0 }, { LEMONA_ARG_MMSG, 0x12, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* mq_timedsend_time64 */
-	[418] = { 5, 0x12, 0x0, {
+	[418] = { 5, 2, 0x12, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* mq_timedreceive_time64 */
-	[419] = { 5, 0x10, 0xa, {
+	[419] = { 5, 2, 0x10, 0xa, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x12, LEMONA_LEN_RET, 2, 1, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* semtimedop_time64 */
-	[420] = { 4, 0xa, 0x0, {
+	[420] = { 4, 0, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 2, 6, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* rt_sigtimedwait_time64 */
-	[421] = { 4, 0x5, 0x2, {
+	[421] = { 4, 0, 0x5, 0x2, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x4, LEMONA_LEN_FIXED, 0, 128, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* futex_time64 */
-	[422] = { 6, 0x8, 0x8, {
+	[422] = { 6, 0, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 3, 0 }, { 0 }, { 0 }
 	} },
 	/* sched_rr_get_interval_time64 */
-	[423] = { 2, 0x0, 0x2, {
+	[423] = { 2, 0, 0x0, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 16, 0 }
 	} },
 	/* pidfd_send_signal */
-	[424] = { 4, 0x4, 0x0, {
+	[424] = { 4, 2, 0x4, 0x0, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 128, 0 }, { 0 }
 	} },
 	/* io_uring_setup */
-	[425] = { 2, 0x2, 0x2, {
+	[425] = { 2, 0, 0x2, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 120, 0 }
 	} },
 	/* io_uring_enter */
-	[426] = { 6, 0x10, 0x0, {
+	[426] = { 6, 2, 0x10, 0x0, {
 		{ 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 5, 1, 0 }, { 0 }
 	} },
 	/* io_uring_register */
-	[427] = { 4, 0x4, 0x4, {
+	[427] = { 4, 2, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 28, 0 }, { 0 }
 	} },
 	/* open_tree */
-	[428] = { 3, 0x2, 0x0, {
+	[428] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* move_mount */
-	[429] = { 5, 0xa, 0x0, {
+	[429] = { 5, 2, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* fsopen */
-	[430] = { 2, 0x1, 0x0, {
+	[430] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
 	} },
 	/* fsconfig */
-	[431] = { 5, 0xc, 0x8, {
+	[431] = { 5, 2, 0xc, 0x8, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 29, 0 }, { 0 }
 	} },
 	/* fsmount */
-	[432] = { 3 },
+	[432] = { 3, 2 },
 	/* fspick */
-	[433] = { 3, 0x2, 0x0, {
+	[433] = { 3, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }
 	} },
 	/* pidfd_open */
-	[434] = { 2 },
+	[434] = { 2, 0 },
 	/* clone3 */
-	[435] = { 2, 0x1, 0x0, {
+	[435] = { 2, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 }
 	} },
 	/* close_range */
-	[436] = { 3 },
+	[436] = { 3, 0 },
 	/* openat2 */
-	[437] = { 4, 0x6, 0x0, {
+	[437] = { 4, 2, 0x6, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 3, 1, 0 }, { 0 }
 	} },
 	/* pidfd_getfd */
-	[438] = { 3 },
+	[438] = { 3, 2 },
 	/* faccessat2 */
-	[439] = { 4, 0x2, 0x0, {
+	[439] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* process_madvise */
-	[440] = { 5, 0x2, 0x0, {
+	[440] = { 5, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 2, 8, 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* epoll_pwait2 */
-	[441] = { 6, 0x18, 0x2, {
+	[441] = { 6, 2, 0x18, 0x2, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 12, 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 8, 0 }, { 0 }
 	} },
 	/* mount_setattr */
-	[442] = { 5, 0xa, 0x0, {
+	[442] = { 5, 2, 0xa, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 4, 1, 0 },
 		{ 0 }
 	} },
 	/* quotactl_fd */
-	[443] = { 4, 0x8, 0x8, {
+	[443] = { 4, 2, 0x8, 0x8, {
 		{ 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 22, 0 }
 	} },
 	/* landlock_create_ruleset */
-	[444] = { 3, 0x1, 0x0, {
+	[444] = { 3, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 1, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* landlock_add_rule */
-	[445] = { 4, 0x4, 0x4, {
+	[445] = { 4, 2, 0x4, 0x4, {
 		{ 0 }, { 0 },
 		{ LEMONA_ARG_BY, 0x0, LEMONA_LEN_FIXED, 1, 30, 0 }, { 0 }
 	} },
 	/* landlock_restrict_self */
-	[446] = { 2 },
+	[446] = { 2, 2 },
 	/* memfd_secret */
-	[447] = { 1 },
+	[447] = { 1, 0 },
 	/* process_mrelease */
-	[448] = { 2 },
+	[448] = { 2, 2 },
 	/* futex_waitv */
-	[449] = { 5, 0x9, 0x0, {
+	[449] = { 5, 0, 0x9, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x11, LEMONA_LEN_ARG, 1, 24, 0 }, { 0 },
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ 0 }
 	} },
 	/* set_mempolicy_home_node */
-	[450] = { 4 },
+	[450] = { 4, 0 },
 	/* cachestat */
-	[451] = { 4, 0x2, 0x4, {
+	[451] = { 4, 2, 0x2, 0x4, {
 		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 },
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 40, 0 }, { 0 }
 	} },
 	/* fchmodat2 */
-	[452] = { 4, 0x2, 0x0, {
+	[452] = { 4, 2, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* map_shadow_stack */
-	[453] = { 3 },
+	[453] = { 3, 0 },
 	/* futex_wake */
-	[454] = { 4 },
+	[454] = { 4, 0 },
 	/* futex_wait */
-	[455] = { 6, 0x10, 0x0, {
+	[455] = { 6, 0, 0x10, 0x0, {
 		{ 0 }, { 0 }, { 0 }, { 0 },
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }, { 0 }
 	} },
 	/* futex_requeue */
-	[456] = { 4, 0x1, 0x0, {
+	[456] = { 4, 0, 0x1, 0x0, {
 		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 48, 0 }, { 0 },
 		{ 0 }, { 0 }
 	} },
 	/* statmount */
-	[457] = { 4, 0x1, 0x2, {
+	[457] = { 4, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_SELF, 0, 1, 0 },
 		{ LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_SELF, 0, 1, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* listmount */
-	[458] = { 4, 0x1, 0x2, {
+	[458] = { 4, 0, 0x1, 0x2, {
 		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_SELF, 0, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x12, LEMONA_LEN_RET, 2, 8, 0 }, { 0 },
 		{ 0 }
 	} },
 	/* lsm_get_self_attr */
-	[459] = { 4, 0x4, 0x6, {
+	[459] = { 4, 0, 0x4, 0x6, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x2, LEMONA_LEN_U32, 2, 1, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* lsm_set_self_attr */
-	[460] = { 4, 0x2, 0x0, {
+	[460] = { 4, 0, 0x2, 0x0, {
 		{ 0 }, { LEMONA_ARG_BYTES, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* lsm_list_modules */
-	[461] = { 3, 0x2, 0x3, {
+	[461] = { 3, 0, 0x2, 0x3, {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_RET, 255, 8, 0 },
 		{ LEMONA_ARG_STRUCT, 0x3, LEMONA_LEN_FIXED, 0, 4, 0 }, { 0 }
 	} },
 	/* mseal */
-	[462] = { 3 },
+	[462] = { 3, 0 },
 };
 
 #endif /* LEMONA_SYSCALLS_H */

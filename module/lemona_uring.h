@@ -9,8 +9,10 @@
 
 #include <linux/types.h>
 
-/* Pointers of a submission queue entry that are followed */
+/* An operation */
 struct lemona_uring_desc {
+	__u8 network; /* it is about a socket */
+	/* pointers of a submission queue entry that are followed */
 	struct {
 		__u8 field; /* 1: addr, 2: addr2, 3: addr3; 0: no more */
 		__u8 type; /* LEMONA_TLV_* */
@@ -19,43 +21,59 @@ struct lemona_uring_desc {
 
 static const struct lemona_uring_desc lemona_uring_ops[58] = {
 	/* writev */
-	[2] = { { { 1, LEMONA_TLV_IOVEC } } },
+	[2] = { 0, { { 1, LEMONA_TLV_IOVEC } } },
 	/* write_fixed */
-	[5] = { { { 1, LEMONA_TLV_BUF_IN } } },
+	[5] = { 0, { { 1, LEMONA_TLV_BUF_IN } } },
+	/* sendmsg */
+	[9] = { 1 },
+	/* recvmsg */
+	[10] = { 1 },
+	/* accept */
+	[13] = { 1 },
 	/* connect */
-	[16] = { { { 1, LEMONA_TLV_SOCKADDR } } },
+	[16] = { 1, { { 1, LEMONA_TLV_SOCKADDR } } },
 	/* openat */
-	[18] = { { { 1, LEMONA_TLV_PATH } } },
+	[18] = { 0, { { 1, LEMONA_TLV_PATH } } },
 	/* statx */
-	[21] = { { { 1, LEMONA_TLV_PATH } } },
+	[21] = { 0, { { 1, LEMONA_TLV_PATH } } },
 	/* write */
-	[23] = { { { 1, LEMONA_TLV_BUF_IN } } },
+	[23] = { 0, { { 1, LEMONA_TLV_BUF_IN } } },
 	/* send */
-	[26] = { { { 1, LEMONA_TLV_BUF_IN } } },
+	[26] = { 1, { { 1, LEMONA_TLV_BUF_IN } } },
+	/* recv */
+	[27] = { 1 },
 	/* openat2 */
-	[28] = { { { 1, LEMONA_TLV_PATH } } },
+	[28] = { 0, { { 1, LEMONA_TLV_PATH } } },
+	/* shutdown */
+	[34] = { 1 },
 	/* renameat */
-	[35] = { { { 1, LEMONA_TLV_PATH }, { 2, LEMONA_TLV_PATH } } },
+	[35] = { 0, { { 1, LEMONA_TLV_PATH }, { 2, LEMONA_TLV_PATH } } },
 	/* unlinkat */
-	[36] = { { { 1, LEMONA_TLV_PATH } } },
+	[36] = { 0, { { 1, LEMONA_TLV_PATH } } },
 	/* mkdirat */
-	[37] = { { { 1, LEMONA_TLV_PATH } } },
+	[37] = { 0, { { 1, LEMONA_TLV_PATH } } },
 	/* symlinkat */
-	[38] = { { { 1, LEMONA_TLV_PATH }, { 2, LEMONA_TLV_PATH } } },
+	[38] = { 0, { { 1, LEMONA_TLV_PATH }, { 2, LEMONA_TLV_PATH } } },
 	/* linkat */
-	[39] = { { { 1, LEMONA_TLV_PATH }, { 2, LEMONA_TLV_PATH } } },
+	[39] = { 0, { { 1, LEMONA_TLV_PATH }, { 2, LEMONA_TLV_PATH } } },
 	/* fsetxattr */
-	[41] = { { { 1, LEMONA_TLV_PATH }, { 2, LEMONA_TLV_BUF_IN } } },
+	[41] = { 0, { { 1, LEMONA_TLV_PATH }, { 2, LEMONA_TLV_BUF_IN } } },
 	/* setxattr */
-	[42] = { { { 1, LEMONA_TLV_PATH }, { 2, LEMONA_TLV_BUF_IN }, { 3, LEMONA_TLV_PATH } } },
+	[42] = { 0, { { 1, LEMONA_TLV_PATH }, { 2, LEMONA_TLV_BUF_IN }, { 3, LEMONA_TLV_PATH } } },
 	/* fgetxattr */
-	[43] = { { { 1, LEMONA_TLV_PATH } } },
+	[43] = { 0, { { 1, LEMONA_TLV_PATH } } },
 	/* getxattr */
-	[44] = { { { 1, LEMONA_TLV_PATH }, { 3, LEMONA_TLV_PATH } } },
+	[44] = { 0, { { 1, LEMONA_TLV_PATH }, { 3, LEMONA_TLV_PATH } } },
+	/* socket */
+	[45] = { 1 },
 	/* send_zc */
-	[47] = { { { 1, LEMONA_TLV_BUF_IN } } },
+	[47] = { 1, { { 1, LEMONA_TLV_BUF_IN } } },
+	/* sendmsg_zc */
+	[48] = { 1 },
 	/* bind */
-	[56] = { { { 1, LEMONA_TLV_SOCKADDR } } },
+	[56] = { 1, { { 1, LEMONA_TLV_SOCKADDR } } },
+	/* listen */
+	[57] = { 1 },
 };
 
 #endif /* LEMONA_URING_H */

@@ -44,7 +44,7 @@ MODULE_PARM_DESC(relay, "keep records for a reader of /dev/lemona (default: yes)
 
 char *lemona_server_list;
 module_param_named(server, lemona_server_list, charp, 0444);
-MODULE_PARM_DESC(server, "logging servers that are to have the records, IP:PORT[,IP:PORT...]; they need a key, see lemona-key");
+MODULE_PARM_DESC(server, "logging servers that are to have the records, IP:PORT[/network|/disk][,...]; they need a key, see lemona-key");
 
 unsigned int lemona_copies;
 module_param_named(copies, lemona_copies, uint, 0444);

@@ -13,11 +13,13 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/utsname.h>
+#include <linux/vmalloc.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
 
 #include "lemona.h"
 #include "link.h"
+#include "part.h"
 #include "pool.h"
 
 #define SERVERS_MAX	4
@@ -29,8 +31,10 @@
 /**
  * struct lemona_server - a server
  * @sink: what it is to have
- * @name: address and port, as they were given
- * @address: the same
+ * @name: address, port and category, as they were given
+ * @address: the first two
+ * @category: LEMONA_CATEGORY_* of what it gets, or 0: everything
+ * @made: room for a sub-buffer's part of that
  * @thread: of the connection
  * @wait: entry in the socket's wait queue
  * @kicked: there may be something to do
@@ -57,6 +61,8 @@ struct lemona_server {
 	struct lemona_sink sink;
 	const char *name;
 	struct sockaddr_storage address;
+	u32 category;
+	struct lemona_subbuf *made;
 	struct task_struct *thread;
 	wait_queue_entry_t wait;
 	bool kicked;
@@ -278,6 +284,17 @@ static void start_end(struct lemona_server *s)
 	start_frame(s, LEMONA_WIRE_END, stream, count * sizeof(*stream));
 }
 
+static void start_sub(struct lemona_server *s)
+{
+	struct lemona_subbuf *data = s->sending->data;
+
+	if (s->category) {
+		lemona_part_make(s->made, data, s->category);
+		data = s->made;
+	}
+	start_frame(s, LEMONA_WIRE_SUBBUF, data, data->length);
+}
+
 /* Begin the next frame, if there is one to send */
 static bool next_frame(struct lemona_server *s)
 {
@@ -289,8 +306,7 @@ static bool next_frame(struct lemona_server *s)
 		return false;
 	s->sending = lemona_sink_take(&s->sink);
 	if (s->sending)
-		start_frame(s, LEMONA_WIRE_SUBBUF, s->sending->data,
-			    s->sending->data->length);
+		start_sub(s);
 	else if (READ_ONCE(s->ending))
 		start_end(s);
 	else
@@ -446,9 +462,10 @@ static int server_fn(void *arg)
 	return 0;
 }
 
-/* IP:PORT or [IP]:PORT */
+/* IP:PORT or [IP]:PORT, then perhaps /CATEGORY */
 static int parse_address(struct lemona_server *s, char *text)
 {
+	char *category = strchr(text, '/');
 	char *port = strrchr(text, ':');
 	char *ip = text;
 	size_t len;
@@ -458,6 +475,12 @@ static int parse_address(struct lemona_server *s, char *text)
 		return -ENOMEM;
 	if (!port)
 		return -EINVAL;
+	if (category) {
+		*category++ = '\0';
+		s->category = lemona_category(category);
+		if (!s->category)
+			return -EINVAL;
+	}
 	*port++ = '\0';
 	len = strlen(ip);
 	if (len > 2 && ip[0] == '[' && ip[len - 1] == ']') {
@@ -483,8 +506,14 @@ static int server_init(struct lemona_server *s, char *text)
 	int error = parse_address(s, text);
 
 	if (error) {
-		pr_err("lemona: server=%s: not IP:PORT\n", s->name ?: "");
+		pr_err("lemona: server=%s: not IP:PORT, perhaps with /network or /disk\n",
+		       s->name ?: "");
 		return error;
+	}
+	if (s->category) {
+		s->made = vmalloc(lemona_part_max(lemona_capacity));
+		if (!s->made)
+			return -ENOMEM;
 	}
 	init_completion(&s->done);
 	init_waitqueue_func_entry(&s->wait, kick_socket);
@@ -497,6 +526,35 @@ static int server_init(struct lemona_server *s, char *text)
 	return lemona_link_init(&s->link, sizeof(struct lemona_wire_frame) +
 				LEMONA_HASH_SIZE + content) ?:
 	       lemona_sink_add(&s->sink);
+}
+
+/* Nothing may be of no server's category, and parts must be sub-buffers */
+static int check_categories(void)
+{
+	bool split = false;
+	u32 all = 0;
+	unsigned int i;
+
+	for (i = 0; i < nr_servers; i++) {
+		split = split || servers[i].category;
+		all |= servers[i].category ?: ~0U;
+	}
+	if (!split)
+		return 0;
+	if (lemona_copies) {
+		pr_err("lemona: copies= spreads by CPU: not with servers of a category\n");
+		return -EINVAL;
+	}
+	if (lemona_part_max(lemona_capacity) > LEMONA_SUBBUF_MAX) {
+		pr_err("lemona: with servers of a category subbuf_kb can be at most 816\n");
+		return -EINVAL;
+	}
+	if (!lemona_relay && !lemona_categories_are_all(all)) {
+		pr_err("lemona: relay=0, and servers of one category only: nobody would have the other\n");
+		return -EINVAL;
+	}
+	static_branch_enable(&lemona_by_category);
+	return 0;
 }
 
 /**
@@ -524,6 +582,7 @@ int lemona_servers_init(void)
 			-ENOSPC : server_init(&servers[nr_servers++], text);
 	}
 	kfree(list);
+	error = error ?: check_categories();
 	if (error)
 		lemona_servers_exit();
 	return error;
@@ -597,6 +656,7 @@ void lemona_servers_exit(void)
 
 	for (i = 0; i < nr_servers; i++) {
 		lemona_link_exit(&servers[i].link);
+		vfree(servers[i].made);
 		kfree(servers[i].content);
 		kfree(servers[i].next);
 		kfree(servers[i].name);

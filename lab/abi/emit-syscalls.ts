@@ -51,13 +51,34 @@ export function captured(args: readonly ArgDesc[]): { readonly entry: number; re
   };
 }
 
+/** What a call is about, and the numbers of it in the generated C. */
+const ABOUT = [
+  { name: 'NOTHING', value: 0, doc: 'neither of these' },
+  { name: 'SOCKET', value: 1, doc: 'a socket' },
+  { name: 'FD', value: 2, doc: 'what the descriptor in the first argument is' },
+] as const;
+
+/** Calls that are about sockets, whatever their arguments are. */
+const SOCKET_CALLS: ReadonlySet<string> = new Set([
+  ...['socket', 'socketpair', 'socketcall', 'bind', 'listen', 'accept', 'accept4', 'connect', 'shutdown'],
+  ...['getsockname', 'getpeername', 'getsockopt', 'setsockopt', 'send', 'recv', 'sendto', 'recvfrom'],
+  ...['sendmsg', 'recvmsg', 'sendmmsg', 'recvmmsg', 'recvmmsg_time64'],
+]);
+
+function about({ name }: SyscallRow, args: readonly ArgDesc[]): (typeof ABOUT)[number]['value'] {
+  if (SOCKET_CALLS.has(name)) return 1;
+  // When close() returns, nobody knows what the descriptor was.
+  return args[0]?.word === 'fd' && name !== 'close' ? 2 : 0;
+}
+
 function emitRow(row: SyscallRow): string {
   const args = parseArgs(row);
   const comment = `\t/* ${row.name} */`;
-  if (args.every((a) => a.kind === 'VALUE')) return `${comment}\n\t[${row.nr}] = { ${args.length} },`;
+  const head = `${args.length}, ${about(row, args)}`;
+  if (args.every((a) => a.kind === 'VALUE')) return `${comment}\n\t[${row.nr}] = { ${head} },`;
   const { entry, exit } = captured(args);
   const masks = `0x${entry.toString(16)}, 0x${exit.toString(16)}`;
-  return `${comment}\n\t[${row.nr}] = { ${args.length}, ${masks}, {\n${fill(args.map(emitArg), 2)}\n\t} },`;
+  return `${comment}\n\t[${row.nr}] = { ${head}, ${masks}, {\n${fill(args.map(emitArg), 2)}\n\t} },`;
 }
 
 function emitTable(
@@ -105,7 +126,12 @@ function emitSocketcalls(): string {
   return ['static const struct lemona_socketcall lemona_socketcalls[] = {', ...rows, '};'].join('\n');
 }
 
-function emitEnum(tag: string, prefix: string, doc: string, table: typeof ARG_KINDS | typeof LEN_RULES): string {
+function emitEnum(
+  tag: string,
+  prefix: string,
+  doc: string,
+  table: typeof ARG_KINDS | typeof LEN_RULES | typeof ABOUT,
+): string {
   const rows = table.map((d) => `\tLEMONA_${prefix}_${d.name} = ${d.value}, /* ${d.doc} */`);
   return [`/* ${doc} */`, `enum ${tag} {`, ...rows, '};'].join('\n');
 }
@@ -133,6 +159,7 @@ export function emitSyscallHeader(): string {
       ...ARG_FLAGS.map((f) => `#define LEMONA_ARG_${f.name} ${f.value} /* ${f.doc} */`),
     ].join('\n'),
     emitEnum('lemona_len_rule', 'LEN', 'The base of base * size + add bytes', LEN_RULES),
+    emitEnum('lemona_about', 'ABOUT', 'What a call is about', ABOUT),
     [
       '/* One argument */',
       'struct lemona_arg {',
@@ -147,6 +174,7 @@ export function emitSyscallHeader(): string {
       '/* One system call */',
       'struct lemona_sysdesc {',
       '\t__u8 nargs; /* arguments */',
+      '\t__u8 about; /* LEMONA_ABOUT_* */',
       '\t__u8 entry; /* a bit for each argument whose memory may be captured at entry */',
       '\t__u8 exit; /* and at exit */',
       '\tstruct lemona_arg arg[6];',

@@ -72,7 +72,7 @@ export const RECORD_STRUCTS = [
       { name: 'issued', type: 'u64', doc: 'records issued on this stream since boot, this sub-buffer included' },
       { name: 'dropped', type: 'u64', doc: 'of those, dropped' },
       { name: 'crc32c', type: 'u32', doc: 'CRC-32C over header (this field 0) and body' },
-      { name: 'flags', type: 'u32', doc: 'zero' },
+      { name: 'flags', type: 'u32', doc: 'zero, or LEMONA_CATEGORY_*: only a part of it is here; PART comes first' },
     ],
   },
   {
@@ -278,6 +278,30 @@ export const RECORD_STRUCTS = [
     tail: { name: 'text', type: 'char', doc: 'text' },
   },
   {
+    name: 'lemona_part',
+    size: 48,
+    doc: 'First record of a part: the header of the whole sub-buffer has these instead. All its other fields are the same.',
+    fields: [
+      { name: 'h', type: 'struct lemona_rec', doc: 'tid and dt are zero' },
+      { name: 'length', type: 'u32' },
+      { name: 'crc32c', type: 'u32' },
+      { name: 'records', type: 'u32' },
+      { name: 'effects', type: 'u32' },
+      { name: 'seq_first', type: 'u64' },
+      { name: 'seq_last', type: 'u64' },
+    ],
+  },
+  {
+    name: 'lemona_elsewhere',
+    size: 24,
+    doc: 'In a part: records of other categories stand here in the whole.',
+    fields: [
+      { name: 'h', type: 'struct lemona_rec', doc: 'tid is zero; dt: of the first of them' },
+      { name: 'records', type: 'u32', doc: 'how many' },
+      { name: 'bytes', type: 'u32', doc: 'their bytes' },
+    ],
+  },
+  {
     name: 'lemona_effect',
     size: 40,
     doc: 'Common start of every effect; code: LEMONA_OP_*.',
@@ -474,6 +498,8 @@ export const KINDS = [
   { name: 'INFO', value: 11, doc: 'facts about the recording', struct: 'lemona_info' },
   { name: 'LOST', value: 12, doc: 'what lost effects may have touched', struct: 'lemona_lost' },
   { name: 'URING', value: 13, doc: 'request of io_uring', struct: 'lemona_uring' },
+  { name: 'PART', value: 14, doc: 'this sub-buffer is a part of one', struct: 'lemona_part' },
+  { name: 'ELSEWHERE', value: 15, doc: 'records that another part has', struct: 'lemona_elsewhere' },
 ] as const satisfies readonly NumberDef[];
 
 export const OPCODES = [
@@ -519,6 +545,13 @@ export const TLVS = [
 /** Flag and code macros: name without LEMONA_. Grouped by the field they stand in. */
 export const FLAG_GROUPS = [
   {
+    doc: 'flags of a sub-buffer: the category of a part',
+    flags: [
+      { name: 'CATEGORY_NETWORK', value: 1, doc: 'calls and requests about sockets' },
+      { name: 'CATEGORY_DISK', value: 2, doc: 'effects, and all other calls and requests' },
+    ],
+  },
+  {
     doc: 'flags of ENTRY and EXIT: the ABI in bits 0 and 1',
     flags: [
       { name: 'F_ABI_MASK', value: 3, doc: 'mask of the ABI' },
@@ -528,6 +561,7 @@ export const FLAG_GROUPS = [
       { name: 'F_RESTART', value: 4, doc: 'a second entry of a restarted call' },
       { name: 'F_DENIED', value: 8, doc: 'refused by ptrace, seccomp or audit before it ran' },
       { name: 'F_CUT', value: 16, doc: 'memory that should have been captured found no room' },
+      { name: 'F_SOCKET', value: 32, doc: 'about a socket; only where the record is split by category' },
       { name: 'F_NARGS_SHIFT', value: 8, doc: 'ENTRY: bits 8 to 10 count the arguments' },
       { name: 'F_NARGS_MASK', value: 0x700, doc: 'mask of that count' },
     ],

@@ -10,13 +10,16 @@ export interface UringCapture {
 export interface UringOp {
   readonly name: string;
   readonly captures: readonly UringCapture[];
+  /** It is about a socket, whatever it is given. */
+  readonly isNetwork: boolean;
 }
 
 const path = (field: UringCapture['field']): UringCapture => ({ field, kind: 'path' });
 const BUF: UringCapture = { field: 'addr', kind: 'buf' };
 const IOVEC: UringCapture = { field: 'addr', kind: 'iovec' };
 
-const op = (name: string, ...captures: UringCapture[]): UringOp => ({ name, captures });
+const op = (name: string, ...captures: UringCapture[]): UringOp => ({ name, captures, isNetwork: false });
+const net = (name: string, ...captures: UringCapture[]): UringOp => ({ name, captures, isNetwork: true });
 
 export const URING_OPS: readonly UringOp[] = [
   op('nop'),
@@ -28,14 +31,14 @@ export const URING_OPS: readonly UringOp[] = [
   op('poll_add'),
   op('poll_remove'),
   op('sync_file_range'),
-  op('sendmsg'),
-  op('recvmsg'),
+  net('sendmsg'),
+  net('recvmsg'),
   op('timeout'),
   op('timeout_remove'),
-  op('accept'),
+  net('accept'),
   op('async_cancel'),
   op('link_timeout'),
-  op('connect', { field: 'addr', kind: 'sockaddr' }),
+  net('connect', { field: 'addr', kind: 'sockaddr' }),
   op('fallocate'),
   op('openat', path('addr')),
   op('close'),
@@ -45,15 +48,15 @@ export const URING_OPS: readonly UringOp[] = [
   op('write', BUF),
   op('fadvise'),
   op('madvise'),
-  op('send', BUF),
-  op('recv'),
+  net('send', BUF),
+  net('recv'),
   op('openat2', path('addr')),
   op('epoll_ctl'),
   op('splice'),
   op('provide_buffers'),
   op('remove_buffers'),
   op('tee'),
-  op('shutdown'),
+  net('shutdown'),
   op('renameat', path('addr'), path('addr2')),
   op('unlinkat', path('addr')),
   op('mkdirat', path('addr')),
@@ -64,10 +67,10 @@ export const URING_OPS: readonly UringOp[] = [
   op('setxattr', path('addr'), { field: 'addr2', kind: 'buf' }, path('addr3')),
   op('fgetxattr', path('addr')),
   op('getxattr', path('addr'), path('addr3')),
-  op('socket'),
+  net('socket'),
   op('uring_cmd'),
-  op('send_zc', BUF),
-  op('sendmsg_zc'),
+  net('send_zc', BUF),
+  net('sendmsg_zc'),
   op('read_multishot'),
   op('waitid'),
   op('futex_wait'),
@@ -75,8 +78,8 @@ export const URING_OPS: readonly UringOp[] = [
   op('futex_waitv'),
   op('fixed_fd_install'),
   op('ftruncate'),
-  op('bind', { field: 'addr', kind: 'sockaddr' }),
-  op('listen'),
+  net('bind', { field: 'addr', kind: 'sockaddr' }),
+  net('listen'),
 ];
 
 /** TLV `arg` numbers of a SUBMIT: 0 is the entry itself. */
@@ -91,8 +94,10 @@ const CELLS = {
 
 /** `module/lemona_uring.h`: pure, text out. */
 export function emitUringHeader(): string {
-  const cells = (row: UringOp) =>
-    row.captures.map(({ field, kind }) => `{ ${URING_FIELDS.indexOf(field)}, ${CELLS[kind]} }`).join(', ');
+  const cells = (row: UringOp) => {
+    const pointers = row.captures.map(({ field, kind }) => `{ ${URING_FIELDS.indexOf(field)}, ${CELLS[kind]} }`);
+    return [Number(row.isNetwork), ...(pointers.length === 0 ? [] : [`{ ${pointers.join(', ')} }`])].join(', ');
+  };
   return [
     '/* SPDX-License-Identifier: GPL-2.0 OR MIT */',
     '/*',
@@ -105,8 +110,10 @@ export function emitUringHeader(): string {
     '',
     '#include <linux/types.h>',
     '',
-    '/* Pointers of a submission queue entry that are followed */',
+    '/* An operation */',
     'struct lemona_uring_desc {',
+    '\t__u8 network; /* it is about a socket */',
+    '\t/* pointers of a submission queue entry that are followed */',
     '\tstruct {',
     '\t\t__u8 field; /* 1: addr, 2: addr2, 3: addr3; 0: no more */',
     '\t\t__u8 type; /* LEMONA_TLV_* */',
@@ -115,7 +122,7 @@ export function emitUringHeader(): string {
     '',
     `static const struct lemona_uring_desc lemona_uring_ops[${URING_OPS.length}] = {`,
     ...URING_OPS.flatMap((row, nr) =>
-      row.captures.length === 0 ? [] : [`\t/* ${row.name} */`, `\t[${nr}] = { { ${cells(row)} } },`],
+      row.captures.length === 0 && !row.isNetwork ? [] : [`\t/* ${row.name} */`, `\t[${nr}] = { ${cells(row)} },`],
     ),
     '};',
     '',

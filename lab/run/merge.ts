@@ -9,6 +9,7 @@ import path from 'node:path';
 import { EvidenceChain } from '../evidence/chain.js';
 import { evidenceFiles } from '../evidence/files.js';
 import { type Disagreement, mergeCopies } from '../trace/merge-copies.js';
+import { CATEGORIES, type Category } from '../trace/parts.js';
 import { segmentsFolder } from '../trace/run-index.js';
 import { readSegments, type SegmentProblem } from '../trace/segment-reader.js';
 import { SegmentWriter } from '../trace/segment-writer.js';
@@ -63,6 +64,8 @@ export interface MergeReport {
   readonly tooFew: readonly NumberRange[];
   /** In no source, and before something that is. */
   readonly missing: readonly NumberRange[];
+  /** Of these no source has more than the part of this category. */
+  readonly parts: readonly (NumberRange & { readonly category: Category })[];
   readonly disagreements: readonly (Omit<Disagreement, 'number'> & { readonly number: string })[];
   /** Numbers that a source has twice or out of order. */
   readonly again: number;
@@ -90,7 +93,7 @@ export async function mergeRuns(options: MergeOptions, ctx: LabContext): Promise
     const { report, segments } = await mergeInto(folder.segmentsDir, chain, reports, bootId, options.copies, ctx);
     await copyRest(best.dir, folder.dir);
     await writeAtomically(path.join(folder.dir, 'merge.json'), `${JSON.stringify(report, null, 2)}\n`);
-    const isWhole = report.missing.length === 0 && best.manifest.state === 'complete';
+    const isWhole = report.missing.length === 0 && report.parts.length === 0 && best.manifest.state === 'complete';
     await writeManifest(folder.manifestFile, {
       ...best.manifest,
       name: folder.name,
@@ -168,6 +171,7 @@ async function mergeInto(
   const copies: Record<number, number> = {};
   const tooFew = new Ranges();
   const missing = new Ranges();
+  const parts = new Map([...CATEGORIES.values()].map((category) => [category, new Ranges()]));
   const disagreements: (Omit<Disagreement, 'number'> & { number: string })[] = [];
   let again = 0;
   const folders = sources.map(({ dir, isProven }) => ({ folder: segmentsFolder(dir), isProven }));
@@ -177,6 +181,7 @@ async function mergeInto(
       throwIfAborted(ctx.signal, 'merging');
       if (item.type === 'again') again++;
       else if (item.type === 'missing') missing.add(item.cpu, item.first, item.last);
+      else if (item.type === 'part') parts.get(item.category)?.add(item.cpu, item.number, item.number);
       else if (item.type === 'disagreement') {
         const { cpu, number, contents } = item;
         if (disagreements.length < LISTED) disagreements.push({ cpu, number: number.toString(), contents });
@@ -193,6 +198,7 @@ async function mergeInto(
   const report: MergeReport = {
     ...{ boot: bootId.toString(16).padStart(16, '0'), sources, subbufs, bytes, copies, wantedCopies },
     ...{ tooFew: tooFew.list, missing: missing.list, disagreements, again },
+    parts: [...parts].flatMap(([category, { list }]) => list.map((range) => ({ ...range, category }))),
   };
   return { report, segments };
 }

@@ -128,6 +128,8 @@ export class Loader {
 
   #one(spot: Spot): void {
     const { kind, tid } = spot;
+    // They say where records are that are not here; nothing happened.
+    if (kind === KIND.PART || kind === KIND.ELSEWHERE) return;
     const what = this.#kinds.of(kind, spot.code, spot.flags);
     if (kind === KIND.ENTRY) this.#calls.entered(spot, what, this.#processes.of(tid));
     else if (kind === KIND.EXIT) this.#calls.returned(spot, what, this.#processes.of(tid));

@@ -2,7 +2,8 @@
 /**
  * The account of a run: is every record that was issued here, or declared lost? Four sums must come out:
  *   1. the sequence of effects has no gap that no LOSS record declares, and no number twice;
- *   2. for each CPU stream: issued = recorded + dropped, after every sub-buffer;
+ *   2. for each CPU stream: issued = recorded + dropped, after every sub-buffer; of one that was split by category,
+ *      what is in the other part is said there, and counts as accounted for;
  *   3. the sub-buffers of a stream are numbered 0, 1, 2, …
  *   4. the record reaches as far as is known from elsewhere: a mark's number came by another way than the record.
  */
@@ -17,7 +18,8 @@ export interface StreamAccount {
   readonly issued: bigint;
   readonly recorded: bigint;
   readonly dropped: bigint;
-  /** Records that should be here and are not: issued − dropped − recorded. */
+  readonly elsewhere: bigint;
+  /** Records that should be here and are not: issued − dropped − recorded − elsewhere. */
   readonly missing: bigint;
   /** Numbers of sub-buffers that are not here, or not in their place; of very many, the first. */
   readonly numberGaps: readonly SeqRange[];
@@ -29,6 +31,8 @@ export interface Account {
   readonly recorded: bigint;
   /** Declared by the guest. */
   readonly dropped: bigint;
+  /** In another part of the record, which servers of another category have. */
+  readonly elsewhere: bigint;
   /** Neither here nor declared. */
   readonly missing: bigint;
   readonly effects: bigint;
@@ -42,9 +46,9 @@ export interface Account {
   readonly disordered: number;
   /** More than one boot in one run is a mix-up. */
   readonly boots: number;
-  /** Nothing is missing, nothing is double, nothing was lost, declared or not. */
+  /** Nothing is missing or elsewhere, nothing is double, nothing was lost, declared or not. */
   readonly isComplete: boolean;
-  /** Everything that is missing was declared. */
+  /** Everything that is not here was declared. */
   readonly isHonest: boolean;
 }
 
@@ -52,9 +56,10 @@ export interface Account {
 const DUPLICATES_LISTED = 1000;
 const GAPS_LISTED = 10_000;
 
-function streamAccount({ cpu, subbufs, issued, dropped, recorded: count, numberGaps }: StreamTotals): StreamAccount {
-  const recorded = BigInt(count);
-  return { cpu, subbufs, issued, recorded, dropped, missing: issued - dropped - recorded, numberGaps };
+function streamAccount({ cpu, subbufs, issued, dropped, numberGaps, ...counts }: StreamTotals): StreamAccount {
+  const [recorded, elsewhere] = [BigInt(counts.recorded), BigInt(counts.elsewhere)];
+  const missing = issued - dropped - recorded - elsewhere;
+  return { cpu, subbufs, issued, recorded, dropped, elsewhere, missing, numberGaps };
 }
 
 /**
@@ -101,6 +106,7 @@ export async function accountRun(
   const sum = (of: (s: StreamAccount) => bigint): bigint => streams.reduce((total, s) => total + of(s), 0n);
   const missing = sum((s) => s.missing);
   const dropped = sum((s) => s.dropped);
+  const elsewhere = sum((s) => s.elsewhere);
   const { boots, disordered } = totals;
   const isSound =
     missing === 0n && duplicates.length === 0 && boots <= 1 && streams.every((s) => s.numberGaps.length === 0);
@@ -109,6 +115,7 @@ export async function accountRun(
     issued: sum((s) => s.issued),
     recorded: sum((s) => s.recorded),
     dropped,
+    elsewhere,
     missing,
     effects,
     seqFirst,
@@ -117,7 +124,7 @@ export async function accountRun(
     duplicates,
     disordered,
     boots,
-    isComplete: isSound && dropped === 0n && gaps.length === 0,
+    isComplete: isSound && dropped === 0n && elsewhere === 0n && gaps.length === 0,
     isHonest: isSound && !hasUndeclared,
   };
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 /**
- * One record that came by two ways: the same sub-buffers must be in both folders, byte for byte. What the driver
- * recorded after it had told the second that no more would come is in the first alone; that is no difference as long
+ * One record that came by two ways: the same sub-buffers must be in both folders, byte for byte; the second may have the
+ * part of one category of each. What the driver recorded after it had told the second that no more would come is in the first alone; that is no difference as long
  * as it changes nothing that a rebuild would need.
  */
 import { createHash } from 'node:crypto';
-import { readSegments } from './segment-reader.js';
+import { categoryOf, isPartOf } from './parts.js';
+import { readSegments, SegmentAccess, type SegmentPlace } from './segment-reader.js';
+import type { SubbufHeader } from './subbuf.js';
 
 export interface StreamComparison {
   /** Sub-buffers that are the same in both. */
@@ -18,8 +20,9 @@ export interface StreamComparison {
 
 interface Seen {
   readonly digest: string;
-  readonly effects: number;
-  readonly where: string;
+  /** It is the part of a category. */
+  readonly isPart: boolean;
+  readonly place: SegmentPlace;
 }
 
 interface Streams {
@@ -27,29 +30,33 @@ interface Streams {
   readonly subbufs: Map<string, Seen>;
   /** After the last number of each CPU. */
   readonly next: Map<number, bigint>;
-  readonly problems: readonly string[];
 }
+
+type Visitor = (header: SubbufHeader, bytes: Buffer, place: SegmentPlace) => Promise<void> | void;
 
 const DIFFERENCES_NAMED = 100;
 
-async function streamsOf(folder: string): Promise<Streams> {
-  const subbufs = new Map<string, Seen>();
-  const next = new Map<number, bigint>();
+const keyOf = ({ cpu, number }: SubbufHeader) => `${cpu}:${number}`;
+const placeText = ({ segment, offset }: Pick<SegmentPlace, 'segment' | 'offset'>) => `segment ${segment} at ${offset}`;
+const digestOf = (bytes: Buffer) => createHash('sha256').update(bytes).digest('base64');
+
+/** Visits what is in a folder, each number once, and says what is wrong with it. */
+async function visit(folder: string, onSubbuf: Visitor): Promise<string[]> {
   const problems: string[] = [];
+  const keys = new Set<string>();
   for await (const item of readSegments(folder)) {
-    const where = `segment ${item.segment} at ${item.offset}`;
     if (item.type === 'problem') {
-      problems.push(`${folder}: ${where}: ${item.detail}`);
+      problems.push(`${folder}: ${placeText(item)}: ${item.detail}`);
       continue;
     }
-    const { cpu, number, effects } = item.header;
-    const key = `${cpu}:${number}`;
-    if (subbufs.has(key)) problems.push(`${folder}: ${where}: CPU ${cpu} number ${number} is there twice`);
-    const digest = createHash('sha256').update(item.bytes).digest('base64');
-    subbufs.set(key, { digest, effects, where });
-    if (number >= (next.get(cpu) ?? 0n)) next.set(cpu, number + 1n);
+    const { header, bytes, segment, offset } = item;
+    const place = { segment, offset, length: header.length };
+    if (keys.has(keyOf(header)))
+      problems.push(`${folder}: ${placeText(place)}: CPU ${header.cpu} number ${header.number} is there twice`);
+    else await onSubbuf(header, bytes, place);
+    keys.add(keyOf(header));
   }
-  return { subbufs, next, problems };
+  return problems;
 }
 
 /**
@@ -57,23 +64,38 @@ async function streamsOf(folder: string): Promise<Streams> {
  * @param hasEnded the second was told that no more would come
  */
 export async function compareStreams(first: string, second: string, hasEnded: boolean): Promise<StreamComparison> {
-  const one = await streamsOf(first);
-  const other = await streamsOf(second);
-  const differences = [...one.problems, ...other.problems];
+  const other: Streams = { subbufs: new Map(), next: new Map() };
+  const ofSecond = await visit(second, (header, bytes, place) => {
+    const { cpu, number } = header;
+    other.subbufs.set(keyOf(header), { digest: digestOf(bytes), isPart: categoryOf(header) !== undefined, place });
+    if (number >= (other.next.get(cpu) ?? 0n)) other.next.set(cpu, number + 1n);
+  });
+  const differences: string[] = [];
+  const access = new SegmentAccess(second);
   let same = 0;
   let afterEnd = 0;
-  for (const [key, { digest, effects, where }] of one.subbufs) {
-    const [cpu, number] = key.split(':').map(BigInt) as [bigint, bigint];
-    const twin = other.subbufs.get(key);
-    if (twin?.digest === digest) same++;
-    else if (twin !== undefined)
-      differences.push(`CPU ${cpu} number ${number}: ${first}, ${where}, differs from ${second}, ${twin.where}`);
-    else if (hasEnded && effects === 0 && number >= (other.next.get(Number(cpu)) ?? 0n)) afterEnd++;
-    else differences.push(`CPU ${cpu} number ${number}: in ${first} (${where}) alone`);
+  const compare: Visitor = async (header, bytes, place) => {
+    const { cpu, number, effects } = header;
+    const twin = other.subbufs.get(keyOf(header));
+    other.subbufs.delete(keyOf(header));
+    if (twin === undefined) {
+      if (hasEnded && effects === 0 && number >= (other.next.get(cpu) ?? 0n)) afterEnd++;
+      else differences.push(`CPU ${cpu} number ${number}: in ${first} (${placeText(place)}) alone`);
+      return;
+    }
+    const isSame = twin.isPart ? isPartOf(await access.read(twin.place), bytes) : twin.digest === digestOf(bytes);
+    if (isSame) same++;
+    else
+      differences.push(
+        `CPU ${cpu} number ${number}: ${first}, ${placeText(place)}, differs from ${second}, ${placeText(twin.place)}`,
+      );
+  };
+  try {
+    const ofFirst = await visit(first, compare);
+    for (const [key, { place }] of other.subbufs)
+      differences.push(`CPU ${key.replace(':', ' number ')}: in ${second} (${placeText(place)}) alone`);
+    return { same, afterEnd, differences: [...ofFirst, ...ofSecond, ...differences].slice(0, DIFFERENCES_NAMED) };
+  } finally {
+    await access.close();
   }
-  for (const [key, { where }] of other.subbufs) {
-    if (one.subbufs.has(key)) continue;
-    differences.push(`CPU ${key.replace(':', ' number ')}: in ${second} (${where}) alone`);
-  }
-  return { same, afterEnd, differences: differences.slice(0, DIFFERENCES_NAMED) };
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 /**
- * One record from what several storage points hold of one boot: mirrored, sharded, or both. Each sub-buffer is known by
- * its CPU and number; every copy of it is compared with the others, byte by byte.
+ * One record from what several storage points hold of one boot: mirrored, sharded by CPU or by category, or several of
+ * these. Each sub-buffer is known by its CPU and number; every copy of it, or of a part of it, is compared with the
+ * others, byte by byte, and parts are joined.
  *
  * Streams ascend in every copy, so one sub-buffer for each copy and CPU is in memory, and nothing else grows.
  */
 import { createHash } from 'node:crypto';
 import { type CopiedSubbuf, streamCopy } from './copies.js';
+import { CATEGORIES, type Category, categoryOf, isPartOf, joinParts } from './parts.js';
 
 export interface CopySource {
   readonly folder: string;
@@ -30,6 +32,8 @@ export type MergedCopy =
       readonly number: bigint;
       readonly copies: number;
     }
+  /** No source has the rest of a sub-buffer: it is handed out as the part of this category. */
+  | { readonly type: 'part'; readonly cpu: number; readonly number: bigint; readonly category: Category }
   /** No source has the numbers `first` to `last`. */
   | { readonly type: 'missing'; readonly cpu: number; readonly first: bigint; readonly last: bigint }
   | ({ readonly type: 'disagreement' } & Disagreement)
@@ -111,33 +115,79 @@ function earliest(streams: readonly Stream[]): Stream | undefined {
   return best?.stream;
 }
 
+/** What some sources have of a sub-buffer, all the same bytes. */
+interface Content {
+  readonly bytes: Buffer;
+  readonly sources: readonly number[];
+}
+
+/** Groups equal contents, the one to be believed first. */
+function ranked(heads: readonly { readonly bytes: Buffer; readonly source: number }[], sources: readonly CopySource[]) {
+  const contents: { readonly bytes: Buffer; readonly sources: number[] }[] = [];
+  for (const { bytes, source } of heads) {
+    const same = contents.find((content) => content.bytes.equals(bytes));
+    if (same === undefined) contents.push({ bytes, sources: [source] });
+    else same.sources.push(source);
+  }
+  const proven = (content: Content) => content.sources.filter((source) => sources[source]?.isProven === true).length;
+  // A whole chain counts first, then the number of copies, then the order in which they were named.
+  return contents.sort((a, b) => proven(b) - proven(a) || b.sources.length - a.sources.length);
+}
+
+/** Makes the whole, says how often it is there, and what does not fit to what. */
+function assemble(
+  whole: Content | undefined,
+  parts: readonly Content[],
+): { readonly whole?: Buffer; readonly copies: number; readonly misfits: readonly Content[] } {
+  const ofParts = parts.length === CATEGORIES.size ? Math.min(...parts.map(({ sources }) => sources.length)) : 0;
+  if (whole !== undefined) {
+    const wrong = parts.filter(({ bytes }) => !isPartOf(bytes, whole.bytes));
+    const copies = whole.sources.length + (wrong.length === 0 ? ofParts : 0);
+    return { whole: whole.bytes, copies, misfits: wrong.length === 0 ? [] : [whole, ...wrong] };
+  }
+  const joined = ofParts > 0 ? joinParts(parts.map(({ bytes }) => bytes)) : undefined;
+  if (joined === undefined) return { copies: 0, misfits: [] };
+  return typeof joined === 'string' ? { copies: 0, misfits: parts } : { whole: joined, copies: ofParts, misfits: [] };
+}
+
+function disagreement(cpu: number, number: bigint, contents: readonly Content[]): MergedCopy {
+  const told = contents.map(({ bytes, sources }) => ({
+    sha256: createHash('sha256').update(bytes).digest('hex'),
+    sources,
+  }));
+  return { type: 'disagreement', cpu, number, contents: told };
+}
+
 async function* step(stream: Stream, sources: readonly CopySource[]): AsyncGenerator<MergedCopy, void, void> {
   const { cpu } = stream;
   const number = lowestNumber(stream);
   if (number === undefined) return;
   if (number > stream.expected) yield { type: 'missing', cpu, first: stream.expected, last: number - 1n };
   const holders = stream.cursors.filter((cursor) => cursor.head?.header.number === number);
-  const contents: { readonly bytes: Buffer; readonly sources: number[] }[] = [];
-  for (const { head, source } of holders) {
-    if (head === undefined) continue;
-    const same = contents.find((content) => content.bytes.equals(head.bytes));
-    if (same === undefined) contents.push({ bytes: head.bytes, sources: [source] });
-    else same.sources.push(source);
+  const heads = holders.flatMap(({ head, source }) =>
+    head === undefined ? [] : [{ category: categoryOf(head.header), bytes: head.bytes, source }],
+  );
+  const taken = new Map<Category | undefined, Content>();
+  for (const category of [undefined, ...CATEGORIES.values()]) {
+    const contents = ranked(
+      heads.filter((head) => head.category === category),
+      sources,
+    );
+    if (contents.length > 1) yield disagreement(cpu, number, contents);
+    if (contents[0] !== undefined) taken.set(category, contents[0]);
   }
-  const proven = (content: { readonly sources: readonly number[] }) =>
-    content.sources.filter((source) => sources[source]?.isProven === true).length;
-  // A whole chain counts first, then the number of copies, then the order in which they were named.
-  contents.sort((a, b) => proven(b) - proven(a) || b.sources.length - a.sources.length);
-  const [taken] = contents;
-  if (taken === undefined) return;
-  if (contents.length > 1) {
-    const told = contents.map(({ bytes, sources: held }) => ({
-      sha256: createHash('sha256').update(bytes).digest('hex'),
-      sources: held,
-    }));
-    yield { type: 'disagreement', cpu, number, contents: told };
+  const parts = [...CATEGORIES.values()].flatMap((category) => taken.get(category) ?? []);
+  const { whole, copies, misfits } = assemble(taken.get(undefined), parts);
+  if (misfits.length > 0) yield disagreement(cpu, number, misfits);
+  if (whole !== undefined) yield { type: 'subbuf', bytes: whole, cpu, number, copies };
+  else {
+    // Better one part than nothing, and better that with the effects.
+    const category = taken.has('disk') ? 'disk' : 'network';
+    const part = taken.get(category);
+    if (part === undefined) return;
+    yield { type: 'part', cpu, number, category };
+    yield { type: 'subbuf', bytes: part.bytes, cpu, number, copies };
   }
-  yield { type: 'subbuf', bytes: taken.bytes, cpu, number, copies: taken.sources.length };
   stream.expected = number + 1n;
   for (const cursor of holders) yield* advance(stream, cursor);
 }

@@ -113,6 +113,8 @@ export type RecordBody =
       readonly records: number;
     }
   | { readonly kind: 'info'; readonly text: Buffer }
+  | { readonly kind: 'part'; readonly length: number; readonly records: number; readonly effects: number }
+  | { readonly kind: 'elsewhere'; readonly records: number; readonly bytes: number }
   | ({ readonly kind: 'lost' } & LostNote)
   | {
       readonly kind: 'uring';
@@ -342,6 +344,23 @@ const BODIES: readonly ({ readonly fixed: number; readonly read: BodyReader } | 
         captures: list,
       };
     },
+  };
+  table[KIND.PART] = {
+    fixed: SIZE.lemona_part,
+    read: (buf, off) => ({
+      kind: 'part',
+      length: buf.readUInt32LE(off + AT.lemona_part.length),
+      records: buf.readUInt32LE(off + AT.lemona_part.records),
+      effects: buf.readUInt32LE(off + AT.lemona_part.effects),
+    }),
+  };
+  table[KIND.ELSEWHERE] = {
+    fixed: SIZE.lemona_elsewhere,
+    read: (buf, off) => ({
+      kind: 'elsewhere',
+      records: buf.readUInt32LE(off + AT.lemona_elsewhere.records),
+      bytes: buf.readUInt32LE(off + AT.lemona_elsewhere.bytes),
+    }),
   };
   table[KIND.INFO] = {
     fixed: SIZE.lemona_info,

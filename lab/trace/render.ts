@@ -150,6 +150,10 @@ export function describeRecord(record: TraceRecord, names?: InodeNames): string 
       const captured = record.captures.map((c) => ` ${URING_FIELDS[c.arg] ?? c.arg}=${captureText([c])}`).join('');
       return `${record.phase} ${request} euid=${record.euid}${captured}`;
     }
+    case 'part':
+      return `of ${record.records} records, ${record.effects} of them effects, in ${record.length} bytes`;
+    case 'elsewhere':
+      return `${record.records} records in ${record.bytes} bytes are in the part of another category`;
     case 'info':
       return displayBytes(record.text).replaceAll('\\x0a', ' ');
     case 'unknown':

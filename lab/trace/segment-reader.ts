@@ -224,7 +224,7 @@ async function readAt(file: FileHandle, position: number, length: number, path: 
 }
 
 /** A place in a segment's file. */
-interface SegmentPlace {
+export interface SegmentPlace {
   readonly segment: number;
   readonly offset: number;
   readonly length: number;

@@ -12,6 +12,8 @@ export class StreamTotals {
   readonly cpu: number;
   subbufs = 0;
   recorded = 0;
+  /** In other parts of these sub-buffers. */
+  elsewhere = 0;
   /** As the sub-buffer with the highest number says. */
   issued = 0n;
   dropped = 0n;
@@ -23,9 +25,10 @@ export class StreamTotals {
     this.cpu = cpu;
   }
 
-  add(header: SubbufHeader): void {
+  add(header: SubbufHeader, { elsewhere, signs }: Survey): void {
     this.subbufs++;
-    this.recorded += header.records;
+    this.recorded += header.records - signs;
+    this.elsewhere += elsewhere;
     if (header.number > this.#wanted && this.numberGaps.length < NUMBER_GAPS_LISTED)
       this.numberGaps.push({ first: this.#wanted, last: header.number - 1n });
     if (header.number + 1n < this.#wanted) return;
@@ -66,7 +69,7 @@ export class RunTotals {
       stream = new StreamTotals(header.cpu);
       this.#streams.set(header.cpu, stream);
     }
-    stream.add(header);
+    stream.add(header, survey);
     if (this.#boots.size < BOOTS_COUNTED) this.#boots.add(header.bootId);
     this.subbufs++;
     this.bytes += header.length;

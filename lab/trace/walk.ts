@@ -52,6 +52,9 @@ export interface Survey {
   readonly isAscending: boolean;
   readonly losses: readonly DeclaredLoss[];
   readonly lost: readonly LostNote[];
+  /** Of a part: records that are in others; and those that only say so. */
+  readonly elsewhere: number;
+  readonly signs: number;
   /** A broken rule 4 or 5, or undefined. */
   readonly problem: string | undefined;
 }
@@ -66,6 +69,8 @@ export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
   let isAscending = true;
   const losses: DeclaredLoss[] = [];
   const lost: LostNote[] = [];
+  let elsewhere = 0;
+  let signs = 0;
   let problem = walkRecords(buf, header, (_buf, off, size, kind) => {
     records++;
     if (kind === KIND.EFFECT) {
@@ -84,6 +89,11 @@ export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
         effects: buf.readUInt32LE(off + AT.lemona_loss.effects),
         records: buf.readUInt32LE(off + AT.lemona_loss.records),
       });
+    } else if (kind === KIND.PART) {
+      signs++;
+    } else if (kind === KIND.ELSEWHERE && size >= SIZE.lemona_elsewhere) {
+      signs++;
+      elsewhere += buf.readUInt32LE(off + AT.lemona_elsewhere.records);
     } else {
       const note = readLost(buf, off, size, kind);
       if (note !== undefined) lost.push(note);
@@ -93,5 +103,5 @@ export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
     problem = `holds ${records} records with ${effects} effects; its header says ${header.records} and ${header.effects}`;
   if (problem === undefined && (seqFirst !== header.seqFirst || seqLast !== header.seqLast))
     problem = `effects are ${seqFirst} to ${seqLast}; its header says ${header.seqFirst} to ${header.seqLast}`;
-  return { seqFirst, seqLast, isAscending, losses, lost, problem };
+  return { seqFirst, seqLast, isAscending, losses, lost, elsewhere, signs, problem };
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { buildGuestTool } from '../../images/tools.js';
@@ -10,23 +10,11 @@ import { listenForGuest, MACHINE, type SocketReceiver } from '../../lab/run/sock
 import { eventsOf } from '../../lab/trace/events.js';
 import { LabError } from '../../lab/util/errors.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
+import { holdersOf } from '../harness/holders.js';
 import { guestProgram } from '../harness/program.js';
 import { sh } from '../harness/sh.js';
 
 const WORK = 'mkdir /root/w; for i in 1 2 3 4 5 6 7 8; do echo $i > /root/w/$i; mv /root/w/$i /root/w/n$i; done';
-
-/** All files below a folder that hold one of the texts or byte strings. */
-async function holdersOf(folder: string, secrets: readonly (string | Buffer)[]): Promise<string[]> {
-  const holders: string[] = [];
-  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
-    const file = path.join(entry.parentPath, entry.name);
-    // The disk of the second test holds its passphrase in a file, on purpose.
-    if (!entry.isFile() || file.endsWith('.qcow2')) continue;
-    const bytes = await readFile(file);
-    if (secrets.some((secret) => bytes.includes(secret))) holders.push(file);
-  }
-  return holders;
-}
 
 /** Puts a passphrase into an image, for root alone. */
 async function storePassphrase(file: string, raw: string): Promise<void> {

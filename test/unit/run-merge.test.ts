@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
+import { FLAG } from '../../lab/abi/layout.js';
 import { auditRun } from '../../lab/audit/audit.js';
 import { mergeLines } from '../../lab/cli/verbs/merge.js';
 import { writeManifest } from '../../lab/run/manifest.js';
@@ -15,6 +16,7 @@ import { LabError } from '../../lab/util/errors.js';
 import { silentLog } from '../../lab/util/log.js';
 import { silentProgress } from '../../lab/util/progress.js';
 import { manifestOf, traceOf } from '../support/manifest.js';
+import { partOf } from '../support/parts.js';
 import { collect, writeSegments } from '../support/run-builder.js';
 import * as b from '../support/trace-builder.js';
 
@@ -98,6 +100,66 @@ describe('merging what storage points hold', () => {
       { cpu: 1, first: '4', last: '9' },
     ]);
     expect((await statsOf(path.join(folder, 'merged'))).account.isComplete).to.equal(true);
+  });
+
+  /** Two CPUs that write, and talk to somebody. */
+  const mixed = Array.from({ length: 12 }, (_none, i) => {
+    const [cpu, number] = [i % 2, BigInt(i >> 1)];
+    const call = b.entry(44, [3, i, 5, 0, 0, 0], [b.tlv('BUF_IN', `packet ${i}`)], { flags: FLAG.F_SOCKET });
+    const records = [b.nop(BigInt(i + 1)), call, b.entry(39)];
+    return b.subbuf(records, { cpu, number, issued: 3n * (number + 1n), monoNs: BigInt(i) * 1000n });
+  });
+  const parts = (category: 'network' | 'disk') => mixed.map((whole) => partOf(whole, category));
+
+  it('joins the parts of categories, counts their copies, and compares them with wholes', async () => {
+    const [network, disk] = [await point('a', parts('network')), await point('b', parts('disk'))];
+    const whole = await point('c', mixed.slice(0, 4));
+    expect((await statsOf(network)).account).to.deep.include({ isComplete: false, isHonest: true, elsewhere: 24n });
+    expect((await statsOf(disk)).account).to.deep.include({ isHonest: true, elsewhere: 12n, missing: 0n });
+    const report = await merge([network, disk, whole]);
+    expect(report).to.deep.include({ copies: { 1: 8, 2: 4 }, missing: [], parts: [], disagreements: [], tooFew: [] });
+    expect(await merged()).to.deep.equal(mixed);
+    expect((await statsOf(path.join(folder, 'merged'))).account.isComplete).to.equal(true);
+    const again = await merge([network, disk, await point('d', parts('disk').slice(2))], 2);
+    expect([again.copies, again.tooFew.length]).to.deep.equal([{ 1: 12 }, 2]);
+  });
+
+  it('keeps the part that there is, and says that it is no more', async () => {
+    const report = await merge([
+      await point('a', parts('network').toSpliced(4, 2)),
+      await point('b', parts('disk').toSpliced(8, 1)),
+    ]);
+    expect(report.parts).to.deep.equal([
+      { cpu: 0, first: '4', last: '4', category: 'network' },
+      { cpu: 0, first: '2', last: '2', category: 'disk' },
+      { cpu: 1, first: '2', last: '2', category: 'disk' },
+    ]);
+    expect(report.copies).to.deep.equal({ 0: 3, 1: 9 });
+    const lines = mergeLines(report);
+    expect(lines).to.include('cpu 0: sub-buffer 4: MISSING but for the part of category network');
+    const expected = mixed.with(8, parts('network')[8] ?? Buffer.alloc(0));
+    for (const i of [4, 5]) expected[i] = parts('disk')[i] ?? Buffer.alloc(0);
+    expect(await merged()).to.deep.equal(expected);
+    const { account } = await statsOf(path.join(folder, 'merged'));
+    expect([account.isComplete, account.elsewhere, account.missing]).to.deep.equal([false, 4n, 0n]);
+  });
+
+  it('shows where a part does not fit to the whole, or to the other part', async () => {
+    const forgedPart = (i: number) => {
+      const other = Buffer.from(parts('disk')[i] ?? Buffer.alloc(0));
+      other.writeUInt32LE(4711, other.length - 16 + 8);
+      return b.reseal(other);
+    };
+    const wrong = parts('disk').with(1, forgedPart(1)).with(6, forgedPart(6));
+    const dirs = [await point('a', parts('network')), await point('b', wrong), await point('c', mixed.slice(0, 3))];
+    const report = await merge(dirs);
+    expect(
+      report.disagreements.map(({ cpu, number, contents }) => [cpu, number, contents.map((c) => c.sources)]),
+    ).to.deep.equal([
+      [1, '0', [[2], [1]]],
+      [0, '3', [[0], [1]]],
+    ]);
+    expect(report.parts).to.deep.equal([{ cpu: 0, first: '3', last: '3', category: 'disk' }]);
   });
 
   it('names what no copy has', async () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { compareStreams } from '../../lab/trace/compare-streams.js';
 import { segmentsFolder } from '../../lab/trace/run-index.js';
+import { partOf } from '../support/parts.js';
 import { writeSegments } from '../support/run-builder.js';
 import { entry, subbuf } from '../support/trace-builder.js';
 
@@ -27,6 +28,14 @@ describe('one record by two ways', () => {
   it('is the same in any order', async () => {
     const { same, afterEnd, differences } = await compared(RECORD, [...RECORD].reverse());
     expect({ same, afterEnd, differences }).to.deep.equal({ same: 4, afterEnd: 0, differences: [] });
+  });
+
+  it('may be parts of one category in the second, and those must be right', async () => {
+    const parts = RECORD.map((whole) => partOf(whole, 'network'));
+    expect(await compared(RECORD, parts)).to.deep.equal({ same: 4, afterEnd: 0, differences: [] });
+    const [, ...rest] = parts;
+    const wrong = partOf(numbered(0, 0n, 9), 'disk');
+    expect((await compared(RECORD, [wrong, ...rest])).differences[0]).to.match(/CPU 0 number 0: .* differs from/);
   });
 
   it('may be longer in the first, once the second was told that no more would come', async () => {

@@ -17,7 +17,7 @@ function span({ cpu, first, last }: NumberRange): string {
 
 /** What was found, a line for each thing. Pure. */
 export function mergeLines(report: MergeReport): string[] {
-  const { sources, missing, tooFew, disagreements, copies, wantedCopies, again } = report;
+  const { sources, missing, parts, tooFew, disagreements, copies, wantedCopies, again } = report;
   const lines: string[] = [];
   for (const { dir, subbufs, cpus, isProven, problems, gone } of sources) {
     lines.push(
@@ -34,6 +34,7 @@ export function mergeLines(report: MergeReport): string[] {
     lines.push(`cpu ${cpu}: sub-buffer ${number}: copies DISAGREE: ${told.join('; ')}; the first was taken`);
   }
   for (const range of missing) lines.push(`${span(range)}: MISSING from all sources`);
+  for (const part of parts) lines.push(`${span(part)}: MISSING but for the part of category ${part.category}`);
   for (const range of tooFew) lines.push(`${span(range)}: fewer than ${wantedCopies} copies`);
   if (again > 0) lines.push(`${again} sub-buffers stood in a source twice or out of order`);
   const counted = Object.entries(copies).map(([count, of]) => `${of} with ${count}`);
@@ -64,7 +65,8 @@ export async function run(invocation: Invocation): Promise<number> {
   const report = await withStep(ctx.progress, 'merging', () => mergeRuns(options, ctx));
   const { account, problems } = await statsOf(runDir, ctx.signal);
   const cut = report.sources.filter(({ gone }) => gone !== null).length;
-  const isComplete = account.isHonest && report.missing.length === 0 && problems.length === 0 && cut === 0;
+  const isComplete =
+    account.isHonest && report.missing.length + report.parts.length + problems.length === 0 && cut === 0;
   const isGood = isComplete && report.disagreements.length === 0 && report.tooFew.length === 0;
   const { argv, version } = invocation.command;
   for (const { dir } of sources) {

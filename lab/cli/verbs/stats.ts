@@ -14,8 +14,9 @@ function table(head: readonly string[], rows: readonly (readonly (string | numbe
 
 /** `issued = recorded + declared lost`, with what is missing if it does not come out. Pure. */
 export function equation(account: Account): string {
-  const { issued, recorded, dropped, missing } = account;
-  const holds = `${issued} issued = ${recorded} recorded + ${dropped} declared lost`;
+  const { issued, recorded, dropped, elsewhere, missing } = account;
+  const others = elsewhere === 0n ? '' : ` + ${elsewhere} in the part of another category`;
+  const holds = `${issued} issued = ${recorded} recorded + ${dropped} declared lost${others}`;
   return missing === 0n ? holds : `${holds} + ${missing} MISSING without a declaration`;
 }
 

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+/** A real driver whose servers have the record of one category each. */
+import path from 'node:path';
+import { expect } from 'chai';
+import { mergeRuns } from '../../lab/run/merge.js';
+import { listenForGuest, MACHINE } from '../../lab/run/socket-receiver.js';
+import { readSegments } from '../../lab/trace/segment-reader.js';
+import { serverAddress } from '../../lab/vm/qemu-args.js';
+import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
+import { holdersOf } from '../harness/holders.js';
+import { guestProgram } from '../harness/program.js';
+import { bootOf } from '../harness/server-receiver.js';
+import { ask, loadFolder, useStore } from '../harness/store.js';
+import { partOf } from '../support/parts.js';
+import { freePort, ServerProcess } from '../support/server-process.js';
+
+/** Of 4 bytes at least: shorter ones are found by chance. */
+const WORDS = 'what was said to nobody else';
+const TEXT = 'what was written down';
+const WORK = `
+cd /root; ip link set lo up 2> /dev/null || ifconfig lo up; chmod +x talk
+./talk '${WORDS}' '${TEXT}'
+for i in 1 2 3 4 5 6 7 8 9; do echo $i > $i; mv $i n$i; done`;
+/** The run's own server has the disk, the other one the network. */
+const SPLIT = `lemona.server=${serverAddress(0)}/disk,${serverAddress(1)}/network`;
+
+describe('servers of one category each', () => {
+  const bench = useBench();
+  const store = useStore();
+  let second: ServerProcess;
+
+  afterEach(() => second.kill());
+
+  async function record(config: string, kernelArgs: readonly string[] = [SPLIT]) {
+    const { folder } = bench();
+    second = new ServerProcess(path.join(folder, 'second'), await freePort());
+    const key = await ServerProcess.enroll(second.dir, [MACHINE], config.endsWith('plain') ? 'plain' : 'noise');
+    await second.start();
+    const result = await bench().record('r', WORK, {
+      ...{ config, smp: 2, kernelArgs, moreServers: [second.port] },
+      copyIn: [{ source: await guestProgram('talk', folder), destination: '/root/talk' }],
+      listenForGuest: (options) => listenForGuest({ ...options, key }),
+    });
+    await second.stop();
+    return { ...result, run: bench().runDir('r'), other: (await bootOf(second)) ?? '' };
+  }
+
+  /** Sub-buffers by CPU and number. */
+  async function subbufsIn(folder: string): Promise<Map<string, Buffer>> {
+    const found = new Map<string, Buffer>();
+    for await (const item of readSegments(folder)) {
+      expect(item.type).to.equal('subbuf');
+      if (item.type === 'subbuf') found.set(`${item.header.cpu}:${item.header.number}`, Buffer.from(item.bytes));
+    }
+    return found;
+  }
+
+  it('get the parts of what the relay delivers, to the byte', async () => {
+    const { manifest, output, run, other } = await record('static-relay-socket-encrypted');
+    expect([manifest.state, manifest.exitStatus, manifest.problems], output).to.deep.equal(['complete', 0, []]);
+    const wholes = await subbufsIn(path.join(run, 'segments'));
+    for (const [folder, category] of [
+      [path.join(run, 'segments-socket'), 'disk'],
+      [path.join(other, 'segments'), 'network'],
+    ] as const) {
+      const parts = await subbufsIn(folder);
+      expect(parts.size).to.be.above(2);
+      for (const [key, part] of parts) {
+        expect(part.equals(partOf(wholes.get(key) ?? Buffer.alloc(0), category)), `${category} ${key}`).to.equal(true);
+      }
+    }
+    expect(await holdersOf(path.join(other, 'segments'), [TEXT])).to.deep.equal([]);
+    expect(await holdersOf(path.join(other, 'segments'), [WORDS])).to.have.length(1);
+  });
+
+  it('have a record together that is complete, and a disk that the one alone can rebuild', async () => {
+    const { manifest, output, run, other } = await record('module-socket-plain');
+    expect([manifest.state, manifest.exitStatus], output).to.deep.equal(['complete', 0]);
+    for (const dir of [run, other]) {
+      const { isComplete, elsewhere, missing } = await accountOf(dir);
+      expect([isComplete, elsewhere > 0n, missing]).to.deep.equal([false, true, 0n]);
+    }
+    const alone = await bench().verify('r');
+    expect(describeVerdict(alone)).to.equal('');
+    expect(alone.isEqual).to.equal(true);
+    const sources = [run, other].map((dir) => ({ dir, isProven: true, head: null }));
+    const options = { sources, runDir: bench().runDir('m'), force: false, copies: 1 };
+    const { copies, parts, missing, disagreements } = await mergeRuns(options, bench().ctx);
+    expect([Object.keys(copies), parts, missing, disagreements]).to.deep.equal([['1'], [], [], []]);
+    expect((await accountOf(bench().runDir('m'))).isComplete).to.equal(true);
+    const result = await bench().verify('m');
+    expect(describeVerdict(result)).to.equal('');
+    expect(result.isEqual).to.equal(true);
+    // Each can be asked alone: who talked to whom at the one, who wrote what at the other, who ran at both.
+    const known = `SELECT 'sockets' FROM sockets UNION SELECT 'effects' FROM effects
+      UNION SELECT 'talk' FROM processes WHERE name = 'talk' ORDER BY 1`;
+    const knownIn = async (dir: string) => {
+      const file = path.join(store(), `${path.basename(dir)}.db`);
+      await loadFolder(dir, file);
+      return ask(file, known);
+    };
+    expect(await knownIn(other)).to.deep.equal(['sockets', 'talk']);
+    expect(await knownIn(run)).to.deep.equal(['effects', 'talk']);
+  });
+});
