@@ -2,11 +2,13 @@
 /** A real driver whose servers have the record of one category each. */
 import path from 'node:path';
 import { expect } from 'chai';
+import { buildKernel } from '../../guest-kernel/build.js';
 import { mergeRuns } from '../../lab/run/merge.js';
 import { listenForGuest, MACHINE } from '../../lab/run/socket-receiver.js';
 import { readSegments } from '../../lab/trace/segment-reader.js';
 import { serverAddress } from '../../lab/vm/qemu-args.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
+import { bootBareGuest } from '../harness/guest.js';
 import { holdersOf } from '../harness/holders.js';
 import { guestProgram } from '../harness/program.js';
 import { bootOf } from '../harness/server-receiver.js';
@@ -27,22 +29,23 @@ const SPLIT = `lemona.server=${serverAddress(0)}/disk,${serverAddress(1)}/networ
 describe('servers of one category each', () => {
   const bench = useBench();
   const store = useStore();
-  let second: ServerProcess;
+  let second: ServerProcess | undefined;
 
-  afterEach(() => second.kill());
+  afterEach(() => second?.kill());
 
   async function record(config: string, kernelArgs: readonly string[] = [SPLIT]) {
     const { folder } = bench();
-    second = new ServerProcess(path.join(folder, 'second'), await freePort());
-    const key = await ServerProcess.enroll(second.dir, [MACHINE], config.endsWith('plain') ? 'plain' : 'noise');
-    await second.start();
+    const network = new ServerProcess(path.join(folder, 'second'), await freePort());
+    second = network;
+    const key = await ServerProcess.enroll(network.dir, [MACHINE], config.endsWith('plain') ? 'plain' : 'noise');
+    await network.start();
     const result = await bench().record('r', WORK, {
-      ...{ config, smp: 2, kernelArgs, moreServers: [second.port] },
+      ...{ config, smp: 2, kernelArgs, moreServers: [network.port] },
       copyIn: [{ source: await guestProgram('talk', folder), destination: '/root/talk' }],
       listenForGuest: (options) => listenForGuest({ ...options, key }),
     });
-    await second.stop();
-    return { ...result, run: bench().runDir('r'), other: (await bootOf(second)) ?? '' };
+    await network.stop();
+    return { ...result, run: bench().runDir('r'), other: (await bootOf(network)) ?? '' };
   }
 
   /** Sub-buffers by CPU and number. */
@@ -71,6 +74,34 @@ describe('servers of one category each', () => {
     }
     expect(await holdersOf(path.join(other, 'segments'), [TEXT])).to.deep.equal([]);
     expect(await holdersOf(path.join(other, 'segments'), [WORDS])).to.have.length(1);
+  });
+
+  it('are refused where a record would have a hole', async () => {
+    const { folder, ctx } = bench();
+    const { module } = await buildKernel('m', ctx);
+    if (module === null) throw new Error('the kernel has no module');
+    const guest = await bootBareGuest(folder, { config: 'module-unloaded', smp: 1 }, ctx);
+    try {
+      await guest.copyIn(module, '/root/lemona.ko');
+      const [one, other] = ['192.0.2.7:4270', '192.0.2.8:4270'];
+      for (const [server, more, said] of [
+        [`${one}/disk`, 'relay=0', /servers of one category only/],
+        [`${one}/network,${other}/disk`, 'copies=1', /copies= spreads by CPU/],
+        [`${one}/network,${other}/disk`, 'subbuf_kb=820', /at most 816/],
+        [`${one}/tape,${other}`, '', /192\.0\.2\.7:4270\/tape: not IP:PORT, perhaps with/],
+      ] as const) {
+        const load = `dmesg -c > /dev/null; insmod /root/lemona.ko machine=m server=${server} ${more}`;
+        const { output } = await guest.run(`${load} 2>&1 || echo refused; dmesg`);
+        expect(output).to.match(/^refused$/m);
+        expect(output).to.match(said);
+      }
+      const { output } = await guest.run(
+        `insmod /root/lemona.ko machine=m server=${one}/disk && rmmod lemona && echo done`,
+      );
+      expect(output).to.match(/^done$/m);
+    } finally {
+      await guest.machine.quit();
+    }
   });
 
   it('have a record together that is complete, and a disk that the one alone can rebuild', async () => {
