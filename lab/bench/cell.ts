@@ -18,6 +18,7 @@ import { BASELINES, type BenchConfig, type BenchConfigName, baselineOf, benchCon
 import { parseSymbols, readCounts, writeSymbols } from './counts.js';
 import { databaseFigures } from './database-figures.js';
 import { ICOUNT_KERNEL_ARGS, ICOUNT_QEMU_ARGS, ICOUNT_WIRE_LIMITS } from './icount.js';
+import { HostLoad } from './load.js';
 import type { DoneCell, Lane } from './report-data.js';
 import { rivalFigures, rivalScript } from './rivals.js';
 import { traceFigures } from './trace-figures.js';
@@ -99,9 +100,17 @@ export function cellParts({ run, flavour, image }: BenchConfig, workload: Worklo
 /** What a command of the guest printed. */
 class Collector extends Writable {
   text = '';
+  readonly #onText: (text: string) => void;
+
+  constructor(onText: (text: string) => void = () => {}) {
+    super();
+    this.#onText = onText;
+  }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.text += chunk.toString('latin1');
+    const text = chunk.toString('latin1');
+    this.text += text;
+    this.#onText(text);
     done();
   }
 }
@@ -116,7 +125,9 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
   const counter = isCounted ? await counterOf(parts.kernel.systemMap, spec.runDir, ctx) : undefined;
   // Apart: what is cut into pieces on its way is not mixed with the other's lines.
   const stdout = new Collector();
-  const stderr = new Collector();
+  const { loadedPort } = spec.workload;
+  const load = loadedPort === undefined ? undefined : await HostLoad.create(loadedPort, ctx.signal);
+  const stderr = new Collector((text) => load?.heard(text));
   const before = resources();
   const { exitStatus, manifest } = await recordRun(
     {
@@ -133,6 +144,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
       })),
       stdout,
       stderr,
+      ...(load === undefined ? {} : { stdin: load.stdin, forwards: [load.forward] }),
       force: true,
       ...(counter === undefined
         ? {}
@@ -148,6 +160,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
     ctx,
   );
   const after = resources();
+  if (load?.failure !== undefined) throw load.failure;
   if (exitStatus !== 0)
     throw new LabError(
       'LAB_GUEST_PROBLEM',

@@ -24,12 +24,14 @@ export interface CellPlan {
 
 /**
  * All cells in order. On the parallel lane configurations are interleaved, so that what changes on the host in the
- * course of a bench changes for all of them. Pure.
+ * course of a bench changes for all of them. A load from the host is no work for the deterministic lane. Pure.
  */
 export function planCells(options: BenchOptions, workloads: readonly Workload[]): CellPlan[] {
   return options.lanes.flatMap((lane) =>
     Array.from({ length: options.repeats[lane] }, (_, repeat) => repeat).flatMap((repeat) =>
-      workloads.flatMap((workload) => options.configs.map((config) => ({ config, workload, lane, repeat }))),
+      workloads
+        .filter(({ loadedPort }) => lane === 'parallel' || loadedPort === undefined)
+        .flatMap((workload) => options.configs.map((config) => ({ config, workload, lane, repeat }))),
     ),
   );
 }

@@ -15,6 +15,11 @@ export interface Workload {
   readonly image: ImageKind;
   readonly memoryMiB: number;
   /**
+   * The load comes from the host: the script asks for it by the command `load PATH COUNT` (load.ts), of a web server on this port of
+   * the guest. On the parallel lane only: the host's time is not counted in the guest's instructions.
+   */
+  readonly loadedPort?: number;
+  /**
    * Run by sh in an empty folder of the traced disk. Each thing that is measured is one command
    * `span LABEL UNITS COMMAND…` (units: what a cost is divided by) or `micro NAME ROUNDS`; both are on the PATH.
    */

@@ -161,6 +161,12 @@ export const VERBS: readonly VerbSpec[] = [
         help: `memory in MiB (default: ${DEFAULT_MEMORY_MIB})`,
       },
       { name: 'copy-in', kind: 'list', value: 'SRC:DST', help: 'copy a host file or folder into the guest first' },
+      {
+        name: 'forward',
+        kind: 'list',
+        value: 'HOST:GUEST',
+        help: "let a TCP port of the host's loopback lead to one of the guest",
+      },
       { name: 'qemu-arg', kind: 'list', value: 'ARG', help: 'an option passed straight to QEMU' },
       { name: 'kernel-arg', kind: 'list', value: 'ARG', help: 'a word added to the kernel command line' },
       { name: 'timeout', kind: 'seconds', value: 'S', help: 'end the command after so many seconds, with status 124' },

@@ -45,7 +45,6 @@ function driverArgs(config: RunConfig, moreServers: readonly number[]): string[]
     ...(config.flavour === 'y' ? ['lemona.start=1'] : []),
     ...(config.socket
       ? [
-          ...NETWORK_KERNEL_ARGS,
           `lemona.server=${[0, ...moreServers].map((_port, index) => serverAddress(index)).join(',')}`,
           `lemona.machine=${MACHINE}`,
           `lemona.socket=${config.encrypted ? 'noise' : 'plain'}`,
@@ -65,7 +64,9 @@ function pluginOf({ options, folder }: RecordingParts): Pick<MachineSpec, 'plugi
 function machineSpec(parts: RecordingParts, socket: SocketReceiver | undefined): MachineSpec {
   const { options, config, folder, state } = parts;
   const { manifest } = state;
-  const { moreServers = [] } = options;
+  const { moreServers = [], forwards = [] } = options;
+  const hostPorts = socket === undefined ? [] : [socket.port, ...moreServers];
+  const hasNetwork = hostPorts.length + forwards.length > 0;
   return {
     name: `lemona-${folder.name}`,
     accelerator: manifest.accelerator ?? 'tcg',
@@ -75,10 +76,10 @@ function machineSpec(parts: RecordingParts, socket: SocketReceiver | undefined):
     keepsMemory: config.records,
     kernel: manifest.kernel.bzImage,
     initrd: path.resolve(options.initramfs),
-    append: [...driverArgs(config, moreServers), ...manifest.kernelArgs],
+    append: [...(hasNetwork ? NETWORK_KERNEL_ARGS : []), ...driverArgs(config, moreServers), ...manifest.kernelArgs],
     disks: [{ nodeName: 'disk0', path: folder.diskFile, format: 'qcow2' }],
     ports: ['lemona.ctl', 'lemona.trace', 'lemona.mark', ...(socket === undefined ? [] : ['lemona.key'])],
-    ...(socket === undefined ? {} : { network: { hostPorts: [socket.port, ...moreServers] } }),
+    ...(hasNetwork ? { network: { hostPorts, forwards } } : {}),
     logFolder: folder.dir,
     ...pluginOf(parts),
     extraArgs: manifest.qemuArgs,

@@ -4,7 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { TracePace } from '../link/receiver.js';
 import { LabError } from '../util/errors.js';
 import type { Machine } from '../vm/machine.js';
-import type { Accelerator, PluginSpec } from '../vm/qemu-args.js';
+import type { Accelerator, Forward, PluginSpec } from '../vm/qemu-args.js';
 import { DEFAULT_MEMORY_MIB, DEFAULT_SMP, findConfig, type RunConfig } from './configs.js';
 import { type CopyIn, checkCopyIn } from './copy-in.js';
 import type { RunManifest } from './manifest.js';
@@ -46,6 +46,8 @@ export interface RecordOptions {
   readonly bootTimeoutMs?: number;
   readonly kernelArgs?: readonly string[];
   readonly qemuArgs?: readonly string[];
+  /** Ports that lead into the guest; nothing leads out of it. */
+  readonly forwards?: readonly Forward[];
   /** Count system calls outside the guest; emulates, whatever the host could do. */
   readonly witness?: WitnessParts;
   /** Another plugin of the emulator instead; it emulates too. */
@@ -65,6 +67,15 @@ export interface RecordOptions {
   readonly listenForGuest?: (options: SocketReceiverOptions) => Promise<SocketReceiver>;
   /** Ports of the loopback with further servers, to which the guest has the same key. */
   readonly moreServers?: readonly number[];
+}
+
+/** Reads a HOST:GUEST. Pure. */
+export function parseForward(text: string): Forward {
+  const [hostPort, guestPort] = (/^(\d{1,5}):(\d{1,5})$/.exec(text)?.slice(1) ?? []).map(Number);
+  const isPort = (port: number | undefined): port is number => port !== undefined && port > 0 && port < 65_536;
+  if (!isPort(hostPort) || !isPort(guestPort))
+    throw new LabError('LAB_USAGE', `'${text}' is no HOST:GUEST of two TCP ports`, { next: 'as in --forward 8080:80' });
+  return { hostPort, guestPort };
 }
 
 export interface RecordResult {

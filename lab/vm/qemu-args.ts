@@ -33,9 +33,16 @@ export type Endpoints =
     }
   | { readonly kind: 'by-hand'; readonly portNames: readonly string[]; readonly portFolder: string };
 
+/** A TCP port of the host's loopback that leads to one of the guest. */
+export interface Forward {
+  readonly hostPort: number;
+  readonly guestPort: number;
+}
+
 /** The guest's network: it reaches some TCP ports of the host's loopback, each at its serverAddress, and nothing else. */
 export interface NetworkSpec {
   readonly hostPorts: readonly number[];
+  readonly forwards: readonly Forward[];
 }
 
 export interface PluginSpec {
@@ -85,8 +92,9 @@ export function serverAddress(index: number): string {
   return `10.0.2.${100 + index}:7021`;
 }
 
+const GUEST_ADDRESS = '10.0.2.15';
 /** What such a guest's kernel is told: its own address, and no way out of that network. */
-export const NETWORK_KERNEL_ARGS = ['ip=10.0.2.15:::255.255.255.0:::off'] as const;
+export const NETWORK_KERNEL_ARGS = [`ip=${GUEST_ADDRESS}:::255.255.255.0:::off`] as const;
 
 export const QEMU_PROGRAM = 'qemu-system-x86_64';
 
@@ -155,11 +163,14 @@ function portArgs(endpoints: Endpoints): string[] {
 function networkArgs({ network }: QemuArgsSpec): string[] {
   if (network === undefined) return [];
   // A program for each connection: QEMU's own forwarding to a socket knows one connection, and not where it ends.
-  const forwards = network.hostPorts.map(
+  const out = network.hostPorts.map(
     (port, index) => `,guestfwd=${value(`tcp:${serverAddress(index)}-cmd:busybox nc 127.0.0.1 ${port}`)}`,
   );
+  const into = network.forwards.map(
+    ({ hostPort, guestPort }) => `,hostfwd=tcp:127.0.0.1:${hostPort}-${GUEST_ADDRESS}:${guestPort}`,
+  );
   return [
-    ...['-netdev', `user,id=net0,restrict=on,ipv6=off${forwards.join('')}`],
+    ...['-netdev', `user,id=net0,restrict=on,ipv6=off${[...out, ...into].join('')}`],
     // No option ROM: nothing boots from it, and its file is in a package of its own.
     ...['-device', 'virtio-net-pci,netdev=net0,romfile='],
   ];

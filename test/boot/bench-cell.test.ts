@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 import { expect } from 'chai';
 import { buildPrograms, runCell } from '../../lab/bench/cell.js';
+import { LOAD_PROGRAM } from '../../lab/bench/load.js';
 import type { Workload } from '../../lab/bench/workload.js';
+import { messageOf } from '../../lab/util/errors.js';
 import { useBench } from '../harness/boot.js';
 
 const ROUNDS = 100;
@@ -23,5 +25,44 @@ describe('a cell of the bench', () => {
     const one = { config: 'vanilla', workload: WORKLOAD, lane: 'deterministic', repeat: 0, size: 'quick' } as const;
     const { spans } = await runCell({ ...one, verify: false, runDir: runDir('cell') }, folder, ctx);
     expect(spans.map(({ label, units }) => [label, units])).to.deep.equal([['null', ROUNDS]]);
+  });
+
+  describe('whose load comes from the host', () => {
+    const PAGES = 25;
+    const served = (page: string): Workload => ({
+      name: 'pages',
+      about: 'serves pages to the host',
+      image: 'tiny',
+      memoryMiB: 256,
+      loadedPort: 80,
+      script: () => `${LOAD_PROGRAM}
+mkdir pages && echo hello > pages/here && busybox httpd -p 80 -h $PWD/pages
+span pages ${PAGES} load ${page} ${PAGES}`,
+    });
+    const cell = async (page: string) => {
+      const { folder, ctx, runDir } = bench();
+      await buildPrograms(folder, ctx);
+      const one = {
+        config: 'static-socket-plain',
+        workload: served(page),
+        lane: 'parallel',
+        repeat: 0,
+        size: 'quick',
+      } as const;
+      return runCell({ ...one, verify: true, runDir: runDir('cell') }, folder, ctx);
+    };
+
+    it('takes how long all of it was, and its record is whole', async () => {
+      const { spans, trace, rebuild } = await cell('here');
+      expect(spans.map(({ label, units }) => [label, units])).to.deep.equal([['pages', PAGES]]);
+      expect([trace?.lost, trace?.missing, rebuild?.isEqual]).to.deep.equal([0, 0, true]);
+    });
+
+    it('fails, and says so, if the server does not serve what is asked for', async () => {
+      const error = await cell('nowhere').catch((reason: unknown) => reason);
+      expect(messageOf(error)).to.match(
+        /ab did not get 25 times nowhere: Complete requests: 25, Failed requests: 0, Non-2xx responses: 25/,
+      );
+    });
   });
 });

@@ -24,7 +24,7 @@ const WORKLOAD: Workload = { name: 'w', about: '', image: 'tiny', memoryMiB: 128
 const CONFIGS = ['vanilla', 'module-relay', 'static-relay'] as const;
 const HOST = { cores: 2, memoryBytes: 16 * 2 ** 30 };
 
-function plan(lanes: readonly Lane[], repeats: number): CellPlan[] {
+function plan(lanes: readonly Lane[], repeats: number, workload = WORKLOAD): CellPlan[] {
   return planCells(
     {
       lanes: [...lanes],
@@ -33,7 +33,7 @@ function plan(lanes: readonly Lane[], repeats: number): CellPlan[] {
       size: 'full',
       repeats: { deterministic: repeats, parallel: repeats },
     },
-    [WORKLOAD],
+    [workload],
   );
 }
 
@@ -72,6 +72,12 @@ describe('measuring cells', () => {
     runCell: (cell) => Promise.resolve(done(cell)),
     runDirOf: (cell) => `runs/${nameOf(cell)}`,
     ...change,
+  });
+
+  it('plans a load from the host for the parallel lane only', () => {
+    const lanesOf = (workload: Workload) => plan(['deterministic', 'parallel'], 1, workload).map(({ lane }) => lane);
+    expect(lanesOf(WORKLOAD)).to.have.length(6);
+    expect(lanesOf({ ...WORKLOAD, loadedPort: 80 })).to.deep.equal(['parallel', 'parallel', 'parallel']);
   });
 
   it('runs as many cells at once as there are cores where instructions are counted, and one where time is taken', async () => {

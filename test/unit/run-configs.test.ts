@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import { CONFIG_NAMES, findConfig, RUN_CONFIGS } from '../../lab/run/configs.js';
 import { parseCopyIn, planCopyIn } from '../../lab/run/copy-in.js';
-import { checkOptions, checkRequest } from '../../lab/run/record-options.js';
+import { checkOptions, checkRequest, parseForward } from '../../lab/run/record-options.js';
 import { LabError } from '../../lab/util/errors.js';
 import { failureOf } from '../support/failure.js';
 
@@ -64,6 +64,17 @@ describe('what a run is asked for', () => {
       kernel: { flavour: 'y' as const, digest: '', release: '', bzImage: '', systemMap: '' },
     };
     expect((await failureOf(checkOptions(options))).message).to.match(/needs a kernel of flavour 'm', this one is 'y'/);
+  });
+});
+
+describe('--forward', () => {
+  it('takes two TCP ports, and nothing else', () => {
+    expect(parseForward('8080:80')).to.deep.equal({ hostPort: 8080, guestPort: 80 });
+    for (const text of ['', '80', '0:80', '80:65536', '127.0.0.1:80', '80:http', '1:2:3'])
+      expect(
+        codeOf(() => parseForward(text)),
+        text,
+      ).to.equal('LAB_USAGE');
   });
 });
 

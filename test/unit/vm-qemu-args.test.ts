@@ -33,10 +33,12 @@ describe("QEMU's arguments", () => {
 
   it('give a network to a guest that has a server, and to no other', () => {
     expect(qemuArgs(spec).join(' ')).not.to.match(/netdev|virtio-net/);
-    const [netdev = ''] = valuesOf(qemuArgs({ ...spec, network: { hostPorts: [4711, 4712] } }), '-netdev');
+    const network = { hostPorts: [4711, 4712], forwards: [{ hostPort: 8080, guestPort: 80 }] };
+    const [netdev = ''] = valuesOf(qemuArgs({ ...spec, network }), '-netdev');
     expect(netdev).to.match(/^user,id=net0,restrict=on,/);
     expect(netdev).to.include(',guestfwd=tcp:10.0.2.100:7021-cmd:busybox nc 127.0.0.1 4711');
     expect(netdev).to.include(',guestfwd=tcp:10.0.2.101:7021-cmd:busybox nc 127.0.0.1 4712');
+    expect(netdev).to.include(',hostfwd=tcp:127.0.0.1:8080-10.0.2.15:80');
   });
 
   it('keep the memory of a guest that is off, if that may be wanted', () => {

@@ -1,58 +1,11 @@
 // SPDX-License-Identifier: MIT
+import { APACHE, apacheScript, PORT } from '../apache.js';
 import type { Workload } from '../workload.js';
 
-/** What is asked for, and how often: about as much work each. */
-const REQUESTS = [
-  { label: '1-KiB', path: 'file-1', quick: 2_400, full: 10_000 },
-  { label: '16-KiB', path: 'file-16', quick: 2_000, full: 8_000 },
-  { label: '256-KiB', path: 'file-256', quick: 480, full: 2_000 },
-  { label: 'cgi', path: 'cgi/hello', quick: 160, full: 600 },
-] as const;
-
-/** Two processes, from the beginning to the end: what the server does depends on no clock. */
-const CONFIG = `ServerRoot /etc/apache2
-PidFile $PWD/apache.pid
-Listen 127.0.0.1:8000
-ServerName localhost
-StartServers 2
-MinSpareServers 1
-MaxSpareServers 2
-ServerLimit 2
-MaxRequestWorkers 2
-MaxConnectionsPerChild 0
-User www-data
-Group www-data
-DocumentRoot $PWD/htdocs
-ErrorLog $PWD/error.log
-LogFormat "%h %l %u %t \\"%r\\" %>s %O" common
-CustomLog $PWD/access.log common
-ScriptAlias /cgi/ $PWD/cgi/
-<Directory />
-Require all granted
-</Directory>`;
-
-const MODULES = ['mpm_prefork', 'authz_core', 'alias', 'cgi'];
-
 export const workload: Workload = {
+  ...APACHE,
   name: 'apache',
   about: "the paper's Apache throughput: files of several sizes and a CGI script, asked for by ab over the loopback",
   isOfPaper: true,
-  image: 'bench',
-  memoryMiB: 512,
-  script: (size) => `
-chmod 755 /root /root/work
-mkdir htdocs cgi
-for kib in 1 16 256; do head -c \${kib}K /dev/zero | tr '\\0' x >htdocs/file-$kib; done
-printf '#!/bin/sh\\nprintf "Content-Type: text/plain\\\\n\\\\nhello\\\\n"\\n' >cgi/hello
-chmod +x cgi/hello
-for name in ${MODULES.join(' ')}; do echo "LoadModule \${name}_module /usr/lib/apache2/modules/mod_$name.so"; done >httpd.conf
-cat >>httpd.conf <<END
-${CONFIG}
-END
-apache2 -f $PWD/httpd.conf
-until ab -q -n 2 -c 2 http://127.0.0.1:8000/file-1 >/dev/null; do :; done
-${REQUESTS.map((one) => `span ${one.label} ${one[size]} ab -q -n ${one[size]} -c 2 http://127.0.0.1:8000/${one.path}`).join('\n')}
-kill $(cat apache.pid)
-if grep -v '" 200 ' access.log; then exit 1; fi
-[ $(wc -l <access.log) -ge ${REQUESTS.reduce((sum, one) => sum + one[size], 0)} ]`,
+  script: (size) => apacheScript(size, (path, count) => `ab -q -n ${count} -c 2 http://127.0.0.1:${PORT}/${path}`),
 };

@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { benchConfig } from '../../bench/configs.js';
 import { runMatrix } from '../../bench/matrix.js';
+import { planCells } from '../../bench/measure.js';
 import { readReport, writeReport } from '../../bench/report.js';
 import { type BenchOptions, LANES } from '../../bench/report-data.js';
 import { chooseWorkloads, loadWorkloads } from '../../bench/workloads.js';
@@ -58,6 +59,10 @@ export async function run(invocation: Invocation): Promise<number> {
     `--workloads ${options.workloads.join(',')}`,
   ].join(' ');
   const workloads = chooseWorkloads(await loadWorkloads(), options.workloads);
+  if (planCells(options, workloads).length === 0)
+    throw new LabError('LAB_USAGE', `${options.workloads.join(', ')}: measured on the parallel lane only`, {
+      next: 'add --lane parallel',
+    });
   const report = await runMatrix({ options, workloads, output, command }, ctx);
   const written = await writeReport(report, output);
   if (invocation.json) await invocation.out.json(report);

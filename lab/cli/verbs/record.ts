@@ -5,7 +5,7 @@ import { witnessParts } from '../../parts/witness.js';
 import { parseCopyIn } from '../../run/copy-in.js';
 import { checkNewRun, runDirOf } from '../../run/folder.js';
 import { recordRun } from '../../run/record.js';
-import { checkRequest } from '../../run/record-options.js';
+import { checkRequest, parseForward } from '../../run/record-options.js';
 import { witnessLines, witnessVerdict } from '../../run/witness.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
@@ -31,6 +31,7 @@ export async function run(invocation: Invocation): Promise<number> {
     ...(smp === undefined ? {} : { smp }),
     ...(memoryMiB === undefined ? {} : { memoryMiB }),
   };
+  const forwards = invocation.list('forward').map(parseForward);
   const config = await checkRequest({ ...request, isDebug, isWitnessed });
   await checkNewRun(runDir, force);
   const parts = await recordParts(config, imageKind, isDebug, ctx);
@@ -42,6 +43,7 @@ export async function run(invocation: Invocation): Promise<number> {
       command: [program, ...args],
       kernelArgs: invocation.list('kernel-arg'),
       qemuArgs: invocation.list('qemu-arg'),
+      forwards,
       force,
       ...(isWitnessed ? { witness: await witnessParts(parts.kernel, ctx) } : {}),
       // With --json, stdout is for the facts alone.
