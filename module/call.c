@@ -339,20 +339,26 @@ void lemona_call_return(struct lemona_call *call, struct pt_regs *regs,
 	capture_args(call);
 }
 
-/* No reference is taken: that would let this task be the one that closes it */
+/*
+ * No reference is taken: that would let this task be the one that closes it. So
+ * another thread may make it another file meanwhile, and its inode is not to be
+ * trusted to be one.
+ */
 static bool is_socket(unsigned int fd)
 {
-	bool ret = false;
+	struct inode *inode = NULL;
+	struct file *file;
+	umode_t mode = 0;
 
 	rcu_read_lock();
-	if (current->files) {
-		struct file *file = files_lookup_fd_raw(current->files, fd);
-		struct inode *inode = file ? READ_ONCE(file->f_inode) : NULL;
-
-		ret = inode && S_ISSOCK(READ_ONCE(inode->i_mode));
-	}
+	file = current->files ? files_lookup_fd_raw(current->files, fd) : NULL;
+	/* of a socket's name in a file system there is nothing to be heard */
+	if (file && !(READ_ONCE(file->f_mode) & FMODE_PATH))
+		inode = READ_ONCE(file->f_inode);
+	if (inode && get_kernel_nofault(mode, &inode->i_mode))
+		mode = 0;
 	rcu_read_unlock();
-	return ret;
+	return S_ISSOCK(mode);
 }
 
 /**

@@ -3764,7 +3764,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 		{ 0 }
 	} },
 	/* execveat */
-	[322] = { 5, 2, 0xe, 0x0, {
+	[322] = { 5, 0, 0xe, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
@@ -4145,7 +4145,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 		{ 0 }, { 0 }, { LEMONA_ARG_PTRS, 0x1, LEMONA_LEN_ARG, 1, 64, 0 }
 	} },
 	/* execveat */
-	[545] = { 5, 2, 0xe, 0x0, {
+	[545] = { 5, 0, 0xe, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
@@ -5511,7 +5511,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 		{ 0 }
 	} },
 	/* execveat */
-	[358] = { 5, 2, 0xe, 0x0, {
+	[358] = { 5, 0, 0xe, 0x0, {
 		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
 		{ LEMONA_ARG_STRV, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }

@@ -89,7 +89,7 @@ struct lemona_wire_hello {
 	__u32 abi_hash; /* 12: LEMONA_ABI_HASH: of the records */
 	__u64 boot_id; /* 16: as in the headers of the sub-buffers */
 	__u32 cpus; /* 24: possible CPUs */
-	__u32 flags; /* 28: zero */
+	__u32 category; /* 28: LEMONA_CATEGORY_* of the parts that are sent; 0: whole sub-buffers */
 	char machine[64]; /* 32: name of the machine, [a-z0-9._-], padded with zeros */
 };
 
@@ -100,7 +100,7 @@ static_assert(offsetof(struct lemona_wire_hello, mode) == 10);
 static_assert(offsetof(struct lemona_wire_hello, abi_hash) == 12);
 static_assert(offsetof(struct lemona_wire_hello, boot_id) == 16);
 static_assert(offsetof(struct lemona_wire_hello, cpus) == 24);
-static_assert(offsetof(struct lemona_wire_hello, flags) == 28);
+static_assert(offsetof(struct lemona_wire_hello, category) == 28);
 static_assert(offsetof(struct lemona_wire_hello, machine) == 32);
 
 /* The first bytes from the server. */

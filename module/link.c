@@ -40,6 +40,9 @@ void lemona_link_exit(struct lemona_link *link)
 	kvfree(link->out);
 	kvfree(link->in);
 	kvfree(link->frame);
+	link->out = NULL;
+	link->in = NULL;
+	link->frame = NULL;
 }
 
 static int send_all(struct lemona_link *link, const void *data, size_t len)

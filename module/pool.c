@@ -519,6 +519,8 @@ int lemona_pool_init(void)
 	/* without losses there must be room for the largest effect */
 	lemona_capacity = clamp(lemona_subbuf_kb, lemona_lossy ? 64U : 96U,
 				1024U) * 1024;
+	/* a relic lists whole pages */
+	lemona_capacity = round_down(lemona_capacity, PAGE_SIZE);
 	/*
 	 * One to open and one to spare for each CPU, for the scheduler's hook;
 	 * in lossy mode one more, since those to spare are not for everybody.

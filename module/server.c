@@ -406,6 +406,7 @@ static int connect_and_run(struct lemona_server *s)
 		.abi_hash = LEMONA_ABI_HASH,
 		.boot_id = lemona_boot_id,
 		.cpus = nr_cpu_ids,
+		.category = s->category,
 	};
 	u8 key[LEMONA_KEY_SIZE];
 	int error;

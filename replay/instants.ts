@@ -153,7 +153,7 @@ export async function resolveInstant(
   signal?: AbortSignal,
 ): Promise<bigint> {
   const instant = parseInstant(text);
-  const direct = resolveWithoutClock(instant, { ...facts, lastSeq: index.totals.seqLast });
+  const direct = resolveWithoutClock(instant, { ...facts, lastSeq: index.totals.seqKnown });
   if (direct !== undefined) return direct;
   if (instant.kind !== 'wall' && instant.kind !== 'offset')
     throw new LabError('LAB_BUG', `instant '${text}' was not resolved`);

@@ -84,7 +84,7 @@ export async function rootDevOf(source: RebuildSource, signal: AbortSignal): Pro
  * declared. Counting answers nearly always; only a run with holes is read for it.
  */
 export async function gapsOf(source: RebuildSource, signal: AbortSignal): Promise<Gaps> {
-  const { seqFirst: first, seqLast: last, effects: count } = source.index.totals;
+  const { seqFirst: first, seqKnown: last, effects: count } = source.index.totals;
   const { declared } = source.index;
   const lost = declared.count > 0 ? declared.last(declared.count - 1) : 0n;
   const to = lost > last ? lost : last;

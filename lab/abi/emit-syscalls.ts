@@ -65,10 +65,12 @@ const SOCKET_CALLS: ReadonlySet<string> = new Set([
   ...['sendmsg', 'recvmsg', 'sendmmsg', 'recvmmsg', 'recvmmsg_time64'],
 ]);
 
+/** When these return, nobody knows what the descriptor was: it is closed, or the registers are another program's. */
+const LOST_CALLS: ReadonlySet<string> = new Set(['close', 'execveat']);
+
 function about({ name }: SyscallRow, args: readonly ArgDesc[]): (typeof ABOUT)[number]['value'] {
   if (SOCKET_CALLS.has(name)) return 1;
-  // When close() returns, nobody knows what the descriptor was.
-  return args[0]?.word === 'fd' && name !== 'close' ? 2 : 0;
+  return args[0]?.word === 'fd' && !LOST_CALLS.has(name) ? 2 : 0;
 }
 
 function emitRow(row: SyscallRow): string {

@@ -36,7 +36,7 @@ export const WIRE_STRUCTS = [
       { name: 'abi_hash', type: 'u32', doc: 'LEMONA_ABI_HASH: of the records' },
       { name: 'boot_id', type: 'u64', doc: 'as in the headers of the sub-buffers' },
       { name: 'cpus', type: 'u32', doc: 'possible CPUs' },
-      { name: 'flags', type: 'u32', doc: 'zero' },
+      { name: 'category', type: 'u32', doc: 'LEMONA_CATEGORY_* of the parts that are sent; 0: whole sub-buffers' },
       { name: 'machine', type: 'char', count: 64, doc: 'name of the machine, [a-z0-9._-], padded with zeros' },
     ],
   },

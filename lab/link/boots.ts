@@ -3,6 +3,7 @@
  * The boots that a server has open. A boot has one connection at a time: a new one that has shown the key takes the
  * place of the old, which may be half open. A boot that nobody is connected for is sealed and closed after a while.
  */
+import type { Category } from '../trace/parts.js';
 import { LabError } from '../util/errors.js';
 import { type BootStore, Gate } from './boot-store.js';
 import { STATUS, type StatusName, type Streams } from './wire.js';
@@ -10,11 +11,13 @@ import { STATUS, type StatusName, type Streams } from './wire.js';
 export interface BootId {
   readonly machine: string;
   readonly bootId: bigint;
+  /** Of the parts that are sent; undefined: whole sub-buffers. They are kept apart, for their numbers are the same. */
+  readonly category?: Category | undefined;
 }
 
-/** As people see it: 16 hexadecimal digits. */
-export function bootName(bootId: bigint): string {
-  return bootId.toString(16).padStart(16, '0');
+/** As people see it: 16 hexadecimal digits, and the category. */
+export function bootName({ bootId, category }: Omit<BootId, 'machine'>): string {
+  return `${bootId.toString(16).padStart(16, '0')}${category === undefined ? '' : `-${category}`}`;
 }
 
 /** Whoever keeps the segments: a storage point on disk, or the folder of one run. */
@@ -61,10 +64,9 @@ export class Boots {
 
   /** Makes `owner` the connection of a boot; the one before it is ended first. */
   async claim(id: BootId, cpus: number, owner: BootOwner): Promise<Boot> {
-    const key = `${id.machine}/${bootName(id.bootId)}`;
+    const key = `${id.machine}/${bootName(id)}`;
     let boot = this.#boots.get(key);
     if (boot === undefined) {
-      const { machine, bootId } = id;
       const fresh = {
         store: undefined,
         owner: undefined,
@@ -73,7 +75,7 @@ export class Boots {
         idle: undefined,
         turn: new Gate(1),
       };
-      boot = { machine, bootId, key, cpus, ...fresh };
+      boot = { ...id, key, cpus, ...fresh };
       this.#boots.set(key, boot);
     }
     const found = boot;

@@ -8,6 +8,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
+import { type Category, categoryNumber } from '../trace/parts.js';
 import type { SegmentEnd, SegmentRoom } from '../trace/segment-writer.js';
 import { LabError } from '../util/errors.js';
 import { type Inlet, inletOf } from './inlet.js';
@@ -17,7 +18,7 @@ import { packStreams, type Streams } from './wire.js';
 const ORDER = { BEGIN: 1, LEASE: 2, DIGEST: 3, LEAVE: 4 } as const;
 const SAID = { APPENDED: 1, KNOWN: 2, FRAME: 3, WANT: 4, DISK: 5, DIGEST: 6, END: 7 } as const;
 const ORDER_BYTES = 8;
-const BEGIN_BYTES = 64;
+const BEGIN_BYTES = 72;
 const LEASE_BYTES = 16;
 const WANTED_BYTES = 16;
 const SAID_BYTES = 32;
@@ -28,6 +29,8 @@ export interface IntakeBegin {
   readonly mode: number;
   readonly cpus: number;
   readonly bootId: bigint;
+  /** Undefined: whole sub-buffers come. */
+  readonly category?: Category | undefined;
   readonly silenceMs: number;
   /** What is there already, and is not taken again. */
   readonly streams: Streams;
@@ -74,12 +77,13 @@ export class Intake {
     this.#orders = this.#child.stdin as Writable;
     this.#words = inletOf(this.#child.stdout as Socket);
     this.#orders.on('error', () => {});
-    const { mode, cpus, bootId, silenceMs, streams, cipher, first } = begin;
+    const { mode, cpus, bootId, category, silenceMs, streams, cipher, first } = begin;
     const head = Buffer.alloc(BEGIN_BYTES);
     for (const [i, value] of [mode, cpus, silenceMs, streams.size].entries()) head.writeUInt32LE(value, 4 * i);
     head.writeBigUInt64LE(bootId, 16);
     head.writeBigUInt64LE(BigInt(cipher?.messages ?? 0), 24);
     cipher?.key.copy(head, 32);
+    head.writeUInt32LE(categoryNumber(category), 64);
     this.#order(ORDER.BEGIN, head, packStreams(streams), first);
   }
 

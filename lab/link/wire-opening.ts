@@ -7,6 +7,7 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { ABI_HASH } from '../abi/layout.js';
 import { WIRE_KEY_BYTES, WIRE_MAGIC, WIRE_NOISE_TAG_BYTES, WIRE_VERSION } from '../abi/wire.js';
+import { CATEGORIES } from '../trace/parts.js';
 import type { BootId } from './boots.js';
 import { isMachineName } from './machine-key.js';
 import { type CipherState, NOISE_DH_BYTES, NoiseHandshake } from './noise.js';
@@ -87,8 +88,8 @@ function helloProblem(hello: ReturnType<typeof parseHello>, isBusy: boolean): Re
     return { status: STATUS.BAD_VERSION, why: `wire version ${hello.version}, wanted ${WIRE_VERSION}`, machine };
   if (hello.abi_hash !== ABI_HASH)
     return { status: STATUS.BAD_VERSION, why: `records of another version: ABI hash ${hello.abi_hash}`, machine };
-  if (hello.cpus === 0 || hello.cpus > CPUS_MAX || hello.flags !== 0)
-    return { status: STATUS.BAD_FRAME, why: `a hello with ${hello.cpus} CPUs and flags ${hello.flags}`, machine };
+  if (hello.cpus === 0 || hello.cpus > CPUS_MAX || (hello.category !== 0 && !CATEGORIES.has(hello.category)))
+    return { status: STATUS.BAD_FRAME, why: `a hello with ${hello.cpus} CPUs, category ${hello.category}`, machine };
   if (isBusy) return { status: STATUS.BUSY, why: 'too many connections', machine };
   return undefined;
 }
@@ -117,7 +118,7 @@ export async function openWire(options: OpeningOptions): Promise<Opened | Refuse
   if (isRefused) return found;
   const transcript = Buffer.concat([helloBytes, challenge]);
   const { machine, mode } = hello;
-  const id = { machine, bootId: hello.boot_id };
+  const id = { machine, bootId: hello.boot_id, category: CATEGORIES.get(hello.category) };
   const proof = await taker.take(mode === MODE.PLAIN ? WIRE_KEY_BYTES : HANDSHAKE_BYTES);
   if (proof === undefined) return undefined;
   const opened =

@@ -161,7 +161,7 @@ export class WireServer {
     const { socket } = inlet;
     const { rest: first, ...open } = opened;
     const { id, cpus, mode } = open;
-    const boot = bootName(id.bootId);
+    const boot = bootName(id);
     const who = { machine: id.machine, boot, address };
     const session = new WireSession({
       ...{ ...open, socket, first, address, boots: this.boots, program: intake },

@@ -142,7 +142,8 @@ export class WireSession implements BootOwner {
     const { socket, mode, cpus, cipher, first, silenceMs, program, proof, onReady } = this.#options;
     const synced = [...(boot.store?.synced ?? [])];
     for (const [cpu, next] of synced) this.#acked.set(cpu, next);
-    const begin = { mode, cpus, bootId: boot.bootId, silenceMs, streams: new Map(synced), cipher, first };
+    const { bootId, category } = boot;
+    const begin = { mode, cpus, bootId, category, silenceMs, streams: new Map(synced), cipher, first };
     const intake = new Intake(program, socket, begin);
     this.#intake = intake;
     this.#listen(boot);

@@ -96,7 +96,7 @@ export const receivedManifestSchema = commonSchema.extend({
   received: z.object({
     machine: z.string(),
     /** As in the headers of the sub-buffers: 16 hexadecimal digits. */
-    boot: z.string().regex(/^[0-9a-f]{16}$/, 'wanted 16 hexadecimal digits'),
+    boot: z.string().regex(/^[0-9a-f]{16}(-[a-z]+)?$/, 'wanted 16 hexadecimal digits, and perhaps a category'),
     cpus: z.number().int().positive(),
     /** Of the storage point, likewise. */
     server: z.string().regex(/^[0-9a-f]{16}$/, 'wanted 16 hexadecimal digits'),

@@ -84,7 +84,7 @@ export class PointKeeper implements BootKeeper {
       name: run.name,
       created: now().toISOString(),
       state: 'recording',
-      received: { machine: id.machine, boot: bootName(id.bootId), cpus, server },
+      received: { machine: id.machine, boot: bootName(id), cpus, server },
       image: null,
       checkpoints: [],
       marks: [],

@@ -113,8 +113,8 @@ export function machineDir(folder: PointFolder, machine: string): string {
 }
 
 /** The run folder of a boot. */
-export function bootDir(folder: PointFolder, { machine, bootId }: BootId): string {
-  return path.join(machineDir(folder, machine), BOOTS, bootName(bootId));
+export function bootDir(folder: PointFolder, id: BootId): string {
+  return path.join(machineDir(folder, id.machine), BOOTS, bootName(id));
 }
 
 /** Makes a machine known, or gives it another key. */

@@ -32,7 +32,7 @@ function senderOf(session: WireSession, rate: number, nowMs: number): ServerStat
   const { driver } = session;
   return {
     machine: session.id.machine,
-    boot: bootName(session.id.bootId),
+    boot: bootName(session.id),
     address: session.address,
     mode: session.mode === MODE.PLAIN ? 'plain' : 'noise',
     connectedSeconds: Math.round((nowMs - session.sinceMs) / 1000),
@@ -62,7 +62,7 @@ export async function serve(options: ServeOptions): Promise<void> {
       server: point.server,
       dataDir: options.dataDir,
       now,
-      onEvent: (event, { machine, bootId }, detail) => log.line({ event, machine, boot: bootName(bootId), detail }),
+      onEvent: (event, id, detail) => log.line({ event, machine: id.machine, boot: bootName(id), detail }),
     });
     let wire: WireServer | undefined;
     const status = (): ServerStatus => ({

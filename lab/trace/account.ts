@@ -5,7 +5,8 @@
  *   2. for each CPU stream: issued = recorded + dropped, after every sub-buffer; of one that was split by category,
  *      what is in the other part is said there, and counts as accounted for;
  *   3. the sub-buffers of a stream are numbered 0, 1, 2, …
- *   4. the record reaches as far as is known from elsewhere: a mark's number came by another way than the record.
+ *   4. the record reaches as far as is known from elsewhere: a mark's number came by another way than the record,
+ *      and a part says up to which number there are effects in the whole.
  */
 import { mergeEffects } from './merge.js';
 import { type SeqRange, splitGap } from './ranges.js';
@@ -36,6 +37,8 @@ export interface Account {
   /** Neither here nor declared. */
   readonly missing: bigint;
   readonly effects: bigint;
+  /** Those of `elsewhere`: their numbers are in `gaps`. */
+  readonly effectsElsewhere: bigint;
   /** 0n: there are no effects. */
   readonly seqFirst: bigint;
   readonly seqLast: bigint;
@@ -76,10 +79,10 @@ export async function accountRun(
   const streams = totals.streams.map(streamAccount);
   const { declared } = index;
   const gaps: (SeqRange & { isDeclared: boolean })[] = [];
-  let hasUndeclared = false;
+  let undeclared = 0n;
   const note = (parts: readonly (SeqRange & { isDeclared: boolean })[]): void => {
     for (const part of parts) {
-      if (!part.isDeclared) hasUndeclared = true;
+      if (!part.isDeclared) undeclared += part.last - part.first + 1n;
       if (gaps.length < GAPS_LISTED) gaps.push(part);
     }
   };
@@ -102,12 +105,13 @@ export async function accountRun(
     note([{ first, last: declared.last(at), isDeclared: true }]);
   }
   const reached = at >= 0 && declared.last(at) > seqLast ? declared.last(at) : seqLast;
-  if (knownSeq > reached) note([{ first: reached + 1n, last: knownSeq, isDeclared: false }]);
+  const known = knownSeq > totals.seqKnown ? knownSeq : totals.seqKnown;
+  if (known > reached) note([{ first: reached + 1n, last: known, isDeclared: false }]);
   const sum = (of: (s: StreamAccount) => bigint): bigint => streams.reduce((total, s) => total + of(s), 0n);
   const missing = sum((s) => s.missing);
   const dropped = sum((s) => s.dropped);
   const elsewhere = sum((s) => s.elsewhere);
-  const { boots, disordered } = totals;
+  const { boots, disordered, effectsElsewhere } = totals;
   const isSound =
     missing === 0n && duplicates.length === 0 && boots <= 1 && streams.every((s) => s.numberGaps.length === 0);
   return {
@@ -118,6 +122,7 @@ export async function accountRun(
     elsewhere,
     missing,
     effects,
+    effectsElsewhere,
     seqFirst,
     seqLast,
     gaps,
@@ -125,6 +130,6 @@ export async function accountRun(
     disordered,
     boots,
     isComplete: isSound && dropped === 0n && elsewhere === 0n && gaps.length === 0,
-    isHonest: isSound && !hasUndeclared,
+    isHonest: isSound && undeclared === effectsElsewhere,
   };
 }

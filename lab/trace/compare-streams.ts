@@ -5,7 +5,7 @@
  * as it changes nothing that a rebuild would need.
  */
 import { createHash } from 'node:crypto';
-import { categoryOf, isPartOf } from './parts.js';
+import { type Category, categoryOf, fits } from './parts.js';
 import { readSegments, SegmentAccess, type SegmentPlace } from './segment-reader.js';
 import type { SubbufHeader } from './subbuf.js';
 
@@ -19,9 +19,8 @@ export interface StreamComparison {
 }
 
 interface Seen {
+  readonly header: SubbufHeader;
   readonly digest: string;
-  /** It is the part of a category. */
-  readonly isPart: boolean;
   readonly place: SegmentPlace;
 }
 
@@ -65,12 +64,15 @@ async function visit(folder: string, onSubbuf: Visitor): Promise<string[]> {
  */
 export async function compareStreams(first: string, second: string, hasEnded: boolean): Promise<StreamComparison> {
   const other: Streams = { subbufs: new Map(), next: new Map() };
+  const categories = new Set<Category | undefined>();
   const ofSecond = await visit(second, (header, bytes, place) => {
     const { cpu, number } = header;
-    other.subbufs.set(keyOf(header), { digest: digestOf(bytes), isPart: categoryOf(header) !== undefined, place });
+    other.subbufs.set(keyOf(header), { header, digest: digestOf(bytes), place });
+    categories.add(categoryOf(header));
     if (number >= (other.next.get(cpu) ?? 0n)) other.next.set(cpu, number + 1n);
   });
   const differences: string[] = [];
+  if (categories.size > 1) differences.push(`${second}: parts of several categories, or wholes and parts`);
   const access = new SegmentAccess(second);
   let same = 0;
   let afterEnd = 0;
@@ -83,7 +85,10 @@ export async function compareStreams(first: string, second: string, hasEnded: bo
       else differences.push(`CPU ${cpu} number ${number}: in ${first} (${placeText(place)}) alone`);
       return;
     }
-    const isSame = twin.isPart ? isPartOf(await access.read(twin.place), bytes) : twin.digest === digestOf(bytes);
+    const isSame =
+      categoryOf(twin.header) === undefined
+        ? twin.digest === digestOf(bytes)
+        : fits(twin.header, await access.read(twin.place), bytes);
     if (isSame) same++;
     else
       differences.push(

@@ -8,7 +8,8 @@
  */
 import { createHash } from 'node:crypto';
 import { type CopiedSubbuf, streamCopy } from './copies.js';
-import { CATEGORIES, type Category, categoryOf, isPartOf, joinParts } from './parts.js';
+import { CATEGORIES, type Category, categoryOf, fits, joinParts } from './parts.js';
+import type { SubbufHeader } from './subbuf.js';
 
 export interface CopySource {
   readonly folder: string;
@@ -117,45 +118,64 @@ function earliest(streams: readonly Stream[]): Stream | undefined {
 
 /** What some sources have of a sub-buffer, all the same bytes. */
 interface Content {
+  readonly header: SubbufHeader;
   readonly bytes: Buffer;
   readonly sources: readonly number[];
 }
 
-/** Groups equal contents, the one to be believed first. */
-function ranked(heads: readonly { readonly bytes: Buffer; readonly source: number }[], sources: readonly CopySource[]) {
-  const contents: { readonly bytes: Buffer; readonly sources: number[] }[] = [];
-  for (const { bytes, source } of heads) {
+/** Whether the chain of a source is whole. */
+type IsProven = (source: number) => boolean;
+
+/** A sub-buffer that may be the true one, and what speaks for it. */
+interface Candidate {
+  readonly whole: Buffer;
+  readonly holders: readonly Content[];
+  readonly copies: number;
+  readonly proven: number;
+}
+
+/** Groups equal contents, those of proven sources first, then those of more, then in the order in which they were named. */
+function ranked(heads: readonly (CopiedSubbuf & { readonly source: number })[], isProven: IsProven): Content[] {
+  const contents: (Content & { readonly sources: number[] })[] = [];
+  for (const { header, bytes, source } of heads) {
     const same = contents.find((content) => content.bytes.equals(bytes));
-    if (same === undefined) contents.push({ bytes, sources: [source] });
+    if (same === undefined) contents.push({ header, bytes, sources: [source] });
     else same.sources.push(source);
   }
-  const proven = (content: Content) => content.sources.filter((source) => sources[source]?.isProven === true).length;
-  // A whole chain counts first, then the number of copies, then the order in which they were named.
+  const proven = ({ sources }: Content) => sources.filter(isProven).length;
   return contents.sort((a, b) => proven(b) - proven(a) || b.sources.length - a.sources.length);
 }
 
-/** Makes the whole, says how often it is there, and what does not fit to what. */
-function assemble(
-  whole: Content | undefined,
-  parts: readonly Content[],
-): { readonly whole?: Buffer; readonly copies: number; readonly misfits: readonly Content[] } {
-  const ofParts = parts.length === CATEGORIES.size ? Math.min(...parts.map(({ sources }) => sources.length)) : 0;
-  if (whole !== undefined) {
-    const wrong = parts.filter(({ bytes }) => !isPartOf(bytes, whole.bytes));
-    const copies = whole.sources.length + (wrong.length === 0 ? ofParts : 0);
-    return { whole: whole.bytes, copies, misfits: wrong.length === 0 ? [] : [whole, ...wrong] };
-  }
-  const joined = ofParts > 0 ? joinParts(parts.map(({ bytes }) => bytes)) : undefined;
-  if (joined === undefined) return { copies: 0, misfits: [] };
-  return typeof joined === 'string' ? { copies: 0, misfits: parts } : { whole: joined, copies: ofParts, misfits: [] };
+const ofCategory = (contents: readonly Content[], category: Category | undefined) =>
+  contents.filter(({ header }) => categoryOf(header) === category);
+
+/** How many whole copies there are: as they are, and of parts as many as there are of the rarest. */
+function copiesIn(contents: readonly Content[], counts: (source: number) => boolean): number {
+  const count = (category: Category | undefined) =>
+    ofCategory(contents, category).reduce((sum, { sources }) => sum + sources.filter(counts).length, 0);
+  return count(undefined) + Math.min(...[...CATEGORIES.values()].map(count));
 }
 
-function disagreement(cpu: number, number: bigint, contents: readonly Content[]): MergedCopy {
-  const told = contents.map(({ bytes, sources }) => ({
-    sha256: createHash('sha256').update(bytes).digest('hex'),
-    sources,
-  }));
-  return { type: 'disagreement', cpu, number, contents: told };
+/** Everything that may be true: what is there whole, and whatever two parts make. The most credible first. */
+function candidatesOf(contents: readonly Content[], isProven: IsProven): Candidate[] {
+  const wholes = ofCategory(contents, undefined).map(({ bytes }) => bytes);
+  for (const network of ofCategory(contents, 'network')) {
+    for (const disk of ofCategory(contents, 'disk')) {
+      const joined = joinParts(network.bytes, disk.bytes);
+      if (typeof joined !== 'string' && !wholes.some((whole) => whole.equals(joined))) wholes.push(joined);
+    }
+  }
+  const candidates = wholes.map((whole) => {
+    const holders = contents.filter(({ header, bytes }) => fits(header, bytes, whole));
+    const copies = copiesIn(holders, () => true);
+    return { whole, holders, copies, proven: copiesIn(holders, isProven) };
+  });
+  return candidates.sort((a, b) => b.proven - a.proven || b.copies - a.copies);
+}
+
+function toldOf(bytes: Buffer, contents: readonly Content[]): Disagreement['contents'][number] {
+  const held = contents.flatMap(({ sources }) => sources).sort((a, b) => a - b);
+  return { sha256: createHash('sha256').update(bytes).digest('hex'), sources: held };
 }
 
 async function* step(stream: Stream, sources: readonly CopySource[]): AsyncGenerator<MergedCopy, void, void> {
@@ -164,30 +184,22 @@ async function* step(stream: Stream, sources: readonly CopySource[]): AsyncGener
   if (number === undefined) return;
   if (number > stream.expected) yield { type: 'missing', cpu, first: stream.expected, last: number - 1n };
   const holders = stream.cursors.filter((cursor) => cursor.head?.header.number === number);
-  const heads = holders.flatMap(({ head, source }) =>
-    head === undefined ? [] : [{ category: categoryOf(head.header), bytes: head.bytes, source }],
-  );
-  const taken = new Map<Category | undefined, Content>();
-  for (const category of [undefined, ...CATEGORIES.values()]) {
-    const contents = ranked(
-      heads.filter((head) => head.category === category),
-      sources,
-    );
-    if (contents.length > 1) yield disagreement(cpu, number, contents);
-    if (contents[0] !== undefined) taken.set(category, contents[0]);
+  const isProven: IsProven = (source) => sources[source]?.isProven === true;
+  const heads = holders.flatMap(({ head, source }) => (head === undefined ? [] : [{ ...head, source }]));
+  const contents = ranked(heads, isProven);
+  const [best] = candidatesOf(contents, isProven);
+  // Better one part than nothing, and better that with the effects.
+  const [part] = [...ofCategory(contents, 'disk'), ...ofCategory(contents, 'network')];
+  const taken = best ?? (part === undefined ? undefined : { whole: part.bytes, holders: [part], copies: 0 });
+  if (taken === undefined) return;
+  const others = contents.filter((content) => !taken.holders.includes(content));
+  if (others.length > 0) {
+    const told = [toldOf(taken.whole, taken.holders), ...others.map((other) => toldOf(other.bytes, [other]))];
+    yield { type: 'disagreement', cpu, number, contents: told };
   }
-  const parts = [...CATEGORIES.values()].flatMap((category) => taken.get(category) ?? []);
-  const { whole, copies, misfits } = assemble(taken.get(undefined), parts);
-  if (misfits.length > 0) yield disagreement(cpu, number, misfits);
-  if (whole !== undefined) yield { type: 'subbuf', bytes: whole, cpu, number, copies };
-  else {
-    // Better one part than nothing, and better that with the effects.
-    const category = taken.has('disk') ? 'disk' : 'network';
-    const part = taken.get(category);
-    if (part === undefined) return;
-    yield { type: 'part', cpu, number, category };
-    yield { type: 'subbuf', bytes: part.bytes, cpu, number, copies };
-  }
+  const category = best === undefined && part !== undefined ? categoryOf(part.header) : undefined;
+  if (category !== undefined) yield { type: 'part', cpu, number, category };
+  yield { type: 'subbuf', bytes: taken.whole, cpu, number, copies: taken.copies };
   stream.expected = number + 1n;
   for (const cursor of holders) yield* advance(stream, cursor);
 }

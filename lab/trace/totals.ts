@@ -47,6 +47,10 @@ export class RunTotals {
   /** Smallest and largest number of an effect; 0n: there are none. */
   seqFirst = 0n;
   seqLast = 0n;
+  /** Largest number that is known to have been drawn: also of an effect that another part has. */
+  seqKnown = 0n;
+  /** Effects that another part has. */
+  effectsElsewhere = 0n;
   /** Sub-buffers whose effects do not ascend. */
   disordered = 0;
   /** Wall clock of the earliest and latest sub-buffer's base. */
@@ -78,6 +82,9 @@ export class RunTotals {
       if (survey.seqLast > this.seqLast) this.seqLast = survey.seqLast;
       this.effects += BigInt(header.effects);
     }
+    const { seqLast, effects } = survey.whole ?? { seqLast: survey.seqLast, effects: header.effects };
+    if (seqLast > this.seqKnown) this.seqKnown = seqLast;
+    this.effectsElsewhere += BigInt(effects - header.effects);
     if (!survey.isAscending) this.disordered++;
     if (this.firstRealNs === undefined || header.realNs < this.firstRealNs) this.firstRealNs = header.realNs;
     if (this.lastRealNs === undefined || header.realNs > this.lastRealNs) this.lastRealNs = header.realNs;

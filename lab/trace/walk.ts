@@ -3,7 +3,7 @@
  * Walking over the records of a sub-buffer whose checksum is good, without decoding their bodies. What does not
  * fit (a size that is no multiple of 8, or runs past the end) ends the walk and is reported.
  */
-import { AT, KIND, REC_SIZE_MASK, SIZE } from '../abi/layout.js';
+import { AT, FLAG, KIND, REC_SIZE_MASK, SIZE } from '../abi/layout.js';
 import { REC_KIND_SHIFT } from '../abi/records.js';
 import { type LostNote, readLost } from './lost.js';
 import { SUBBUF_HEADER_BYTES, type SubbufHeader } from './subbuf.js';
@@ -55,11 +55,13 @@ export interface Survey {
   /** Of a part: records that are in others; and those that only say so. */
   readonly elsewhere: number;
   readonly signs: number;
-  /** A broken rule 4 or 5, or undefined. */
+  /** Of a part: what is in the whole. */
+  readonly whole: { readonly effects: number; readonly seqLast: bigint } | undefined;
+  /** A broken rule 4, 5 or 6, or undefined. */
   readonly problem: string | undefined;
 }
 
-/** Checks rules 4 and 5, and collects declared losses. */
+/** Checks rules 4 to 6, and collects declared losses. */
 export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
   let records = 0;
   let effects = 0;
@@ -71,6 +73,7 @@ export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
   const lost: LostNote[] = [];
   let elsewhere = 0;
   let signs = 0;
+  let facts: { isFirst: boolean; records: number; effects: number; seqLast: bigint } | undefined;
   let problem = walkRecords(buf, header, (_buf, off, size, kind) => {
     records++;
     if (kind === KIND.EFFECT) {
@@ -89,8 +92,14 @@ export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
         effects: buf.readUInt32LE(off + AT.lemona_loss.effects),
         records: buf.readUInt32LE(off + AT.lemona_loss.records),
       });
-    } else if (kind === KIND.PART) {
+    } else if (kind === KIND.PART && size >= SIZE.lemona_part) {
       signs++;
+      facts = {
+        isFirst: records === 1 && facts === undefined,
+        records: buf.readUInt32LE(off + AT.lemona_part.records),
+        effects: buf.readUInt32LE(off + AT.lemona_part.effects),
+        seqLast: buf.readBigUInt64LE(off + AT.lemona_part.seq_last),
+      };
     } else if (kind === KIND.ELSEWHERE && size >= SIZE.lemona_elsewhere) {
       signs++;
       elsewhere += buf.readUInt32LE(off + AT.lemona_elsewhere.records);
@@ -103,5 +112,15 @@ export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
     problem = `holds ${records} records with ${effects} effects; its header says ${header.records} and ${header.effects}`;
   if (problem === undefined && (seqFirst !== header.seqFirst || seqLast !== header.seqLast))
     problem = `effects are ${seqFirst} to ${seqLast}; its header says ${header.seqFirst} to ${header.seqLast}`;
-  return { seqFirst, seqLast, isAscending, losses, lost, elsewhere, signs, problem };
+  if (problem === undefined && header.flags === 0 && signs > 0)
+    problem = 'it is whole, and says that records are elsewhere';
+  if (problem === undefined && header.flags !== 0) {
+    const isDisk = header.flags === FLAG.CATEGORY_DISK;
+    const isPart = isDisk || header.flags === FLAG.CATEGORY_NETWORK;
+    if (!isPart || facts === undefined || !facts.isFirst || effects !== (isDisk ? facts.effects : 0))
+      problem = `its flags are ${header.flags}, and it is no part of that category`;
+    else if (facts.records !== records - signs + elsewhere)
+      problem = `it has ${records - signs} records and ${elsewhere} are elsewhere; the whole has ${facts.records}`;
+  }
+  return { seqFirst, seqLast, isAscending, losses, lost, elsewhere, signs, whole: facts, problem };
 }

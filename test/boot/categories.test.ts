@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { buildKernel } from '../../guest-kernel/build.js';
 import { mergeRuns } from '../../lab/run/merge.js';
 import { listenForGuest, MACHINE } from '../../lab/run/socket-receiver.js';
+import { partOf } from '../../lab/trace/parts.js';
 import { readSegments } from '../../lab/trace/segment-reader.js';
 import { serverAddress } from '../../lab/vm/qemu-args.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
@@ -13,7 +14,6 @@ import { holdersOf } from '../harness/holders.js';
 import { guestProgram } from '../harness/program.js';
 import { bootOf } from '../harness/server-receiver.js';
 import { ask, loadFolder, useStore } from '../harness/store.js';
-import { partOf } from '../support/parts.js';
 import { freePort, ServerProcess } from '../support/server-process.js';
 
 /** Of 4 bytes at least: shorter ones are found by chance. */

@@ -11,6 +11,7 @@ import { expect } from 'chai';
 import { FLAG } from '../../lab/abi/layout.js';
 import { eventsOf, eventToJson } from '../../lab/trace/events.js';
 import { toJsonValue } from '../../lab/trace/json.js';
+import { partOf } from '../../lab/trace/parts.js';
 import { statsOf } from '../../lab/trace/stats.js';
 import { collect, writeSegments } from '../support/run-builder.js';
 import * as b from '../support/trace-builder.js';
@@ -18,7 +19,7 @@ import * as b from '../support/trace-builder.js';
 const FOLDER = fileURLToPath(new URL('./decoder/', import.meta.url));
 const UPDATE = process.env.UPDATE_GOLDEN === '1';
 
-/** One of every kind and every opcode, odd names, three CPUs, a loss, an unknown kind, bodies that do not fit. */
+/** One of every kind and every opcode, odd names, three CPUs, a part of a fourth, a loss, an unknown kind, bodies that do not fit. */
 function everything(): Buffer[] {
   const dir = b.dirAttr({ ino: 20n, gen: 3 });
   const at = (seq: bigint, dt: number): { seq: bigint; dt: number } => ({ seq, dt });
@@ -148,6 +149,12 @@ function everything(): Buffer[] {
     b.record(9, Buffer.concat([b.write({ seq: 26n }, 0n, 'x').subarray(16, 40), Buffer.alloc(8)]), { code: 99, dt: 2 }),
     b.record(5, Buffer.alloc(8), { dt: 3 }),
   ];
+  const cpu3 = [
+    b.switchTo(100, { tid: 0, dt: 0 }),
+    b.entry(41, [2, 1, 0], [], { flags: FLAG.F_SOCKET, dt: 1 }),
+    b.exit(41, 3, [], { flags: FLAG.F_SOCKET, dt: 2 }),
+    b.nop(27n, { dt: 3 }),
+  ];
   return [
     b.subbuf(cpu0, { cpu: 0, monoNs: 5_000_000_000n }),
     b.subbuf(cpu1, {
@@ -158,6 +165,7 @@ function everything(): Buffer[] {
       dropped: 5n,
     }),
     b.subbuf(cpu2, { cpu: 2, monoNs: 5_000_000_100n, realNs: 1_700_000_000_000_000_100n }),
+    partOf(b.subbuf(cpu3, { cpu: 3, monoNs: 5_000_000_200n, realNs: 1_700_000_000_000_000_200n }), 'disk'),
   ];
 }
 

@@ -32,6 +32,8 @@ export interface SimOptions {
   readonly mode: number;
   readonly bootId: bigint;
   readonly cpus: number;
+  /** Number of the category that it says it has. */
+  readonly category?: number;
 }
 
 /** The server's answer was another than OK. */
@@ -108,6 +110,7 @@ export class SimConnection {
       abi_hash: ABI_HASH,
       boot_id: options.bootId,
       cpus: options.cpus,
+      category: options.category ?? 0,
       machine: options.machine,
     });
     this.socket.write(hello);

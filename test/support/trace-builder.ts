@@ -166,6 +166,10 @@ export function info(text: string, options: RecordOptions = {}): Buffer {
   return record(KIND.INFO, Buffer.from(text), options);
 }
 
+export function elsewhere(records: number, bytes: number): Buffer {
+  return record(KIND.ELSEWHERE, body('lemona_elsewhere', { records, bytes }), { tid: 0 });
+}
+
 /** The 96 bytes of an attribute block. */
 export function attr(values: Values = {}): Buffer {
   const buf = Buffer.alloc(SIZE.lemona_attr);

@@ -232,7 +232,7 @@ describe('what is generated from the tables', () => {
     const header = emitSyscallHeader();
     expect(header).to.contain('[336 ... 423] = { 6 },');
     expect(header).to.contain(
-      '/* execve */\n\t[59] = { 3, 0x7, 0x0, {\n\t\t{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },',
+      '/* execve */\n\t[59] = { 3, 0, 0x7, 0x0, {\n\t\t{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },',
     );
     const tables = header.slice(header.indexOf('lemona_sys64[]'));
     expect(tables.match(/^\t\/\* .* \*\/$/gm)).to.have.length(

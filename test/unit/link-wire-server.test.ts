@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { FRAME, MODE, packStreams } from '../../lab/link/wire.js';
+import { partOf } from '../../lab/trace/parts.js';
 import { pollUntil } from '../../lab/util/deadline.js';
 import { SimConnection, type SimDriver, SimRefused } from '../support/sim-driver.js';
 import { info, nop, subbuf } from '../support/trace-builder.js';
@@ -156,6 +157,7 @@ describe('the receiver', () => {
         [FRAME.SUBBUF, good],
       ],
       'another boot': [[FRAME.SUBBUF, subbuf([nop(1n)], { bootId: 7n })]],
+      'a part where wholes were promised': [[FRAME.SUBBUF, partOf(good, 'disk')]],
       'another CPU': [[FRAME.SUBBUF, subbuf([nop(1n)], { cpu: 4 })]],
       damaged: [[FRAME.SUBBUF, damaged]],
       'longer than it says': [[FRAME.SUBBUF, Buffer.concat([good, Buffer.alloc(8)])]],
@@ -170,6 +172,14 @@ describe('the receiver', () => {
       for (const [type, body] of frames) await connection.send(type, body);
       expect(await connection.closed, name).to.equal('BAD_FRAME');
     }
+    const network = { ...point.driver('m', MODE.PLAIN).options, category: 1 };
+    for (const bytes of [good, partOf(good, 'disk')]) {
+      const connection = await SimConnection.open(network);
+      await connection.send(FRAME.SUBBUF, bytes);
+      expect(await connection.closed, 'a whole, or another part, where parts were promised').to.equal('BAD_FRAME');
+    }
+    const unknown = await SimConnection.open({ ...network, category: 3 }).catch((error: unknown) => error);
+    expect((unknown as SimRefused).status).to.equal('BAD_FRAME');
   });
 
   it('takes what a driver sends again after a cut once, and in order', async () => {

@@ -8,6 +8,7 @@ import { auditRun } from '../../lab/audit/audit.js';
 import { mergeLines } from '../../lab/cli/verbs/merge.js';
 import { writeManifest } from '../../lab/run/manifest.js';
 import { type MergeReport, mergeRuns } from '../../lab/run/merge.js';
+import { partOf } from '../../lab/trace/parts.js';
 import { segmentsFolder } from '../../lab/trace/run-index.js';
 import { readSegments } from '../../lab/trace/segment-reader.js';
 import { statsOf } from '../../lab/trace/stats.js';
@@ -16,7 +17,6 @@ import { LabError } from '../../lab/util/errors.js';
 import { silentLog } from '../../lab/util/log.js';
 import { silentProgress } from '../../lab/util/progress.js';
 import { manifestOf, traceOf } from '../support/manifest.js';
-import { partOf } from '../support/parts.js';
 import { collect, writeSegments } from '../support/run-builder.js';
 import * as b from '../support/trace-builder.js';
 
@@ -144,22 +144,51 @@ describe('merging what storage points hold', () => {
     expect([account.isComplete, account.elsewhere, account.missing]).to.deep.equal([false, 4n, 0n]);
   });
 
+  /** A part of the disk in which one record was changed. */
+  const forgedPart = (i: number) => {
+    const other = Buffer.from(parts('disk')[i] ?? Buffer.alloc(0));
+    other.writeUInt32LE(4711, other.length - 16 + 8);
+    return b.reseal(other);
+  };
+  const told = ({ disagreements }: MergeReport) =>
+    disagreements.map(({ cpu, number, contents }) => [cpu, number, contents.map(({ sources }) => sources)]);
+
   it('shows where a part does not fit to the whole, or to the other part', async () => {
-    const forgedPart = (i: number) => {
-      const other = Buffer.from(parts('disk')[i] ?? Buffer.alloc(0));
-      other.writeUInt32LE(4711, other.length - 16 + 8);
-      return b.reseal(other);
-    };
     const wrong = parts('disk').with(1, forgedPart(1)).with(6, forgedPart(6));
     const dirs = [await point('a', parts('network')), await point('b', wrong), await point('c', mixed.slice(0, 3))];
     const report = await merge(dirs);
-    expect(
-      report.disagreements.map(({ cpu, number, contents }) => [cpu, number, contents.map((c) => c.sources)]),
-    ).to.deep.equal([
-      [1, '0', [[2], [1]]],
-      [0, '3', [[0], [1]]],
+    expect(told(report)).to.deep.equal([
+      [1, '0', [[0, 2], [1]]],
+      [0, '3', [[1], [0]]],
     ]);
     expect(report.parts).to.deep.equal([{ cpu: 0, first: '3', last: '3', category: 'disk' }]);
+  });
+
+  it('takes the parts that make a whole before one that makes none, and proven parts before a whole that is not', async () => {
+    const wrong = mixed.map((_whole, i) => forgedPart(i));
+    const dirs = [await point('a', wrong), await point('b', parts('network')), await point('c', parts('disk'))];
+    const report = await merge(dirs);
+    expect(told(report)[0]).to.deep.equal([0, '0', [[1, 2], [0]]]);
+    expect([report.copies, report.parts]).to.deep.equal([{ 1: 12 }, []]);
+    expect(await merged()).to.deep.equal(mixed);
+    const lies = mixed.map((whole) => forged(whole));
+    const proven = [...dirs.slice(1), await point('d', lies)];
+    expect(told(await merge(proven, 1, dirs.slice(1)))[0]).to.deep.equal([0, '0', [[0, 1], [2]]]);
+    expect(await merged()).to.deep.equal(mixed);
+  });
+
+  it('counts no part as a copy that leaves out what is its own', async () => {
+    const emptied = mixed.map((whole, i) => {
+      const part = Buffer.concat([parts('disk')[i]?.subarray(0, 96 + 48) ?? whole, b.elsewhere(3, whole.length - 96)]);
+      b.putStruct(part, 0, 'lemona_subbuf', { length: part.length, records: 2, effects: 0, seq_first: 0, seq_last: 0 });
+      return b.reseal(part);
+    });
+    const report = await merge(
+      [await point('a', mixed), await point('b', parts('network')), await point('c', emptied)],
+      2,
+    );
+    expect([report.copies, report.tooFew.length]).to.deep.equal([{ 1: 12 }, 2]);
+    expect(told(report)).to.have.length(12);
   });
 
   it('names what no copy has', async () => {

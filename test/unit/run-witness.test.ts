@@ -24,7 +24,7 @@ const calls: RecordedCalls = {
   recorded: { entry64: 900n, ia32: 140n },
   account: { number: 1n, exempt: { entry64: 60n, ia32: 1n }, lost: { entry64: 40n, ia32: 4n } },
 };
-const sound = { dropped: 50n, isHonest: true };
+const sound = { dropped: 50n, elsewhere: 0n, isHonest: true };
 
 describe("the witness's equation", () => {
   it('comes out if every executed call is recorded, lost, exempt, before the record, or refused by the processor', () => {
@@ -53,6 +53,7 @@ describe("the witness's equation", () => {
 
   it('cannot be stated without an account, with another one, or if the record began twice', () => {
     const faults = (c: WitnessCounts, r: RecordedCalls) => judgeWitness(c, r, sound).faults.join('\n');
+    expect(judgeWitness(counts, calls, { ...sound, elsewhere: 1n }).faults.join()).to.match(/the part of one category/);
     expect(faults(counts, { recorded: calls.recorded, account: undefined })).to.include('without an account');
     const second = { ...calls, account: { ...calls.account, number: 2n } } as RecordedCalls;
     expect(faults(counts, second)).to.include('number 2');
@@ -61,8 +62,8 @@ describe("the witness's equation", () => {
   });
 
   it('fails if more entries are said to be lost than records were, or records are missing', () => {
-    expect(judgeWitness(counts, calls, { dropped: 43n, isHonest: true }).faults.join()).to.include('only 43');
-    expect(judgeWitness(counts, calls, { dropped: 50n, isHonest: false }).faults).to.have.length(1);
+    expect(judgeWitness(counts, calls, { ...sound, dropped: 43n }).faults.join()).to.include('only 43');
+    expect(judgeWitness(counts, calls, { ...sound, isHonest: false }).faults).to.have.length(1);
   });
 
   it('fails if calls arrive in the kernel without an instruction', () => {

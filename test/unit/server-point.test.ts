@@ -3,6 +3,7 @@ import { chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { FLAG } from '../../lab/abi/layout.js';
 import { parseListen } from '../../lab/cli/verbs/server.js';
 import { keyFromPassphrase } from '../../lab/link/machine-key.js';
 import { MODE } from '../../lab/link/wire.js';
@@ -19,11 +20,14 @@ import {
 } from '../../lab/server/point.js';
 import { serve } from '../../lab/server/serve.js';
 import { askStatus } from '../../lab/server/status.js';
+import { CATEGORIES, joinParts, partOf } from '../../lab/trace/parts.js';
+import { segmentsFolder } from '../../lab/trace/run-index.js';
+import { readSegments } from '../../lab/trace/segment-reader.js';
 import { statsOf } from '../../lab/trace/stats.js';
 import { LabError } from '../../lab/util/errors.js';
 import { freePort, ServerProcess } from '../support/server-process.js';
 import { SimConnection, SimDriver } from '../support/sim-driver.js';
-import { nop, start, subbuf } from '../support/trace-builder.js';
+import { entry, nop, start, subbuf } from '../support/trace-builder.js';
 import { testIntake } from '../support/wire-point.js';
 
 const NOW = new Date('2026-01-31T12:00:00Z');
@@ -108,6 +112,14 @@ describe('a storage point', () => {
     const driver = new SimDriver({ port: await port, ...options });
     driver.put(0, 0n, subbuf([start(1n), nop(2n)], { bootId: 0xabcn }));
     driver.put(1, 0n, subbuf([nop(3n)], { cpu: 1, bootId: 0xabcn }));
+    // The parts of another boot, both of them: numbers are the same in both, and neither takes the place of the other.
+    const whole = subbuf([start(1n), entry(41, [], [], { flags: FLAG.F_SOCKET }), nop(2n)], { bootId: 0x123n });
+    for (const [number, category] of CATEGORIES) {
+      const part = new SimDriver({ ...driver.options, bootId: 0x123n, category: number });
+      part.put(0, 0n, partOf(whole, category));
+      await part.deliver();
+      await part.end();
+    }
     const silent = await SimConnection.open({ ...driver.options, bootId: 0xdefn });
     const seen = await askStatus(point);
     silent.socket.destroy();
@@ -127,6 +139,14 @@ describe('a storage point', () => {
     expect(run.manifest.trace).to.include({ segments: 1, subbufs: 2 });
     const { account } = await statsOf(run.dir);
     expect([account.isComplete, account.recorded]).to.deep.equal([true, 3n]);
+    const parts: Buffer[] = [];
+    for (const category of CATEGORIES.values()) {
+      const part = await openRun(bootDir(point, { machine: 'web1', bootId: 0x123n, category }));
+      expect(part.manifest).to.deep.include({ name: `0000000000000123-${category}`, state: 'complete' });
+      for await (const item of readSegments(segmentsFolder(part.dir)))
+        if (item.type === 'subbuf') parts.push(Buffer.from(item.bytes));
+    }
+    expect(joinParts(parts[0] ?? whole, parts[1] ?? whole)).to.deep.equal(whole);
     const events = lines.map((line) => line.event);
     for (const event of ['listening', 'connected', 'closed', 'sealed', 'stopping']) expect(events).to.include(event);
   });

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { compareStreams } from '../../lab/trace/compare-streams.js';
+import { partOf } from '../../lab/trace/parts.js';
 import { segmentsFolder } from '../../lab/trace/run-index.js';
-import { partOf } from '../support/parts.js';
 import { writeSegments } from '../support/run-builder.js';
 import { entry, subbuf } from '../support/trace-builder.js';
 
@@ -34,8 +34,10 @@ describe('one record by two ways', () => {
     const parts = RECORD.map((whole) => partOf(whole, 'network'));
     expect(await compared(RECORD, parts)).to.deep.equal({ same: 4, afterEnd: 0, differences: [] });
     const [, ...rest] = parts;
-    const wrong = partOf(numbered(0, 0n, 9), 'disk');
+    const wrong = partOf(numbered(0, 0n, 9), 'network');
     expect((await compared(RECORD, [wrong, ...rest])).differences[0]).to.match(/CPU 0 number 0: .* differs from/);
+    const mixed = [...parts.slice(1), partOf(RECORD[0] ?? Buffer.alloc(0), 'disk')];
+    expect((await compared(RECORD, mixed)).differences[0]).to.match(/parts of several categories/);
   });
 
   it('may be longer in the first, once the second was told that no more would come', async () => {

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 import { expect } from 'chai';
 import { FLAG } from '../../lab/abi/layout.js';
-import { isPartOf, joinParts } from '../../lab/trace/parts.js';
+import { fits, joinParts, partOf } from '../../lab/trace/parts.js';
 import { decodeRecords } from '../../lab/trace/record.js';
 import { describeRecord } from '../../lab/trace/render.js';
 import { parseSubbuf } from '../../lab/trace/subbuf.js';
 import { surveySubbuf } from '../../lab/trace/walk.js';
-import { partOf } from '../support/parts.js';
 import * as b from '../support/trace-builder.js';
 
 const ABOUT_SOCKET = { flags: FLAG.F_SOCKET };
@@ -56,36 +55,75 @@ describe('parts of a sub-buffer', () => {
     expect(shown[2]).to.equal('elsewhere 2 records in 64 bytes are in the part of another category');
   });
 
-  it('are the whole together, to the byte, in any order', () => {
-    for (const parts of [
-      [NETWORK, DISK],
-      [DISK, NETWORK],
-    ])
-      expect(joinParts(parts)).to.deep.equal(WHOLE);
-    for (const part of [NETWORK, DISK]) expect(isPartOf(part, WHOLE)).to.equal(true);
+  it('are the whole together, to the byte', () => {
+    expect(joinParts(NETWORK, DISK)).to.deep.equal(WHOLE);
+    for (const bytes of [NETWORK, DISK, WHOLE]) expect(fits(headerOf(bytes), bytes, WHOLE)).to.equal(true);
   });
 
   it('that are not all there, or of another one, or no parts, make nothing', () => {
-    const other = partOf(b.reseal(b.subbuf([b.task({})], { cpu: 1, number: 7n, issued: 40n, dropped: 2n })), 'disk');
-    expect(joinParts([])).to.match(/none/);
-    expect(joinParts([NETWORK])).to.match(/none of them has the record at \d+/);
-    expect(joinParts([NETWORK, other])).to.match(/different sub-buffers/);
-    expect(joinParts([NETWORK, WHOLE])).to.match(/does not begin with PART/);
-    expect(isPartOf(other, WHOLE)).to.equal(false);
-    expect(isPartOf(WHOLE, WHOLE)).to.equal(false);
+    const other = partOf(b.subbuf([b.task({})], { cpu: 1, number: 7n, issued: 40n, dropped: 2n }), 'disk');
+    expect(joinParts(NETWORK, NETWORK)).to.match(/neither has the record at \d+/);
+    expect(joinParts(NETWORK, other)).to.match(/different sub-buffers/);
+    expect(joinParts(NETWORK, WHOLE)).to.match(/does not begin with PART/);
+    expect(joinParts(NETWORK, DISK.subarray(0, -8))).to.match(/has \d+ bytes of \d+/);
+    expect(joinParts(DISK, NETWORK)).to.match(/not its own/);
+    expect(fits(headerOf(other), other, WHOLE)).to.equal(false);
   });
 
-  it('of which any byte was changed, with the checksum made anew, do not make a whole', () => {
+  it('of which any byte was changed, with the checksum made anew, are found out', () => {
     for (let at = 0; at < DISK.length; at++) {
-      // The checksum itself is made anew.
+      // The checksum is made anew.
       if (at >= 88 && at < 92) continue;
       const changed = Buffer.from(DISK);
       changed.writeUInt8(changed.readUInt8(at) ^ 0x10, at);
       b.reseal(changed);
-      const joined = joinParts([NETWORK, changed]);
-      // Counts that only the part has are nothing to the whole.
-      if (typeof joined !== 'string') expect(joined, `byte ${at}`).to.deep.equal(WHOLE);
-      expect(isPartOf(changed, WHOLE), `byte ${at}`).to.equal(typeof joined !== 'string');
+      expect(joinParts(NETWORK, changed), `byte ${at}`).to.be.a('string');
     }
+  });
+
+  it('that leave out what is their own, or say something else of what both have, are found out', () => {
+    // All of it elsewhere.
+    const header = headerOf(WHOLE);
+    const emptied = b.reseal(
+      Buffer.concat([DISK.subarray(0, 96 + 48), b.elsewhere(header.records, WHOLE.length - 96)]),
+    );
+    b.putStruct(emptied, 0, 'lemona_subbuf', {
+      length: emptied.length,
+      records: 2,
+      effects: 0,
+      seq_first: 0,
+      seq_last: 0,
+    });
+    b.reseal(emptied);
+    expect(fits(headerOf(emptied), emptied, WHOLE)).to.equal(false);
+    expect(joinParts(NETWORK, emptied)).to.match(/neither has the record at/);
+    // The task is in both, and the other part's says what the checksum says.
+    const lie = Buffer.from(DISK);
+    lie.write('evil', 96 + 48 + 48);
+    expect(joinParts(NETWORK, b.reseal(lie))).to.match(/what both have is not the same/);
+  });
+
+  it('must be what their flags say', () => {
+    const problemOf = (bytes: Buffer, flags: number) => {
+      const changed = Buffer.from(bytes);
+      b.putStruct(changed, 0, 'lemona_subbuf', { flags });
+      return surveySubbuf(changed, headerOf(b.reseal(changed))).problem;
+    };
+    expect([problemOf(WHOLE, 0), problemOf(NETWORK, 1), problemOf(DISK, 2)]).to.deep.equal([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    expect(problemOf(DISK, 0)).to.match(/it is whole, and says/);
+    for (const [bytes, flags] of [
+      [DISK, 1],
+      [DISK, 3],
+      [DISK, 4],
+      [WHOLE, 2],
+    ] as const)
+      expect(problemOf(bytes, flags), `flags ${flags}`).to.match(/no part of that category/);
+    const miscounted = Buffer.from(DISK);
+    b.putStruct(miscounted, 96, 'lemona_part', { records: 77 });
+    expect(surveySubbuf(b.reseal(miscounted), headerOf(miscounted)).problem).to.match(/the whole has 77/);
   });
 });

@@ -66,7 +66,10 @@ export async function run(invocation: Invocation): Promise<number> {
   const { account, problems } = await statsOf(runDir, ctx.signal);
   const cut = report.sources.filter(({ gone }) => gone !== null).length;
   const isComplete =
-    account.isHonest && report.missing.length + report.parts.length + problems.length === 0 && cut === 0;
+    account.isHonest &&
+    account.elsewhere === 0n &&
+    report.missing.length + report.parts.length + problems.length === 0 &&
+    cut === 0;
   const isGood = isComplete && report.disagreements.length === 0 && report.tooFew.length === 0;
   const { argv, version } = invocation.command;
   for (const { dir } of sources) {

@@ -13,7 +13,7 @@ function table(head: readonly string[], rows: readonly (readonly (string | numbe
 }
 
 /** `issued = recorded + declared lost`, with what is missing if it does not come out. Pure. */
-export function equation(account: Account): string {
+export function equation(account: Pick<Account, 'issued' | 'recorded' | 'dropped' | 'elsewhere' | 'missing'>): string {
   const { issued, recorded, dropped, elsewhere, missing } = account;
   const others = elsewhere === 0n ? '' : ` + ${elsewhere} in the part of another category`;
   const holds = `${issued} issued = ${recorded} recorded + ${dropped} declared lost${others}`;
@@ -69,15 +69,12 @@ export async function run(invocation: Invocation): Promise<number> {
     ),
   );
   await out.line('');
-  for (const stream of account.streams) {
-    await out.line(
-      `cpu ${stream.cpu}: ${stream.issued} issued = ${stream.recorded} recorded + ${stream.dropped} declared lost` +
-        (stream.missing === 0n ? '' : ` + ${stream.missing} MISSING`),
-    );
-  }
+  for (const stream of account.streams) await out.line(`cpu ${stream.cpu}: ${equation(stream)}`);
   await out.line(`effects: ${account.effects}, numbers ${account.seqFirst} to ${account.seqLast}`);
+  const undeclared =
+    account.isHonest && account.effectsElsewhere > 0n ? 'in the part of another category' : 'NOT declared';
   for (const gap of account.gaps) {
-    await out.line(`gap: ${gap.first} to ${gap.last}: ${gap.isDeclared ? 'declared lost' : 'NOT declared'}`);
+    await out.line(`gap: ${gap.first} to ${gap.last}: ${gap.isDeclared ? 'declared lost' : undeclared}`);
   }
   for (const seq of account.duplicates) await out.line(`number ${seq} is there twice`);
   for (const { segment, offset, kind, detail } of stats.problems) {

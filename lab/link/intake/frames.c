@@ -11,6 +11,7 @@
 static struct {
 	uint32_t cpus;
 	uint64_t boot_id;
+	uint32_t category;
 	uint64_t *stored; /* by CPU: what is there has smaller numbers */
 	uint64_t *next; /* by CPU: what comes must not have smaller ones */
 } boot;
@@ -30,6 +31,7 @@ void frames_begin(const struct begin *begin, const struct lemona_wire_stream *st
 {
 	boot.cpus = begin->cpus;
 	boot.boot_id = begin->boot_id;
+	boot.category = begin->category;
 	boot.stored = calloc(boot.cpus, sizeof(*boot.stored));
 	boot.next = calloc(boot.cpus, sizeof(*boot.next));
 	if (!boot.stored || !boot.next)
@@ -61,6 +63,8 @@ static bool check_subbuf(void)
 		return bad_subbuf("length", subbuf->length, frame.header.length);
 	if (subbuf->boot_id != boot.boot_id)
 		return bad_subbuf("boot", subbuf->boot_id, boot.boot_id);
+	if (subbuf->flags != boot.category)
+		return bad_subbuf("category", subbuf->flags, boot.category);
 	if (subbuf->cpu >= boot.cpus)
 		return over(LEMONA_WIRE_BAD_FRAME, "a sub-buffer of CPU %u of %u", subbuf->cpu,
 			    boot.cpus);

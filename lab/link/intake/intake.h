@@ -40,6 +40,8 @@ struct begin {
 	uint64_t boot_id;
 	uint64_t messages; /* that were opened with the key before */
 	uint8_t key[32];
+	uint32_t category; /* LEMONA_CATEGORY_* of what comes; 0: whole sub-buffers */
+	uint32_t zero;
 };
 
 struct lease {
