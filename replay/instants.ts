@@ -158,6 +158,15 @@ export async function resolveInstant(
   if (instant.kind !== 'wall' && instant.kind !== 'offset')
     throw new LabError('LAB_BUG', `instant '${text}' was not resolved`);
 
+  if (index.totals.effectsElsewhere > 0n) {
+    throw new LabError(
+      'LAB_INSTANT_UNKNOWN',
+      `run '${facts.runName}' is not all: another part has effects, and their times`,
+      {
+        next: './lemona merge joins the parts; or ask for a number',
+      },
+    );
+  }
   const access = new SegmentAccess(segmentsFolder(runDir));
   let best: bigint;
   try {

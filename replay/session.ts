@@ -350,7 +350,7 @@ export class ReplaySession {
 
   /** `count` effects later, or earlier if it is negative; stays within the record. */
   async step(count: number): Promise<Reached> {
-    const { seqLast: last } = this.source.index.totals;
+    const { seqKnown: last } = this.source.index.totals;
     const wanted = this.#position + BigInt(count);
     const seq = wanted < this.source.checkpointSeq ? this.source.checkpointSeq : wanted > last ? last : wanted;
     return this.goto(seq);

@@ -94,8 +94,11 @@ export async function mergeRuns(options: MergeOptions, ctx: LabContext): Promise
     await copyRest(best.dir, folder.dir);
     await writeAtomically(path.join(folder.dir, 'merge.json'), `${JSON.stringify(report, null, 2)}\n`);
     const isWhole = report.missing.length === 0 && report.parts.length === 0 && best.manifest.state === 'complete';
+    const { manifest } = best;
     await writeManifest(folder.manifestFile, {
-      ...best.manifest,
+      ...manifest,
+      // Of the whole, though it may have come as the part of a category.
+      ...('received' in manifest ? { received: { ...manifest.received, boot: report.boot } } : {}),
       name: folder.name,
       state: isWhole ? 'complete' : 'torn',
       trace: { segments, bytes: report.bytes, subbufs: report.subbufs, tornBytes: 0 },

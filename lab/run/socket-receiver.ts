@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { WIRE_KEY_BYTES } from '../abi/wire.js';
 import { BootStore, Gate } from '../link/boot-store.js';
-import type { BootId, BootKeeper } from '../link/boots.js';
+import { type BootId, type BootKeeper, bootName } from '../link/boots.js';
 import { MODE } from '../link/wire.js';
 import { type WireEvent, type WireLimits, WireServer } from '../link/wire-server.js';
 import type { SegmentWriterOptions } from '../trace/segment-writer.js';
@@ -52,7 +52,7 @@ const NONE: SocketTotals = { segments: 0, bytes: 0, subbufs: 0 };
 class RunKeeper implements BootKeeper {
   readonly ended = deferred<void>();
   readonly #options: SocketReceiverOptions;
-  #boot: bigint | undefined;
+  #boot: string | undefined;
   #store: BootStore | undefined;
 
   constructor(options: SocketReceiverOptions) {
@@ -64,9 +64,12 @@ class RunKeeper implements BootKeeper {
     return this.#store?.totals ?? NONE;
   }
 
-  async open({ bootId }: BootId): Promise<BootStore> {
-    this.#boot ??= bootId;
-    if (this.#boot !== bootId) throw new LabError('LAB_LINK_PROTOCOL', 'another boot of the guest wants to send');
+  /** A run has one record: another boot, or the other part of the same one, would be written over it. */
+  async open(id: BootId): Promise<BootStore> {
+    const boot = bootName(id);
+    this.#boot ??= boot;
+    if (this.#boot !== boot)
+      throw new LabError('LAB_LINK_PROTOCOL', `${boot} wants to send, and ${this.#boot} is here`);
     const { folder, onSealed } = this.#options;
     this.#store = await BootStore.open({
       folder,

@@ -170,7 +170,16 @@ function candidatesOf(contents: readonly Content[], isProven: IsProven): Candida
     const copies = copiesIn(holders, () => true);
     return { whole, holders, copies, proven: copiesIn(holders, isProven) };
   });
-  return candidates.sort((a, b) => b.proven - a.proven || b.copies - a.copies);
+  // Of as many copies, what more sources bear out, even if they have no more than a part.
+  const votes = ({ holders }: Candidate) => holders.flatMap(({ sources }) => sources);
+  const provenVotes = (one: Candidate) => votes(one).filter(isProven).length;
+  return candidates.sort(
+    (a, b) =>
+      b.proven - a.proven ||
+      b.copies - a.copies ||
+      provenVotes(b) - provenVotes(a) ||
+      votes(b).length - votes(a).length,
+  );
 }
 
 function toldOf(bytes: Buffer, contents: readonly Content[]): Disagreement['contents'][number] {

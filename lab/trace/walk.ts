@@ -56,9 +56,48 @@ export interface Survey {
   readonly elsewhere: number;
   readonly signs: number;
   /** Of a part: what is in the whole. */
-  readonly whole: { readonly effects: number; readonly seqLast: bigint } | undefined;
+  readonly whole: WholeFacts | undefined;
   /** A broken rule 4, 5 or 6, or undefined. */
   readonly problem: string | undefined;
+}
+
+/** What PART says of the whole. */
+export interface WholeFacts {
+  /** It is the first record. */
+  readonly isFirst: boolean;
+  readonly length: number;
+  readonly records: number;
+  readonly effects: number;
+  readonly seqFirst: bigint;
+  readonly seqLast: bigint;
+}
+
+/** A broken rule 6, or undefined. Records and bytes are those of the whole that are here, and those that are not. */
+function partProblem(
+  header: SubbufHeader,
+  here: {
+    readonly records: number;
+    readonly bytes: number;
+    readonly elsewhere: number;
+    readonly elsewhereBytes: number;
+  },
+  whole: WholeFacts | undefined,
+): string | undefined {
+  const { records, bytes, elsewhere, elsewhereBytes } = here;
+  if (header.flags === 0)
+    return records === header.records ? undefined : 'it is whole, and says that records are elsewhere';
+  const isDisk = header.flags === FLAG.CATEGORY_DISK;
+  const isPart = isDisk || header.flags === FLAG.CATEGORY_NETWORK;
+  if (!isPart || whole?.isFirst !== true || (!isDisk && header.effects > 0))
+    return `its flags are ${header.flags}, and it is no part of that category`;
+  if (whole.records !== records + elsewhere || whole.length !== bytes + elsewhereBytes)
+    return `it has ${records} records and ${elsewhere} are elsewhere; the whole has ${whole.records} in ${whole.length} bytes`;
+  const isSame =
+    whole.effects === header.effects && whole.seqFirst === header.seqFirst && whole.seqLast === header.seqLast;
+  const mayBe = whole.effects <= elsewhere && (whole.effects === 0) === (whole.seqLast === 0n);
+  if (isDisk ? !isSame : !mayBe)
+    return `it can't be that the whole has ${whole.effects} effects up to ${whole.seqLast}`;
+  return undefined;
 }
 
 /** Checks rules 4 to 6, and collects declared losses. */
@@ -73,9 +112,12 @@ export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
   const lost: LostNote[] = [];
   let elsewhere = 0;
   let signs = 0;
-  let facts: { isFirst: boolean; records: number; effects: number; seqLast: bigint } | undefined;
+  let elsewhereBytes = 0;
+  let bytes = SUBBUF_HEADER_BYTES;
+  let whole: WholeFacts | undefined;
   let problem = walkRecords(buf, header, (_buf, off, size, kind) => {
     records++;
+    bytes += size;
     if (kind === KIND.EFFECT) {
       const seq = buf.readBigUInt64LE(off + AT.lemona_effect.seq);
       if (effects === 0 || seq < seqFirst) seqFirst = seq;
@@ -94,15 +136,20 @@ export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
       });
     } else if (kind === KIND.PART && size >= SIZE.lemona_part) {
       signs++;
-      facts = {
-        isFirst: records === 1 && facts === undefined,
+      bytes -= size;
+      whole = {
+        isFirst: records === 1,
+        length: buf.readUInt32LE(off + AT.lemona_part.length),
         records: buf.readUInt32LE(off + AT.lemona_part.records),
         effects: buf.readUInt32LE(off + AT.lemona_part.effects),
+        seqFirst: buf.readBigUInt64LE(off + AT.lemona_part.seq_first),
         seqLast: buf.readBigUInt64LE(off + AT.lemona_part.seq_last),
       };
     } else if (kind === KIND.ELSEWHERE && size >= SIZE.lemona_elsewhere) {
       signs++;
+      bytes -= size;
       elsewhere += buf.readUInt32LE(off + AT.lemona_elsewhere.records);
+      elsewhereBytes += buf.readUInt32LE(off + AT.lemona_elsewhere.bytes);
     } else {
       const note = readLost(buf, off, size, kind);
       if (note !== undefined) lost.push(note);
@@ -112,15 +159,6 @@ export function surveySubbuf(buf: Buffer, header: SubbufHeader): Survey {
     problem = `holds ${records} records with ${effects} effects; its header says ${header.records} and ${header.effects}`;
   if (problem === undefined && (seqFirst !== header.seqFirst || seqLast !== header.seqLast))
     problem = `effects are ${seqFirst} to ${seqLast}; its header says ${header.seqFirst} to ${header.seqLast}`;
-  if (problem === undefined && header.flags === 0 && signs > 0)
-    problem = 'it is whole, and says that records are elsewhere';
-  if (problem === undefined && header.flags !== 0) {
-    const isDisk = header.flags === FLAG.CATEGORY_DISK;
-    const isPart = isDisk || header.flags === FLAG.CATEGORY_NETWORK;
-    if (!isPart || facts === undefined || !facts.isFirst || effects !== (isDisk ? facts.effects : 0))
-      problem = `its flags are ${header.flags}, and it is no part of that category`;
-    else if (facts.records !== records - signs + elsewhere)
-      problem = `it has ${records - signs} records and ${elsewhere} are elsewhere; the whole has ${facts.records}`;
-  }
-  return { seqFirst, seqLast, isAscending, losses, lost, elsewhere, signs, whole: facts, problem };
+  problem ??= partProblem(header, { records: records - signs, bytes, elsewhere, elsewhereBytes }, whole);
+  return { seqFirst, seqLast, isAscending, losses, lost, elsewhere, signs, whole, problem };
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { expect } from 'chai';
+import { partOf } from '../../lab/trace/parts.js';
 import { indexRun } from '../../lab/trace/run-index.js';
 import { LabError } from '../../lab/util/errors.js';
 import { parseInstant, resolveInstant, resolveWithoutClock } from '../../replay/instants.js';
@@ -113,5 +114,20 @@ describe('resolving a time', () => {
       if (error instanceof LabError) code = error.code;
     });
     expect(code).to.equal('LAB_INSTANT_UNKNOWN');
+  });
+
+  it('is no time where another part has effects, for they have times too', async () => {
+    const whole = subbuf([start(1n), write({ seq: 2n, dt: 5 }, 0n, 'x')]);
+    await withRun([partOf(whole, 'network')], async (runDir) => {
+      const index = await indexRun(runDir);
+      try {
+        const facts = { runName: 'r', checkpointSeq: 0n, marks: [] };
+        expect(await resolveInstant('end', runDir, index, facts)).to.equal(2n);
+        const error = await resolveInstant('+1s', runDir, index, facts).catch((reason: unknown) => reason);
+        expect((error as LabError).message).to.match(/another part has effects/);
+      } finally {
+        await index.close();
+      }
+    });
   });
 });

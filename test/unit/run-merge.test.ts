@@ -177,6 +177,30 @@ describe('merging what storage points hold', () => {
     expect(await merged()).to.deep.equal(mixed);
   });
 
+  it('takes what more sources bear out, if they have no more than parts', async () => {
+    const lies = mixed.map((whole) => forged(whole));
+    const dirs = [await point('a', lies), await point('b', parts('network')), await point('c', parts('disk'))];
+    const report = await merge(dirs, 1, dirs.slice(1, 2));
+    expect(told(report)[0]).to.deep.equal([0, '0', [[1, 2], [0]]]);
+    expect(await merged()).to.deep.equal(mixed);
+  });
+
+  it('accounts for the part of a record with losses', async () => {
+    // One loss names effects 2 to 5, and the other CPU recorded 3 and 4.
+    const loss = b.loss(FLAG.LOSS_LOSSY, { seq_first: 2n, seq_last: 5n, effects: 2, records: 2 });
+    const lossy = [
+      b.subbuf([b.nop(1n), loss, b.nop(6n)], { cpu: 0, issued: 5n, dropped: 2n }),
+      b.subbuf([b.nop(3n), b.nop(4n)], { cpu: 1, issued: 2n }),
+    ];
+    for (const category of ['network', 'disk'] as const) {
+      const dir = await point(
+        category,
+        lossy.map((whole) => partOf(whole, category)),
+      );
+      expect((await statsOf(dir)).account).to.include({ isHonest: true, isComplete: false, missing: 0n });
+    }
+  });
+
   it('counts no part as a copy that leaves out what is its own', async () => {
     const emptied = mixed.map((whole, i) => {
       const part = Buffer.concat([parts('disk')[i]?.subarray(0, 96 + 48) ?? whole, b.elsewhere(3, whole.length - 96)]);

@@ -122,8 +122,17 @@ describe('parts of a sub-buffer', () => {
       [WHOLE, 2],
     ] as const)
       expect(problemOf(bytes, flags), `flags ${flags}`).to.match(/no part of that category/);
-    const miscounted = Buffer.from(DISK);
-    b.putStruct(miscounted, 96, 'lemona_part', { records: 77 });
-    expect(surveySubbuf(b.reseal(miscounted), headerOf(miscounted)).problem).to.match(/the whole has 77/);
+    for (const [part, facts, problem] of [
+      [DISK, { records: 77 }, /the whole has 77/],
+      [DISK, { length: 8 }, /in 8 bytes/],
+      [DISK, { effects: 3 }, /the whole has 3 effects/],
+      [DISK, { seq_last: 1n << 60n }, /effects up to 1152921504606846976/],
+      [NETWORK, { effects: 6 }, /the whole has 6 effects/],
+      [NETWORK, { effects: 0 }, /the whole has 0 effects up to 2/],
+    ] as const) {
+      const changed = Buffer.from(part);
+      b.putStruct(changed, 96, 'lemona_part', facts);
+      expect(surveySubbuf(b.reseal(changed), headerOf(changed)).problem).to.match(problem);
+    }
   });
 });
