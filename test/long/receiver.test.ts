@@ -16,11 +16,14 @@ import { expect } from 'chai';
 import { FRAME, frame, MODE } from '../../lab/link/wire.js';
 import { pollUntil } from '../../lab/util/deadline.js';
 import { Random } from '../fuzz/random.js';
+import { warmMemory } from '../harness/warm-memory.js';
 import { freePort, ServerProcess } from '../support/server-process.js';
 import { SimConnection } from '../support/sim-driver.js';
 import { info, putStruct, reseal, subbuf } from '../support/trace-builder.js';
 
 const ROUNDS = 3;
+/** More than what both write in a round. */
+const WARM_MIB = 3000;
 const SUBBUFS = 4096;
 const WANTED_SHARE = 0.8;
 const SENDERS = 100;
@@ -117,6 +120,7 @@ describe('the receiver', function () {
         await server.start();
         const rates = { cat: [] as number[], receiver: [] as number[] };
         for (let round = 0; round < ROUNDS; round++) {
+          await warmMemory(WARM_MIB);
           const cat = await byCat(frames);
           const boot = BOOT.toString(16);
           const before = await cpuSeconds(server.pid);

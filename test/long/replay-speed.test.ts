@@ -15,8 +15,11 @@ import { DEFAULT_MEMORY_MIB, DISK_NODE, MOUNT_OPTIONS, type ReplayVm } from '../
 import { reconstruct } from '../../replay/reconstruct.js';
 import { type Bench, useBench } from '../harness/boot.js';
 import { sh } from '../harness/sh.js';
+import { warmMemory } from '../harness/warm-memory.js';
 
 const CONTENT_MIB = 160;
+/** More than a VM and its disk take. */
+const WARM_MIB = 1500;
 
 /** An init that times dd on the mounted disk, from its first byte to the end of the unmount, by the VM's own clock. */
 function ddInit(mib: number): string {
@@ -34,14 +37,6 @@ if busybox mount -t ext4 -o noatime,nodiratime,${MOUNT_OPTIONS} /dev/vda /disk; 
 fi
 busybox poweroff -f
 `;
-}
-
-/**
- * Uses more of the host's memory than a VM and its disk take, and frees it. Where the host is itself a virtual machine,
- * pages that it has not used for long cost it more than all of the copying: the next VM gets pages that cost nothing.
- */
-async function warmMemory(): Promise<void> {
-  await sh`dd if=/dev/zero of=/dev/null bs=1500M count=1 status=none`;
 }
 
 /** Bytes a second that dd reaches in a VM like the one that replays. */
@@ -101,11 +96,11 @@ describe('the speed of the way back', () => {
     let figures = '';
     for (let attempt = 0; attempt < 3 && best < 0.5; attempt++) {
       const output = path.join(bench().folder, 'out.raw');
-      await warmMemory();
+      await warmMemory(WARM_MIB);
       const result = await reconstruct({ runDir, at: 'end', output, format: 'raw', vm: async () => vm }, bench().ctx);
       expect(result.isVouchedFor).to.equal(true);
       expect(Number(result.bytes)).to.be.at.least(CONTENT_MIB * 1024 * 1024);
-      await warmMemory();
+      await warmMemory(WARM_MIB);
       const dd = await ddRate(vm, bench(), runDir);
       best = Math.max(best, result.bytesPerSecond / dd);
       figures = `${(result.bytesPerSecond / 1e6).toFixed(0)} MB/s against dd's ${(dd / 1e6).toFixed(0)} MB/s`;
