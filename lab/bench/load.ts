@@ -1,27 +1,14 @@
 // SPDX-License-Identifier: MIT
 /** Load on a guest's web server from the host: the guest says what it wants, `ab` asks for it, and the guest is told. */
-import { createServer } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { runTool } from '../proc/tool.js';
 import { LabError } from '../util/errors.js';
+import { freePort } from '../util/free-port.js';
 import type { Forward } from '../vm/qemu-args.js';
 
 /** Makes the command `load` of the guest: it says what is wanted on its standard error, and waits for an answer. */
 export const LOAD_PROGRAM = `printf '#!/bin/sh\\necho "load $1 $2" >&2\\nread answer && [ "$answer" = done ]\\n' >/root/bin/load
 chmod +x /root/bin/load`;
-
-/** A port of the loopback that nobody listens at now. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new LabError('LAB_BUG', 'a TCP server has no port');
-  return address.port;
-}
 
 /** What `ab` says that it got. Pure. */
 export function servedOf(output: string): string {

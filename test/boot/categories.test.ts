@@ -7,6 +7,7 @@ import { mergeRuns } from '../../lab/run/merge.js';
 import { listenForGuest, MACHINE } from '../../lab/run/socket-receiver.js';
 import { partOf } from '../../lab/trace/parts.js';
 import { readSegments } from '../../lab/trace/segment-reader.js';
+import { freePort } from '../../lab/util/free-port.js';
 import { serverAddress } from '../../lab/vm/qemu-args.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
 import { bootBareGuest } from '../harness/guest.js';
@@ -14,7 +15,7 @@ import { holdersOf } from '../harness/holders.js';
 import { guestProgram } from '../harness/program.js';
 import { bootOf } from '../harness/server-receiver.js';
 import { ask, loadFolder, useStore } from '../harness/store.js';
-import { freePort, ServerProcess } from '../support/server-process.js';
+import { ServerProcess } from '../support/server-process.js';
 
 /** Of 4 bytes at least: shorter ones are found by chance. */
 const WORDS = 'what was said to nobody else';

@@ -7,10 +7,11 @@ import { auditRun } from '../../lab/audit/audit.js';
 import { type MergeReport, mergeRuns } from '../../lab/run/merge.js';
 import { listenForGuest, MACHINE } from '../../lab/run/socket-receiver.js';
 import { pollUntil } from '../../lab/util/deadline.js';
+import { freePort } from '../../lab/util/free-port.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
 import { bootOf } from '../harness/server-receiver.js';
 import { ask, loadFolder, useStore } from '../harness/store.js';
-import { freePort, ServerProcess } from '../support/server-process.js';
+import { ServerProcess } from '../support/server-process.js';
 
 /** Work of two processes. */
 const WORK = `

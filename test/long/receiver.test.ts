@@ -15,9 +15,10 @@ import { text } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { FRAME, frame, MODE } from '../../lab/link/wire.js';
 import { pollUntil } from '../../lab/util/deadline.js';
+import { freePort } from '../../lab/util/free-port.js';
 import { Random } from '../fuzz/random.js';
 import { warmMemory } from '../harness/warm-memory.js';
-import { freePort, ServerProcess } from '../support/server-process.js';
+import { ServerProcess } from '../support/server-process.js';
 import { SimConnection } from '../support/sim-driver.js';
 import { info, putStruct, reseal, subbuf } from '../support/trace-builder.js';
 

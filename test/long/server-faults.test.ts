@@ -16,10 +16,11 @@ import { auditRun } from '../../lab/audit/audit.js';
 import { MODE } from '../../lab/link/wire.js';
 import { readSegments } from '../../lab/trace/segment-reader.js';
 import { withDeadline } from '../../lab/util/deadline.js';
+import { freePort } from '../../lab/util/free-port.js';
 import { Random } from '../fuzz/random.js';
 import { sh } from '../harness/sh.js';
 import { skip } from '../harness/skip.js';
-import { freePort, ServerProcess } from '../support/server-process.js';
+import { ServerProcess } from '../support/server-process.js';
 import { type SimConnection, SimDriver, type Tap } from '../support/sim-driver.js';
 import { nop, subbuf } from '../support/trace-builder.js';
 

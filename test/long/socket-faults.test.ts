@@ -7,11 +7,12 @@ import { expect } from 'chai';
 import { auditRun } from '../../lab/audit/audit.js';
 import { MACHINE } from '../../lab/run/socket-receiver.js';
 import { readSegments } from '../../lab/trace/segment-reader.js';
+import { freePort } from '../../lab/util/free-port.js';
 import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
 import { FaultyLink } from '../harness/faulty-link.js';
 import { bootOf, receiverOf } from '../harness/server-receiver.js';
 import { sh } from '../harness/sh.js';
-import { freePort, ServerProcess } from '../support/server-process.js';
+import { ServerProcess } from '../support/server-process.js';
 
 /** LEMONA_FAULTS asks for fewer. */
 const FAULTS = Number(process.env.LEMONA_FAULTS ?? 200);
