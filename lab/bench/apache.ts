@@ -14,9 +14,9 @@ const REQUESTS = [
 export const PORT = 8000;
 
 /** Two processes, from the beginning to the end: what the server does depends on no clock. */
-const CONFIG = `ServerRoot /etc/apache2
+const configOf = (listen: string) => `ServerRoot /etc/apache2
 PidFile $PWD/apache.pid
-Listen ${PORT}
+Listen ${listen}
 ServerName localhost
 StartServers 2
 MinSpareServers 1
@@ -40,9 +40,10 @@ const MODULES = ['mpm_prefork', 'authz_core', 'alias', 'cgi'];
 /**
  * The work: a server is made ready, then all pages are asked for.
  *
+ * @param listen address and port, as Apache takes them
  * @param asking a command that asks so often for a path
  */
-export function apacheScript(size: Size, asking: (path: string, count: number) => string): string {
+export function apacheScript(size: Size, listen: string, asking: (path: string, count: number) => string): string {
   return `
 chmod 755 /root /root/work
 mkdir htdocs cgi
@@ -51,7 +52,7 @@ printf '#!/bin/sh\\nprintf "Content-Type: text/plain\\\\n\\\\nhello\\\\n"\\n' >c
 chmod +x cgi/hello
 for name in ${MODULES.join(' ')}; do echo "LoadModule \${name}_module /usr/lib/apache2/modules/mod_$name.so"; done >httpd.conf
 cat >>httpd.conf <<END
-${CONFIG}
+${configOf(listen)}
 END
 apache2 -f $PWD/httpd.conf
 until ab -q -n 2 -c 2 http://127.0.0.1:${PORT}/file-1 >/dev/null; do :; done

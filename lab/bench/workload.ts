@@ -15,8 +15,8 @@ export interface Workload {
   readonly image: ImageKind;
   readonly memoryMiB: number;
   /**
-   * The load comes from the host: the script asks for it by the command `load PATH COUNT` (load.ts), of a web server on this port of
-   * the guest. On the parallel lane only: the host's time is not counted in the guest's instructions.
+   * The load comes from the host: the script asks for it by the command `load PATH COUNT` (load.ts), of a web server on
+   * this port of the guest. On the parallel lane only: the host's time is not counted in the guest's instructions.
    */
   readonly loadedPort?: number;
   /**

@@ -17,7 +17,6 @@ import { bootOf } from '../harness/server-receiver.js';
 import { ask, loadFolder, useStore } from '../harness/store.js';
 import { ServerProcess } from '../support/server-process.js';
 
-/** Of 4 bytes at least: shorter ones are found by chance. */
 const WORDS = 'what was said to nobody else';
 const TEXT = 'what was written down';
 const WORK = `
@@ -34,14 +33,14 @@ describe('servers of one category each', () => {
 
   afterEach(() => second?.kill());
 
-  async function record(config: string, kernelArgs: readonly string[] = [SPLIT]) {
+  async function record(config: string) {
     const { folder } = bench();
     const network = new ServerProcess(path.join(folder, 'second'), await freePort());
     second = network;
     const key = await ServerProcess.enroll(network.dir, [MACHINE], config.endsWith('plain') ? 'plain' : 'noise');
     await network.start();
     const result = await bench().record('r', WORK, {
-      ...{ config, smp: 2, kernelArgs, moreServers: [network.port] },
+      ...{ config, smp: 2, kernelArgs: [SPLIT], moreServers: [network.port] },
       copyIn: [{ source: await guestProgram('talk', folder), destination: '/root/talk' }],
       listenForGuest: (options) => listenForGuest({ ...options, key }),
     });

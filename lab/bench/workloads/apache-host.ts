@@ -8,5 +8,6 @@ export const workload: Workload = {
   name: 'apache-host',
   about: 'the same server and pages, asked for by ab on the host over the virtual network',
   loadedPort: PORT,
-  script: (size) => `${LOAD_PROGRAM}\n${apacheScript(size, (path, count) => `load ${path} ${count}`)}`,
+  script: (size) =>
+    `${LOAD_PROGRAM}\n${apacheScript(size, `0.0.0.0:${PORT}`, (path, count) => `load ${path} ${count}`)}`,
 };
