@@ -11,8 +11,11 @@ export interface FileEntry {
   readonly sha256: string;
 }
 
-/** Where sealed segments lie: the record, and what came by the socket as well as by the relay. */
-export const SEGMENT_FOLDERS = ['segments', 'segments-socket'] as const;
+/**
+ * Where sealed segments lie: the record; what came by the socket as well as by the relay; and whole sub-buffers of a
+ * crashed guest's memory of which the record has a part.
+ */
+export const SEGMENT_FOLDERS = ['segments', 'segments-socket', 'segments-whole'] as const;
 export type SegmentFolder = (typeof SEGMENT_FOLDERS)[number];
 
 export const CHAIN_FILE = 'chain.jsonl';

@@ -8,6 +8,7 @@
  *   qmp.jsonl      both directions of the QMP connection
  *   segments/      the record: NNNNNN.seg
  *   segments-socket/  the same as it came by the socket, if it came by the relay as well
+ *   segments-whole/   of a crashed guest's memory: whole sub-buffers of which the run has the part of a category
  *   disk/          disk.qcow2: overlay on the image, with a snapshot for each mark
  *   checkpoints/   one JSON for each checkpoint
  *   chain.jsonl    signatures of all of it; custody.jsonl: who did what to it (../evidence/)
@@ -30,6 +31,7 @@ export interface RunFolder {
   readonly consoleLog: string;
   readonly segmentsDir: string;
   readonly socketSegmentsDir: string;
+  readonly wholeSegmentsDir: string;
   readonly diskFile: string;
   readonly checkpointsDir: string;
   readonly witnessFile: string;
@@ -51,6 +53,7 @@ export function runFolderAt(dir: string): RunFolder {
     consoleLog: path.join(absolute, 'console.log'),
     segmentsDir: path.join(absolute, 'segments'),
     socketSegmentsDir: path.join(absolute, 'segments-socket'),
+    wholeSegmentsDir: path.join(absolute, 'segments-whole'),
     diskFile: path.join(absolute, 'disk', 'disk.qcow2'),
     checkpointsDir: path.join(absolute, 'checkpoints'),
     witnessFile: path.join(absolute, 'witness.bin'),

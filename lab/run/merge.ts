@@ -3,14 +3,13 @@
  * Rebuilds one run from what several storage points hold of the same boot: each source is a run's folder, at the recorder
  * or at a logging server. The new run has a chain of its own, and `merge.json` says where everything came from.
  */
-import { constants } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { copyFile, mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { EvidenceChain } from '../evidence/chain.js';
-import { evidenceFiles } from '../evidence/files.js';
+import { evidenceFiles, type SegmentFolder } from '../evidence/files.js';
 import { type Disagreement, mergeCopies } from '../trace/merge-copies.js';
 import { CATEGORIES, type Category } from '../trace/parts.js';
-import { segmentsFolder } from '../trace/run-index.js';
 import { readSegments, type SegmentProblem } from '../trace/segment-reader.js';
 import { SegmentWriter } from '../trace/segment-writer.js';
 import type { LabContext } from '../util/context.js';
@@ -47,7 +46,7 @@ export interface SourceReport extends MergeSource {
   readonly subbufs: number;
   readonly cpus: readonly number[];
   /** Damage in its segments. */
-  readonly problems: readonly SegmentProblem[];
+  readonly problems: readonly (SegmentProblem & { readonly folder: SegmentFolder })[];
   /** What its run.json counted, and its segments no longer hold. */
   readonly gone: string | null;
 }
@@ -70,6 +69,11 @@ export interface MergeReport {
   /** Numbers that a source has twice or out of order. */
   readonly again: number;
 }
+
+/** Of a source: what it was sent, and what it has whole beside its part. */
+const FOLDERS: readonly SegmentFolder[] = ['segments', 'segments-whole'];
+
+const foldersOf = (dir: string) => FOLDERS.filter((name) => name === 'segments' || existsSync(path.join(dir, name)));
 
 /** Ranges and disagreements listed: more are only a longer list of the same damage. */
 const LISTED = 10_000;
@@ -123,22 +127,26 @@ async function survey(
     const source = sources[i] ?? { dir, isProven: false, head: null };
     const cpus = new Set<number>();
     const here = new Set<bigint>();
-    const problems: SegmentProblem[] = [];
-    const found = { subbufs: 0, bytes: 0 };
-    for await (const item of readSegments(segmentsFolder(dir))) {
-      throwIfAborted(ctx.signal, 'merging');
-      if (item.type === 'problem') {
-        if (problems.length < LISTED) problems.push(item);
-        continue;
+    const problems: SourceReport['problems'][number][] = [];
+    const found = { segments: { subbufs: 0, bytes: 0 }, whole: { subbufs: 0, bytes: 0 } };
+    for (const folder of foldersOf(dir)) {
+      const count = folder === 'segments' ? found.segments : found.whole;
+      for await (const item of readSegments(path.join(dir, folder))) {
+        throwIfAborted(ctx.signal, 'merging');
+        if (item.type === 'problem') {
+          if (problems.length < LISTED) problems.push({ ...item, folder });
+          continue;
+        }
+        cpus.add(item.header.cpu);
+        here.add(item.header.bootId);
+        count.subbufs++;
+        count.bytes += item.header.length;
       }
-      cpus.add(item.header.cpu);
-      here.add(item.header.bootId);
-      found.subbufs++;
-      found.bytes += item.header.length;
     }
     for (const boot of here) boots.set(boot, [...(boots.get(boot) ?? []), dir]);
-    const gone = goneSince(manifest.trace, found) ?? null;
-    reports.push({ ...source, subbufs: found.subbufs, cpus: [...cpus].sort((a, b) => a - b), problems, gone });
+    const gone = goneSince(manifest.trace, found.segments) ?? null;
+    const subbufs = found.segments.subbufs + found.whole.subbufs;
+    reports.push({ ...source, subbufs, cpus: [...cpus].sort((a, b) => a - b), problems, gone });
   }
   const [boot] = boots.keys();
   if (boot === undefined) {
@@ -177,10 +185,12 @@ async function mergeInto(
   const parts = new Map([...CATEGORIES.values()].map((category) => [category, new Ranges()]));
   const disagreements: (Omit<Disagreement, 'number'> & { number: string })[] = [];
   let again = 0;
-  const folders = sources.map(({ dir, isProven }) => ({ folder: segmentsFolder(dir), isProven }));
+  const copied = sources.map(({ dir, isProven }) => {
+    return { folders: foldersOf(dir).map((name) => path.join(dir, name)), isProven };
+  });
   const cpus = new Set(sources.flatMap((source) => source.cpus));
   try {
-    for await (const item of mergeCopies(folders, bootId, cpus)) {
+    for await (const item of mergeCopies(copied, bootId, cpus)) {
       throwIfAborted(ctx.signal, 'merging');
       if (item.type === 'again') again++;
       else if (item.type === 'missing') missing.add(item.cpu, item.first, item.last);
@@ -229,7 +239,7 @@ class Ranges {
 /** What a rebuild needs besides the record: checkpoints, the disk with its marks, logs. */
 async function copyRest(from: string, to: string): Promise<void> {
   for (const file of await evidenceFiles(from)) {
-    if (file === 'run.json' || file === 'merge.json' || file.startsWith('segments/')) continue;
+    if (file === 'run.json' || file === 'merge.json' || FOLDERS.some((name) => file.startsWith(`${name}/`))) continue;
     const target = path.join(to, file);
     try {
       await mkdir(path.dirname(target), { recursive: true });

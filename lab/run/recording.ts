@@ -28,7 +28,7 @@ import type { RunFolder } from './folder.js';
 import { Guest, type RecordingParts, roundSeconds } from './guest.js';
 import { type RunManifest, writeAtomically } from './manifest.js';
 import { hasCheckers, type NamedConfig, type RecordOptions, type RecordResult } from './record-options.js';
-import { recoverRelics } from './recover.js';
+import { type Recovered, recoverRelics } from './recover.js';
 import { firstManifest, RunState } from './run-state.js';
 import { readWitnessFile } from './witness.js';
 
@@ -357,13 +357,17 @@ export class Recording {
   async #recover(dump: string): Promise<void> {
     const { folder, state } = this.#parts;
     try {
-      const { subbufs, bytes } = await recoverRelics(dump, {
-        folder: folder.segmentsDir,
-        onSealed: this.#parts.onSealed,
-      });
+      const { added, whole } = await recoverRelics(dump, folder, async (segment, name) =>
+        this.#chain?.segment(segment, name),
+      );
       const { trace } = state.manifest;
-      state.set({ trace: { ...trace, subbufs: trace.subbufs + subbufs, bytes: trace.bytes + bytes } });
-      state.problem(`${subbufs} sub-buffers (${bytes} bytes) were recovered from the crashed guest's memory`);
+      state.set({ trace: { ...trace, subbufs: trace.subbufs + added.subbufs, bytes: trace.bytes + added.bytes } });
+      const told = ({ subbufs, bytes }: Recovered) => `${subbufs} sub-buffers (${bytes} bytes)`;
+      state.problem(`${told(added)} were recovered from the crashed guest's memory`);
+      if (whole.subbufs > 0)
+        state.problem(
+          `${told(whole)} of which this run's server has a part were there whole: merge uses them for what the other servers lack`,
+        );
     } catch (error) {
       state.problem(`recovering the record from the crashed guest's memory failed: ${messageOf(error)}`);
     } finally {

@@ -4,7 +4,7 @@
  * these. Each sub-buffer is known by its CPU and number; every copy of it, or of a part of it, is compared with the
  * others, byte by byte, and parts are joined.
  *
- * Streams ascend in every copy, so one sub-buffer for each copy and CPU is in memory, and nothing else grows.
+ * Streams ascend in every folder, so one sub-buffer for each folder and CPU is in memory, and nothing else grows.
  */
 import { createHash } from 'node:crypto';
 import { type CopiedSubbuf, streamCopy } from './copies.js';
@@ -12,7 +12,8 @@ import { CATEGORIES, type Category, categoryOf, fits, joinParts } from './parts.
 import type { SubbufHeader } from './subbuf.js';
 
 export interface CopySource {
-  readonly folder: string;
+  /** Of segments; it may have a sub-buffer whole in one, and the part of a category in another. */
+  readonly folders: readonly string[];
   /** Its chain is whole: of two contents that disagree, its own is taken. */
   readonly isProven: boolean;
 }
@@ -66,11 +67,9 @@ export async function* mergeCopies(
 ): AsyncGenerator<MergedCopy, void, void> {
   const streams: Stream[] = [...cpus].map((cpu) => ({
     cpu,
-    cursors: sources.map(({ folder }, source) => ({
-      source,
-      items: streamCopy(folder, { bootId, cpu }),
-      head: undefined,
-    })),
+    cursors: sources.flatMap(({ folders }, source) =>
+      folders.map((folder) => ({ source, items: streamCopy(folder, { bootId, cpu }), head: undefined })),
+    ),
     expected: 0n,
   }));
   try {
@@ -140,7 +139,7 @@ function ranked(heads: readonly (CopiedSubbuf & { readonly source: number })[], 
   for (const { header, bytes, source } of heads) {
     const same = contents.find((content) => content.bytes.equals(bytes));
     if (same === undefined) contents.push({ header, bytes, sources: [source] });
-    else same.sources.push(source);
+    else if (!same.sources.includes(source)) same.sources.push(source);
   }
   const proven = ({ sources }: Content) => sources.filter(isProven).length;
   return contents.sort((a, b) => proven(b) - proven(a) || b.sources.length - a.sources.length);
@@ -149,11 +148,16 @@ function ranked(heads: readonly (CopiedSubbuf & { readonly source: number })[], 
 const ofCategory = (contents: readonly Content[], category: Category | undefined) =>
   contents.filter(({ header }) => categoryOf(header) === category);
 
-/** How many whole copies there are: as they are, and of parts as many as there are of the rarest. */
+const sourcesOf = (contents: readonly Content[]) => [...new Set(contents.flatMap(({ sources }) => sources))];
+
+/** How many whole copies there are: as they are, and of others' parts as many as there are of the rarest. */
 function copiesIn(contents: readonly Content[], counts: (source: number) => boolean): number {
-  const count = (category: Category | undefined) =>
-    ofCategory(contents, category).reduce((sum, { sources }) => sum + sources.filter(counts).length, 0);
-  return count(undefined) + Math.min(...[...CATEGORIES.values()].map(count));
+  const whole = sourcesOf(ofCategory(contents, undefined)).filter(counts);
+  const parts = [...CATEGORIES.values()].map(
+    (category) =>
+      sourcesOf(ofCategory(contents, category)).filter((source) => counts(source) && !whole.includes(source)).length,
+  );
+  return whole.length + Math.min(...parts);
 }
 
 /** Everything that may be true: what is there whole, and whatever two parts make. The most credible first. */
@@ -171,7 +175,7 @@ function candidatesOf(contents: readonly Content[], isProven: IsProven): Candida
     return { whole, holders, copies, proven: copiesIn(holders, isProven) };
   });
   // Of as many copies, what more sources bear out, even if they have no more than a part.
-  const votes = ({ holders }: Candidate) => holders.flatMap(({ sources }) => sources);
+  const votes = ({ holders }: Candidate) => sourcesOf(holders);
   const provenVotes = (one: Candidate) => votes(one).filter(isProven).length;
   return candidates.sort(
     (a, b) =>
@@ -183,7 +187,7 @@ function candidatesOf(contents: readonly Content[], isProven: IsProven): Candida
 }
 
 function toldOf(bytes: Buffer, contents: readonly Content[]): Disagreement['contents'][number] {
-  const held = contents.flatMap(({ sources }) => sources).sort((a, b) => a - b);
+  const held = sourcesOf(contents).sort((a, b) => a - b);
   return { sha256: createHash('sha256').update(bytes).digest('hex'), sources: held };
 }
 

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 /** A real driver whose servers have the record of one category each. */
 import path from 'node:path';
+import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import { buildKernel } from '../../guest-kernel/build.js';
+import { auditRun } from '../../lab/audit/audit.js';
+import { openRun } from '../../lab/run/folder.js';
 import { mergeRuns } from '../../lab/run/merge.js';
 import { listenForGuest, MACHINE } from '../../lab/run/socket-receiver.js';
 import { partOf } from '../../lab/trace/parts.js';
 import { readSegments } from '../../lab/trace/segment-reader.js';
+import { pollUntil } from '../../lab/util/deadline.js';
 import { freePort } from '../../lab/util/free-port.js';
 import { serverAddress } from '../../lab/vm/qemu-args.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
@@ -19,6 +23,8 @@ import { ServerProcess } from '../support/server-process.js';
 
 const WORDS = 'what was said to nobody else';
 const TEXT = 'what was written down';
+const LAST_WORDS = 'what was said before the end';
+const LAST_TEXT = 'what was written before the end';
 const WORK = `
 cd /root; ip link set lo up 2> /dev/null || ifconfig lo up; chmod +x talk
 ./talk '${WORDS}' '${TEXT}'
@@ -103,6 +109,53 @@ describe('servers of one category each', () => {
       await guest.machine.quit();
     }
   });
+
+  for (const [own, others] of [
+    ['disk', 'network'],
+    ['network', 'disk'],
+  ] as const) {
+    it(`lose nothing of a guest that crashes while that of the ${others} is away: its memory has the whole`, async () => {
+      const { folder, ctx } = bench();
+      const other = new ServerProcess(path.join(folder, 'second'), await freePort());
+      second = other;
+      const key = await ServerProcess.enroll(other.dir, [MACHINE], 'noise');
+      await other.start();
+      const stdin = new PassThrough();
+      let killed: Promise<void> | undefined;
+      const work = `${WORK}; read go; ./talk '${LAST_WORDS}' '${LAST_TEXT}'; sleep 1; echo c > /proc/sysrq-trigger`;
+      const error = await bench()
+        .record('r', work, {
+          ...{ config: 'static-socket-encrypted', smp: 2, moreServers: [other.port], stdin },
+          kernelArgs: [`lemona.server=${serverAddress(0)}/${own},${serverAddress(1)}/${others}`],
+          copyIn: [{ source: await guestProgram('talk', folder), destination: '/root/talk' }],
+          listenForGuest: (options) => listenForGuest({ ...options, key }),
+          onMachine: () => {
+            killed = (async () => {
+              const label = 'the first of the record at the other server';
+              await pollUntil(() => bootOf(other), { label, timeoutMs: 300_000, intervalMs: 100 });
+              await other.kill();
+              stdin.end('go\n');
+            })();
+          },
+        })
+        .catch((thrown: unknown) => thrown);
+      await killed;
+      expect(error).to.include({ code: 'LAB_GUEST_PANIC' });
+      const run = bench().runDir('r');
+      const { manifest } = await openRun(run);
+      expect(manifest.problems.join('\n')).to.match(/[1-9]\d* sub-buffers \(\d+ bytes\) of which .* were there whole/);
+      expect((await auditRun(run)).findings).to.deep.equal([]);
+      const sources = [run, (await bootOf(other)) ?? ''].map((dir) => ({ dir, isProven: true, head: null }));
+      const report = await mergeRuns({ sources, runDir: bench().runDir('m'), force: false, copies: 1 }, ctx);
+      expect([report.missing, report.parts, report.disagreements, report.tooFew]).to.deep.equal([[], [], [], []]);
+      const { gaps, missing, elsewhere } = await accountOf(bench().runDir('m'));
+      expect([gaps, missing, elsewhere]).to.deep.equal([[], 0n, 0n]);
+      // Neither server had both.
+      const segments = path.join(bench().runDir('m'), 'segments');
+      for (const words of [WORDS, TEXT, LAST_WORDS, LAST_TEXT])
+        expect(await holdersOf(segments, [words]), words).to.have.length.of.at.least(1);
+    });
+  }
 
   it('have a record together that is complete, and a disk that the one alone can rebuild', async () => {
     const { manifest, output, run, other } = await record('module-socket-plain');

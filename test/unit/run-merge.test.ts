@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
@@ -162,6 +162,25 @@ describe('merging what storage points hold', () => {
       [0, '3', [[1], [0]]],
     ]);
     expect(report.parts).to.deep.equal([{ cpu: 0, first: '3', last: '3', category: 'disk' }]);
+  });
+
+  it('takes what a point has whole beside its part for what the others lack, and as one copy', async () => {
+    const disk = await point('a', [...parts('disk').slice(0, 8), ...mixed.slice(8)], mixed);
+    const wholes = await point('w', mixed.slice(4, 8));
+    await rename(segmentsFolder(wholes), path.join(disk, 'segments-whole'));
+    const report = await merge([disk, await point('b', parts('network').slice(0, 6))], 2);
+    expect(report).to.deep.include({ copies: { 1: 12 }, missing: [], parts: [], disagreements: [] });
+    expect(report.sources[0]?.subbufs).to.equal(16);
+    expect(await merged()).to.deep.equal(mixed);
+    expect(await readdir(path.join(folder, 'merged'))).not.to.include('segments-whole');
+    // Its own two contradict each other.
+    const liar = await point('c', parts('disk'));
+    await rename(
+      segmentsFolder(await point('l', [forged(mixed[0] ?? Buffer.alloc(0))])),
+      path.join(liar, 'segments-whole'),
+    );
+    expect(told(await merge([liar, await point('d', parts('network'))]))).to.deep.equal([[0, '0', [[0, 1], [0]]]]);
+    expect(await merged()).to.deep.equal(mixed);
   });
 
   it('takes the parts that make a whole before one that makes none, and proven parts before a whole that is not', async () => {

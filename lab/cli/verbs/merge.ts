@@ -23,8 +23,8 @@ export function mergeLines(report: MergeReport): string[] {
     lines.push(
       `${dir}: ${subbufs} sub-buffers of CPU ${cpus.join(', ')}; its chain is ${isProven ? 'whole' : 'NOT whole'}`,
     );
-    for (const { segment, offset, detail } of problems)
-      lines.push(`${dir}: segment ${segment} at ${offset}: ${detail}`);
+    for (const { folder, segment, offset, detail } of problems)
+      lines.push(`${dir}: ${folder}: segment ${segment} at ${offset}: ${detail}`);
     if (gone !== null) lines.push(`${dir}: ${gone}`);
   }
   for (const { cpu, number, contents } of disagreements) {
