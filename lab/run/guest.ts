@@ -139,14 +139,11 @@ export class Guest {
     if (socket !== undefined) machine.port('lemona.key').write(`${socket.key.toString('hex')}\n`);
   }
 
-  /** Boots it and hears its hello. What it sent until a boot failed is kept. */
-  static async boot(parts: RecordingParts): Promise<Guest> {
+  /** Starts QEMU, and whatever hears its guest; nothing runs in it yet. */
+  static async launch(parts: RecordingParts): Promise<Guest> {
     const { options, folder, state, ctx, stop } = parts;
-    const step = ctx.progress.step('booting the guest');
-    const bootedFromMs = performance.now();
     let socket: SocketReceiver | undefined;
     let machine: Machine | undefined;
-    let guest: Guest | undefined;
     try {
       socket = await listen(parts);
       machine = await Machine.launch(machineSpec(parts, socket), { log: ctx.log, signal: stop.signal });
@@ -155,26 +152,35 @@ export class Guest {
         now: () => BigInt(Date.now()) * 1_000_000n,
         onSealed: parts.onSealed,
       });
+      await state.save({ qemuVersion: machine.qemuVersion });
       const trace = machine.port('lemona.trace');
       const receiver = new TraceReceiver(trace, writer, folder.segmentsDir, options.tracePace);
-      guest = new Guest(parts, machine, receiver, socket);
-      await options.onMachine?.(machine);
-      await state.save({ qemuVersion: machine.qemuVersion });
-      await machine.start();
-      const guard = guest.guard(options.bootTimeoutMs ?? BOOT_TIMEOUT_MS, 'LAB_VM_NO_HELLO');
-      const hello = await guard(guest.ctl.hello, "the guest's hello");
+      return new Guest(parts, machine, receiver, socket);
+    } catch (error) {
+      await machine?.quit();
+      await socket?.close();
+      throw error;
+    }
+  }
+
+  /** Boots it and hears its hello. What it sent until a boot failed is kept. */
+  async boot(): Promise<void> {
+    const { options, state, ctx } = this.#parts;
+    const step = ctx.progress.step('booting the guest');
+    const bootedFromMs = performance.now();
+    try {
+      await options.onMachine?.(this.machine);
+      await this.machine.start();
+      const guard = this.guard(options.bootTimeoutMs ?? BOOT_TIMEOUT_MS, 'LAB_VM_NO_HELLO');
+      const hello = await guard(this.ctl.hello, "the guest's hello");
       const bootSeconds = (performance.now() - bootedFromMs) / 1000;
-      guest.#checkHello(hello);
+      this.#checkHello(hello);
       await state.save({ seconds: { ...state.manifest.seconds, boot: roundSeconds(bootSeconds) } });
       step.done(
         `${hello.get('kernel') ?? 'unknown kernel'} up in ${bootSeconds.toFixed(1)} s under ${state.manifest.accelerator}`,
       );
-      return guest;
     } catch (error) {
       step.fail();
-      await machine?.quit();
-      if (guest !== undefined) await guest.settle();
-      else await socket?.close();
       throw error;
     }
   }

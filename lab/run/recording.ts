@@ -13,7 +13,9 @@ import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text as collectText } from 'node:stream/consumers';
 import { EvidenceChain } from '../evidence/chain.js';
+import type { SegmentFolder } from '../evidence/files.js';
 import { compareStreams } from '../trace/compare-streams.js';
+import type { SealedSegment } from '../trace/segment-writer.js';
 import type { LabContext } from '../util/context.js';
 import { withDeadline } from '../util/deadline.js';
 import { LabError, messageOf, throwIfAborted } from '../util/errors.js';
@@ -28,7 +30,7 @@ import type { RunFolder } from './folder.js';
 import { Guest, type RecordingParts, roundSeconds } from './guest.js';
 import { type RunManifest, writeAtomically } from './manifest.js';
 import { hasCheckers, type NamedConfig, type RecordOptions, type RecordResult } from './record-options.js';
-import { type Recovered, recoverRelics } from './recover.js';
+import { recoverRelics } from './recover.js';
 import { firstManifest, RunState } from './run-state.js';
 import { readWitnessFile } from './witness.js';
 
@@ -48,6 +50,8 @@ export class Recording {
   readonly #startedMs = performance.now();
   #answers: readonly KernelReport[] = [];
   #chain: EvidenceChain | undefined;
+  /** There as soon as QEMU is: also while it boots. */
+  #guest: Guest | undefined;
 
   constructor(
     options: RecordOptions,
@@ -79,12 +83,12 @@ export class Recording {
     const onAbort = () => stop.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
-    let guest: Guest | undefined;
     try {
       await this.#prepare();
       await this.#checkpointBeforeBoot();
-      const up = await Guest.boot(this.#parts);
-      guest = up;
+      const up = await Guest.launch(this.#parts);
+      this.#guest = up;
+      await up.boot();
       await this.#checkpointLive(up);
       const guard = up.guard(Number.POSITIVE_INFINITY);
       for (const copy of options.copyIn ?? [])
@@ -95,7 +99,7 @@ export class Recording {
       await withStep(progress, 'shutting the guest down', () => this.#shutDown(up));
       await this.#seal(await up.finish());
     } catch (error) {
-      throw await this.#fail(error, guest);
+      throw await this.#fail(error);
     } finally {
       signal.removeEventListener('abort', onAbort);
       await state.releaseRoom();
@@ -298,7 +302,8 @@ export class Recording {
   }
 
   /** Ends the guest, keeps what arrived, and says how far it came. */
-  async #fail(error: unknown, guest: Guest | undefined): Promise<unknown> {
+  async #fail(error: unknown): Promise<unknown> {
+    const guest = this.#guest;
     const { config, folder, state, ctx } = this.#parts;
     // Read before our own `quit` changes it: a QEMU that was killed by somebody else.
     if (guest !== undefined) {
@@ -356,18 +361,19 @@ export class Recording {
   /** Appends to the segments what is only in that memory. */
   async #recover(dump: string): Promise<void> {
     const { folder, state } = this.#parts;
+    const onSealed = async (segment: SealedSegment, name: SegmentFolder) => this.#chain?.segment(segment, name);
     try {
-      const { added, whole } = await recoverRelics(dump, folder, async (segment, name) =>
-        this.#chain?.segment(segment, name),
-      );
-      const { trace } = state.manifest;
-      state.set({ trace: { ...trace, subbufs: trace.subbufs + added.subbufs, bytes: trace.bytes + added.bytes } });
-      const told = ({ subbufs, bytes }: Recovered) => `${subbufs} sub-buffers (${bytes} bytes)`;
-      state.problem(`${told(added)} were recovered from the crashed guest's memory`);
-      if (whole.subbufs > 0)
-        state.problem(
-          `${told(whole)} of which this run's server has a part were there whole: merge uses them for what the other servers lack`,
-        );
+      await recoverRelics(dump, folder, onSealed, (what, { subbufs, bytes }) => {
+        const told = `${subbufs} sub-buffers (${bytes} bytes)`;
+        if (what === 'whole') {
+          const use = 'merge uses them for what the other servers lack';
+          state.problem(`${told} of which this run's server has a part were there whole: ${use}`);
+          return;
+        }
+        const { trace } = state.manifest;
+        state.set({ trace: { ...trace, subbufs: trace.subbufs + subbufs, bytes: trace.bytes + bytes } });
+        state.problem(`${told} were recovered from the crashed guest's memory`);
+      });
     } catch (error) {
       state.problem(`recovering the record from the crashed guest's memory failed: ${messageOf(error)}`);
     } finally {

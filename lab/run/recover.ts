@@ -6,6 +6,7 @@ import { categoryOf } from '../trace/parts.js';
 import { type Relic, relicsOf } from '../trace/relics.js';
 import { readSegments } from '../trace/segment-reader.js';
 import type { SealedSegment } from '../trace/segment-writer.js';
+import type { SubbufHeader } from '../trace/subbuf.js';
 import type { RunFolder } from './folder.js';
 
 /** What was appended. */
@@ -22,12 +23,22 @@ function byPlace(a: Relic, b: Relic): number {
   return a.header.number < b.header.number ? -1 : 1;
 }
 
-/** Whether a server of one category wrote these segments. */
-async function areParts(segmentsDir: string): Promise<boolean> {
-  for await (const item of readSegments(segmentsDir)) {
-    if (item.type === 'subbuf') return categoryOf(item.header) !== undefined;
-  }
-  return false;
+/** The first sub-buffer of the segments: all are of its boot, and of its category. */
+async function firstOf(segmentsDir: string): Promise<SubbufHeader | undefined> {
+  for await (const item of readSegments(segmentsDir)) if (item.type === 'subbuf') return item.header;
+  return undefined;
+}
+
+/**
+ * Those of one boot, each stream in order. The boot's number is drawn by the kernel and shown to no program, so that
+ * none can leave in its own memory what would be taken for a part of the record. If nothing arrived, nobody knows it: then
+ * it is that of most.
+ */
+function ofBoot(relics: readonly Relic[], known: bigint | undefined): Relic[] {
+  const boots = new Map<bigint, number>();
+  for (const { header } of relics) boots.set(header.bootId, (boots.get(header.bootId) ?? 0) + 1);
+  const [most] = [...boots].sort(([, a], [, b]) => b - a)[0] ?? [];
+  return relics.filter(({ header }) => header.bootId === (known ?? most)).sort(byPlace);
 }
 
 /**
@@ -35,43 +46,50 @@ async function areParts(segmentsDir: string): Promise<boolean> {
  * category of, another server may lack its own part: they are kept beside, whole. At most what the driver could keep is
  * in memory here: less than the guest's own.
  *
- * @returns what was `added` to the segments, and what is kept `whole`
+ * @param onAdded is told what was `added` to the segments, then what is kept `whole`, as soon as it is
  */
 export async function recoverRelics(
   dump: string,
   folder: Pick<RunFolder, 'segmentsDir' | 'wholeSegmentsDir'>,
   onSealed: OnSealed,
-): Promise<{ added: Recovered; whole: Recovered }> {
+  onAdded: (what: 'added' | 'whole', recovered: Recovered) => void,
+): Promise<void> {
   const into = (dir: string, name: SegmentFolder) =>
     BootStore.open({
       ...{ folder: dir, now: () => BigInt(Date.now()) * 1_000_000n, syncGate: new Gate(1) },
       onSealed: (segment) => onSealed(segment, name),
     });
   const store = await into(folder.segmentsDir, 'segments');
-  const missing: Relic[] = [];
-  const there: Relic[] = [];
-  let added: Recovered;
+  const first = await firstOf(folder.segmentsDir);
+  const found: Relic[] = [];
+  let there: Relic[];
   try {
-    for await (const relic of relicsOf(dump)) {
-      const isThere = relic.header.number < (store.reached.get(relic.header.cpu) ?? 0n);
-      (isThere ? there : missing).push(relic);
-    }
-    added = await append(missing, store);
+    for await (const relic of relicsOf(dump)) found.push(relic);
+    const relics = ofBoot(found, first?.bootId);
+    const isThere = ({ header }: Relic) => header.number < (store.reached.get(header.cpu) ?? 0n);
+    there = relics.filter(isThere);
+    onAdded(
+      'added',
+      await append(
+        relics.filter((relic) => !isThere(relic)),
+        store,
+      ),
+    );
   } finally {
     await store.close();
   }
-  if (there.length === 0 || !(await areParts(folder.segmentsDir))) return { added, whole: { subbufs: 0, bytes: 0 } };
+  if (there.length === 0 || first === undefined || categoryOf(first) === undefined) return;
   const beside = await into(folder.wholeSegmentsDir, 'segments-whole');
   try {
-    return { added, whole: await append(there, beside) };
+    onAdded('whole', await append(there, beside));
   } finally {
     await beside.close();
   }
 }
 
-async function append(relics: Relic[], store: BootStore): Promise<Recovered> {
+async function append(relics: readonly Relic[], store: BootStore): Promise<Recovered> {
   const before = store.totals;
-  for (const { header, bytes } of relics.sort(byPlace)) await store.append(header, bytes);
+  for (const { header, bytes } of relics) await store.append(header, bytes);
   await store.flush();
   return { subbufs: store.totals.subbufs - before.subbufs, bytes: store.totals.bytes - before.bytes };
 }

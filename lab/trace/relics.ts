@@ -49,6 +49,7 @@ function at(name: string): number {
 const FIELD = {
   self: at('self'),
   state: at('state'),
+  bootId: at('boot_id'),
   used: at('used'),
   pages: at('pages'),
   issued: at('issued'),
@@ -145,7 +146,8 @@ async function relicAt(memory: Memory, address: number, head: Buffer): Promise<R
     if (page === undefined) return undefined;
     page.copy(bytes, done);
   }
-  return restore(bytes, head.readBigUInt64LE(FIELD.issued));
+  const relic = restore(bytes, head.readBigUInt64LE(FIELD.issued));
+  return relic?.header.bootId === head.readBigUInt64LE(FIELD.bootId) ? relic : undefined;
 }
 
 /** Finds them in a memory dump, in no order. */

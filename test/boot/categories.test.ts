@@ -19,6 +19,7 @@ import { holdersOf } from '../harness/holders.js';
 import { guestProgram } from '../harness/program.js';
 import { bootOf } from '../harness/server-receiver.js';
 import { ask, loadFolder, useStore } from '../harness/store.js';
+import { collect } from '../support/run-builder.js';
 import { ServerProcess } from '../support/server-process.js';
 
 const WORDS = 'what was said to nobody else';
@@ -132,7 +133,13 @@ describe('servers of one category each', () => {
           onMachine: () => {
             killed = (async () => {
               const label = 'the first of the record at the other server';
-              await pollUntil(() => bootOf(other), { label, timeoutMs: 300_000, intervalMs: 100 });
+              const begun = async () => {
+                const dir = await bootOf(other);
+                const items =
+                  dir === undefined ? [] : await collect(readSegments(path.join(dir, 'segments'))).catch(() => []);
+                return items.some(({ type }) => type === 'subbuf') ? true : undefined;
+              };
+              await pollUntil(begun, { label, timeoutMs: 300_000, intervalMs: 100 });
               await other.kill();
               stdin.end('go\n');
             })();

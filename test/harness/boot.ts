@@ -25,7 +25,7 @@ import { sh } from './sh.js';
 
 const RUNS = path.join(ROOT, 'tmp/boot-tests');
 
-export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'image' | 'initramfs' | 'witness'>> & {
+export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'image' | 'witness'>> & {
   readonly image?: (typeof IMAGES)[number];
   /** Changes a copy of the image, which is booted instead. */
   readonly tune?: (raw: string) => Promise<void>;
