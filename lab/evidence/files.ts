@@ -26,14 +26,17 @@ export const STAMPS_DIR = 'timestamps';
 /** Held while a chain grows, so that nobody takes a run that is being recorded for one whose writer was killed. */
 export const CHAIN_LOCK = 'chain.lock';
 
+/** A dead guest's memory, with its key, while the record in it is looked for; a recorder that is killed leaves it. */
+export const MEMORY_FILE = 'memory.elf';
+
 /**
  * What is made from the evidence and can be made again, what guards or signs it, and what is said of it later
- * (`base.json`: which disk a received boot began with): no file for the chain to name.
+ * (`base.json`: which disk a received boot began with): no file for the chain to name. Nor the memory of a guest.
  * Signed with the chain's end, so that an auditor needs no list of their own. `*` at an end stands for anything.
  */
 export const APART = [
   ...[CHAIN_FILE, CHAIN_LOCK, CUSTODY_FILE, CUSTODY_LOCK],
-  ...['keyframes/*', 'index.*', 'base.json', `${STAMPS_DIR}/*`],
+  ...['keyframes/*', 'index.*', 'base.json', `${STAMPS_DIR}/*`, MEMORY_FILE],
 ] as const;
 
 function isApart(file: string): boolean {

@@ -25,6 +25,8 @@ export interface MergeSource {
   readonly isProven: boolean;
   /** Of its chain. */
   readonly head: string | null;
+  /** Fingerprint of the key of the lab that began its chain. */
+  readonly lab: string | null;
 }
 
 export interface MergeOptions {
@@ -49,6 +51,8 @@ export interface SourceReport extends MergeSource {
   readonly problems: readonly (SegmentProblem & { readonly folder: SegmentFolder })[];
   /** What its run.json counted, and its segments no longer hold. */
   readonly gone: string | null;
+  /** The machine has said there that no more comes. */
+  readonly hasEnd: boolean;
 }
 
 export interface MergeReport {
@@ -61,6 +65,10 @@ export interface MergeReport {
   readonly wantedCopies: number;
   /** With fewer copies than wanted. */
   readonly tooFew: readonly NumberRange[];
+  /** Not in sources whose chains are whole: who had such a folder in hand may have written it. */
+  readonly unproven: readonly NumberRange[];
+  /** Nobody knows what may have come after the last of it: sources without an end have what none with one has. */
+  readonly isOpen: boolean;
   /** In no source, and before something that is. */
   readonly missing: readonly NumberRange[];
   /** Of these no source has more than the part of this category. */
@@ -97,7 +105,7 @@ export async function mergeRuns(options: MergeOptions, ctx: LabContext): Promise
     const { report, segments } = await mergeInto(folder.segmentsDir, chain, reports, bootId, options.copies, ctx);
     await copyRest(best.dir, folder.dir);
     await writeAtomically(path.join(folder.dir, 'merge.json'), `${JSON.stringify(report, null, 2)}\n`);
-    const isWhole = report.missing.length === 0 && report.parts.length === 0 && best.manifest.state === 'complete';
+    const isWhole = report.missing.length === 0 && report.parts.length === 0 && !report.isOpen;
     const { manifest } = best;
     await writeManifest(folder.manifestFile, {
       ...manifest,
@@ -124,7 +132,7 @@ async function survey(
   const boots = new Map<bigint, string[]>();
   const reports: SourceReport[] = [];
   for (const [i, { dir, manifest }] of runs.entries()) {
-    const source = sources[i] ?? { dir, isProven: false, head: null };
+    const source = sources[i] ?? { dir, isProven: false, head: null, lab: null };
     const cpus = new Set<number>();
     const here = new Set<bigint>();
     const problems: SourceReport['problems'][number][] = [];
@@ -146,7 +154,8 @@ async function survey(
     for (const boot of here) boots.set(boot, [...(boots.get(boot) ?? []), dir]);
     const gone = goneSince(manifest.trace, found.segments) ?? null;
     const subbufs = found.segments.subbufs + found.whole.subbufs;
-    reports.push({ ...source, subbufs, cpus: [...cpus].sort((a, b) => a - b), problems, gone });
+    const hasEnd = manifest.state === 'complete';
+    reports.push({ ...source, subbufs, cpus: [...cpus].sort((a, b) => a - b), problems, gone, hasEnd });
   }
   const [boot] = boots.keys();
   if (boot === undefined) {
@@ -181,7 +190,9 @@ async function mergeInto(
   });
   const copies: Record<number, number> = {};
   const tooFew = new Ranges();
+  const unproven = new Ranges();
   const missing = new Ranges();
+  const held = sources.map(() => 0);
   const parts = new Map([...CATEGORIES.values()].map((category) => [category, new Ranges()]));
   const disagreements: (Omit<Disagreement, 'number'> & { number: string })[] = [];
   let again = 0;
@@ -202,6 +213,8 @@ async function mergeInto(
         await writer.append(item.bytes);
         copies[item.copies] = (copies[item.copies] ?? 0) + 1;
         if (item.copies < wantedCopies) tooFew.add(item.cpu, item.number, item.number);
+        if (!item.isProven) unproven.add(item.cpu, item.number, item.number);
+        for (const source of item.sources) held[source] = (held[source] ?? 0) + 1;
       }
     }
   } finally {
@@ -210,7 +223,8 @@ async function mergeInto(
   const { bytes, subbufs, segments } = writer.totals;
   const report: MergeReport = {
     ...{ boot: bootId.toString(16).padStart(16, '0'), sources, subbufs, bytes, copies, wantedCopies },
-    ...{ tooFew: tooFew.list, missing: missing.list, disagreements, again },
+    ...{ tooFew: tooFew.list, unproven: unproven.list, missing: missing.list, disagreements, again },
+    isOpen: !sources.every(({ hasEnd }) => hasEnd) && !sources.some(({ hasEnd }, i) => hasEnd && held[i] === subbufs),
     parts: [...parts].flatMap(([category, { list }]) => list.map((range) => ({ ...range, category }))),
   };
   return { report, segments };

@@ -13,7 +13,7 @@ import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text as collectText } from 'node:stream/consumers';
 import { EvidenceChain } from '../evidence/chain.js';
-import type { SegmentFolder } from '../evidence/files.js';
+import { MEMORY_FILE, type SegmentFolder } from '../evidence/files.js';
 import { compareStreams } from '../trace/compare-streams.js';
 import type { SealedSegment } from '../trace/segment-writer.js';
 import type { LabContext } from '../util/context.js';
@@ -343,16 +343,16 @@ export class Recording {
     return error;
   }
 
-  /** The memory of a guest whose kernel crashed: what it had not sent is still there. */
+  /** The memory of a guest that crashed, or went off before its time: what it had not sent is still there. */
   async #saveMemory({ machine }: Guest): Promise<string | undefined> {
     const { folder, state } = this.#parts;
-    if (machine.console.crash === undefined || machine.qmp.state !== 'ready') return undefined;
-    const dump = path.join(folder.dir, 'memory.elf');
+    if (!machine.hasEnded || machine.qmp.state !== 'ready') return undefined;
+    const dump = path.join(folder.dir, MEMORY_FILE);
     try {
       await machine.dumpMemory(dump);
       return dump;
     } catch (error) {
-      state.problem(`the crashed guest's memory could not be read: ${messageOf(error)}`);
+      state.problem(`the guest's memory could not be read: ${messageOf(error)}`);
       await rm(dump, { force: true });
       return undefined;
     }
@@ -372,10 +372,10 @@ export class Recording {
         }
         const { trace } = state.manifest;
         state.set({ trace: { ...trace, subbufs: trace.subbufs + subbufs, bytes: trace.bytes + bytes } });
-        state.problem(`${told} were recovered from the crashed guest's memory`);
+        state.problem(`${told} were recovered from the guest's memory`);
       });
     } catch (error) {
-      state.problem(`recovering the record from the crashed guest's memory failed: ${messageOf(error)}`);
+      state.problem(`recovering the record from the guest's memory failed: ${messageOf(error)}`);
     } finally {
       await rm(dump, { force: true });
     }

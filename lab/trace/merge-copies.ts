@@ -33,6 +33,10 @@ export type MergedCopy =
       readonly cpu: number;
       readonly number: bigint;
       readonly copies: number;
+      /** Sources whose chains are whole have all of it. */
+      readonly isProven: boolean;
+      /** Those that have it whole. */
+      readonly sources: readonly number[];
     }
   /** No source has the rest of a sub-buffer: it is handed out as the part of this category. */
   | { readonly type: 'part'; readonly cpu: number; readonly number: bigint; readonly category: Category }
@@ -203,7 +207,8 @@ async function* step(stream: Stream, sources: readonly CopySource[]): AsyncGener
   const [best] = candidatesOf(contents, isProven);
   // Better one part than nothing, and better that with the effects.
   const [part] = [...ofCategory(contents, 'disk'), ...ofCategory(contents, 'network')];
-  const taken = best ?? (part === undefined ? undefined : { whole: part.bytes, holders: [part], copies: 0 });
+  const alone = part === undefined ? undefined : { whole: part.bytes, holders: [part], copies: 0, proven: 0 };
+  const taken = best ?? alone;
   if (taken === undefined) return;
   const others = contents.filter((content) => !taken.holders.includes(content));
   if (others.length > 0) {
@@ -212,7 +217,9 @@ async function* step(stream: Stream, sources: readonly CopySource[]): AsyncGener
   }
   const category = best === undefined && part !== undefined ? categoryOf(part.header) : undefined;
   if (category !== undefined) yield { type: 'part', cpu, number, category };
-  yield { type: 'subbuf', bytes: taken.whole, cpu, number, copies: taken.copies };
+  const { whole: bytes, copies, proven } = taken;
+  const holding = sourcesOf(ofCategory(taken.holders, undefined));
+  yield { type: 'subbuf', bytes, cpu, number, copies, isProven: proven > 0, sources: holding };
   stream.expected = number + 1n;
   for (const cursor of holders) yield* advance(stream, cursor);
 }

@@ -58,6 +58,8 @@ export class Machine {
   readonly #log: Log;
   /** Settles when the guest is off: QEMU has ended, or holds still (`keepsMemory`). Never rejects. */
   readonly off: Promise<void>;
+  /** How the guest itself went off, in QEMU's words: `guest-shutdown`, or `guest-reset`, as after a panic. */
+  #guestEnd: string | undefined;
 
   private constructor(
     spec: MachineSpec,
@@ -81,8 +83,10 @@ export class Machine {
     this.#log = parts.log;
     this.off = new Promise((resolve) => {
       void this.exited.then(() => resolve());
-      this.qmp.onEvent(({ event }) => {
-        if (event === 'SHUTDOWN') resolve();
+      this.qmp.onEvent(({ event, data }) => {
+        if (event !== 'SHUTDOWN') return;
+        if (data.guest === true) this.#guestEnd = String(data.reason);
+        resolve();
       });
     });
   }
@@ -176,6 +180,11 @@ export class Machine {
     return socket;
   }
 
+  /** The guest went off by itself, in order or by a crash. */
+  get hasEnded(): boolean {
+    return this.console.crash !== undefined || this.#guestEnd !== undefined;
+  }
+
   /** Settles with how QEMU ended; never rejects. */
   get exited(): Promise<ChildExit> {
     return this.child.exited;
@@ -196,10 +205,14 @@ export class Machine {
       new Promise((resolve) => {
         setTimeout(() => resolve('late'), ms).unref();
       });
+    // A reset is that of a panic, most likely, and a busy host may show the words before it later.
+    const lastWords = () =>
+      this.#guestEnd === 'guest-reset' ? Promise.race([crash, settle(PANIC_SETTLE_MS)]) : undefined;
     // A port that closed under the work is the first sign of QEMU's end; its exit is the better story.
     const told = work.catch(async (error: unknown) => {
       if (!(error instanceof LabError) || error.code !== 'LAB_VM_EXITED') throw error;
       await Promise.race([this.off, settle(PANIC_SETTLE_MS)]);
+      await lastWords();
       throw this.failure('LAB_VM_EXITED', `${options.label}: QEMU ended`, error);
     });
     told.catch(() => {});
@@ -216,6 +229,7 @@ export class Machine {
       }
       const late = await Promise.race([told.then((value) => ({ value })), settle(EXIT_SETTLE_MS)]);
       if (typeof late === 'object') return late;
+      await lastWords();
       throw this.failure('LAB_VM_EXITED', `${options.label}: QEMU ended`);
     })();
     try {

@@ -152,9 +152,10 @@ describe('servers of one category each', () => {
       const { manifest } = await openRun(run);
       expect(manifest.problems.join('\n')).to.match(/[1-9]\d* sub-buffers \(\d+ bytes\) of which .* were there whole/);
       expect((await auditRun(run)).findings).to.deep.equal([]);
-      const sources = [run, (await bootOf(other)) ?? ''].map((dir) => ({ dir, isProven: true, head: null }));
+      const sources = [run, (await bootOf(other)) ?? ''].map((dir) => ({ dir, isProven: true, head: null, lab: null }));
       const report = await mergeRuns({ sources, runDir: bench().runDir('m'), force: false, copies: 1 }, ctx);
       expect([report.missing, report.parts, report.disagreements, report.tooFew]).to.deep.equal([[], [], [], []]);
+      expect(report.isOpen).to.equal(true);
       const { gaps, missing, elsewhere } = await accountOf(bench().runDir('m'));
       expect([gaps, missing, elsewhere]).to.deep.equal([[], 0n, 0n]);
       // Neither server had both.
@@ -174,7 +175,7 @@ describe('servers of one category each', () => {
     const alone = await bench().verify('r');
     expect(describeVerdict(alone)).to.equal('');
     expect(alone.isEqual).to.equal(true);
-    const sources = [run, other].map((dir) => ({ dir, isProven: true, head: null }));
+    const sources = [run, other].map((dir) => ({ dir, isProven: true, head: null, lab: null }));
     const options = { sources, runDir: bench().runDir('m'), force: false, copies: 1 };
     const { copies, parts, missing, disagreements } = await mergeRuns(options, bench().ctx);
     expect([Object.keys(copies), parts, missing, disagreements]).to.deep.equal([['1'], [], [], []]);

@@ -8,7 +8,8 @@ import { S_IFDIR, S_IFREG, writeCpio } from '../../images/cpio.js';
 import { readBusybox } from '../../images/tiny.js';
 import { auditRun } from '../../lab/audit/audit.js';
 import { openRun } from '../../lab/run/folder.js';
-import { useBench } from '../harness/boot.js';
+import { eventsOf } from '../../lab/trace/events.js';
+import { accountOf, useBench } from '../harness/boot.js';
 import { holdersOf } from '../harness/holders.js';
 
 /** Of a guest in which nothing reads the record. */
@@ -16,6 +17,9 @@ const INIT = `#!/bin/busybox sh
 busybox mount -t proc proc /proc
 echo c > /proc/sysrq-trigger
 `;
+
+/** More than a guest's end is waited for when its console is quick. */
+const LATE_MS = 2_500;
 
 describe('the memory of a guest that crashed', () => {
   const bench = useBench();
@@ -39,4 +43,35 @@ describe('the memory of a guest that crashed', () => {
     expect((await auditRun(run)).findings).to.deep.equal([]);
     expect(await holdersOf(path.join(run, 'segments'), ['/proc/sysrq-trigger'])).to.have.length.of.at.least(1);
   });
+
+  for (const [what, end] of [
+    ['crashed', 'echo c > /proc/sysrq-trigger'],
+    ['was reset', 'reboot -f'],
+    ['was turned off', 'poweroff -f'],
+  ] as const) {
+    it(`has the last words of one that ${what}, and of the console they may come late`, async () => {
+      const error = await bench()
+        .record('r', `echo 1 > /root/last-words; ${end}`, {
+          // Sub-buffers leave only when they are full.
+          kernelArgs: ['lemona.flush_ms=1000000'],
+          onMachine: ({ console }) => {
+            const write = console.write.bind(console);
+            console.write = (chunk, done) => {
+              globalThis.setTimeout(() => write(chunk), LATE_MS);
+              done?.();
+            };
+          },
+        })
+        .catch((thrown: unknown) => thrown);
+      expect(error).to.include({ code: what === 'crashed' ? 'LAB_GUEST_PANIC' : 'LAB_RUN_TORN' });
+      const run = bench().runDir('r');
+      const { gaps, missing } = await accountOf(run);
+      expect([gaps, missing]).to.deep.equal([[], 0n]);
+      const created: string[] = [];
+      for await (const { record } of eventsOf(run, { kinds: new Set(['effect']) })) {
+        if (record.kind === 'effect' && record.effect.op === 'CREATE') created.push(record.effect.name.toString());
+      }
+      expect(created).to.include('last-words');
+    });
+  }
 });

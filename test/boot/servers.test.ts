@@ -40,7 +40,10 @@ describe('several servers', () => {
 
   async function merge(sources: readonly string[], copies: number): Promise<MergeReport> {
     const options = { runDir: bench().runDir('m'), force: false, copies };
-    return mergeRuns({ ...options, sources: sources.map((dir) => ({ dir, isProven: true, head: null })) }, bench().ctx);
+    return mergeRuns(
+      { ...options, sources: sources.map((dir) => ({ dir, isProven: true, head: null, lab: null })) },
+      bench().ctx,
+    );
   }
 
   const isIntact = async (dir: string) => {

@@ -54,17 +54,22 @@ describe('merging what storage points hold', () => {
   afterEach(() => rm(folder, { recursive: true }));
 
   /** A storage point that holds these sub-buffers. */
-  async function point(name: string, subbufs: readonly Buffer[], counted = subbufs): Promise<string> {
+  async function point(
+    name: string,
+    subbufs: readonly Buffer[],
+    counted = subbufs,
+    state: 'complete' | 'recording' = 'complete',
+  ): Promise<string> {
     const dir = path.join(folder, name);
     await mkdir(dir);
     if (subbufs.length > 0) await writeSegments(dir, subbufs, 400);
     else await mkdir(segmentsFolder(dir));
-    await writeManifest(path.join(dir, 'run.json'), manifestOf({ name, smp: 2, trace: traceOf(counted) }));
+    await writeManifest(path.join(dir, 'run.json'), manifestOf({ name, smp: 2, state, trace: traceOf(counted) }));
     return dir;
   }
 
   async function merge(dirs: readonly string[], copies = 1, proven: readonly string[] = []): Promise<MergeReport> {
-    const sources = dirs.map((dir) => ({ dir, isProven: proven.includes(dir), head: null }));
+    const sources = dirs.map((dir) => ({ dir, isProven: proven.includes(dir), head: null, lab: null }));
     return mergeRuns({ sources, runDir: path.join(folder, 'merged'), force: true, copies }, ctx);
   }
 
@@ -100,6 +105,29 @@ describe('merging what storage points hold', () => {
       { cpu: 1, first: '4', last: '9' },
     ]);
     expect((await statsOf(path.join(folder, 'merged'))).account.isComplete).to.equal(true);
+  });
+
+  it('names what only sources have whose chains are not whole, and takes no parts of such for proven', async () => {
+    const [a, half] = [await point('a', bytesOf(all)), await point('b', bytesOf(all).slice(0, 10))];
+    const report = await merge([a, half], 1, [half]);
+    expect(report.unproven).to.deep.equal([
+      { cpu: 0, first: '5', last: '9' },
+      { cpu: 1, first: '5', last: '9' },
+    ]);
+    expect(mergeLines(report)).to.include('cpu 1: sub-buffers 5 to 9: NOT PROVEN: in no source whose chain is whole');
+    const dirs = [await point('c', parts('network')), await point('d', parts('disk'))];
+    expect((await merge(dirs, 1, dirs)).unproven).to.deep.equal([]);
+    expect((await merge(dirs, 1, dirs.slice(1))).unproven).to.have.length(2);
+  });
+
+  it('knows the end of a record only from a source that has it, or all of them', async () => {
+    const shards = [0, 1].map((wanted) => bytesOf(all.filter(({ cpu }) => cpu === wanted)));
+    const first = await point('a', shards[0] ?? []);
+    const cut = await point('b', (shards[1] ?? []).slice(0, 7), [], 'recording');
+    expect((await merge([first, cut])).isOpen).to.equal(true);
+    const mirror = await point('c', bytesOf(all));
+    expect((await merge([first, cut, mirror])).isOpen).to.equal(false);
+    expect((await merge([first, await point('d', shards[1] ?? [])])).isOpen).to.equal(false);
   });
 
   /** Two CPUs that write, and talk to somebody. */
@@ -292,7 +320,7 @@ describe('merging what storage points hold', () => {
       /different boots: 1122334455667788 in .*a; 1122334455667789/,
     );
     expect(await refused(() => merge([empty]))).to.match(/hold no good sub-buffer$/);
-    const sources = [{ dir: a, isProven: false, head: null }];
+    const sources = [{ dir: a, isProven: false, head: null, lab: null }];
     const self = { sources, runDir: a, force: true, copies: 1 };
     expect(await refused(() => mergeRuns(self, ctx))).to.match(/is one of the sources/);
     const controller = new AbortController();

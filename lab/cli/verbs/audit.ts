@@ -110,17 +110,24 @@ export async function run(invocation: Invocation): Promise<number> {
   return isAllIntact && gone.length === 0 ? 0 : 1;
 }
 
-async function optionsOf(invocation: Invocation): Promise<AuditOptions> {
-  const { dataDir } = invocation.context();
+/** What this lab knows by itself: the heads that it saw, and its own key. */
+export async function knownHere(dataDir: string): Promise<Pick<AuditOptions, 'witness' | 'trusted'>> {
   const ownKey = path.join(dataDir, 'lab-key.pub.pem');
   const witness = path.join(dataDir, 'heads.jsonl');
+  return {
+    ...((await exists(witness)) ? { witness } : {}),
+    ...((await exists(ownKey)) ? { trusted: [await readPublicKey(ownKey)] } : {}),
+  };
+}
+
+async function optionsOf(invocation: Invocation): Promise<AuditOptions> {
+  const { dataDir } = invocation.context();
   const lab = invocation.string('lab-key');
   const tsa = invocation.string('tsa');
   return {
     heads: invocation.list('head'),
     isQuick: invocation.bool('quick'),
-    ...((await exists(witness)) ? { witness } : {}),
-    ...((await exists(ownKey)) ? { trusted: [await readPublicKey(ownKey)] } : {}),
+    ...(await knownHere(dataDir)),
     ...(lab === undefined ? {} : { lab: await readPublicKey(lab) }),
     ...(tsa === undefined ? {} : { tsa: path.resolve(tsa) }),
   };

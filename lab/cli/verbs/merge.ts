@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import path from 'node:path';
 import { auditRun } from '../../audit/audit.js';
+import { fingerprint } from '../../audit/log.js';
 import { noteCustody } from '../../evidence/custody.js';
 import { runDirOf } from '../../run/folder.js';
 import { type MergeReport, type MergeSource, mergeRuns, type NumberRange } from '../../run/merge.js';
@@ -8,7 +9,7 @@ import { statsOf } from '../../trace/stats.js';
 import { LabError, messageOf } from '../../util/errors.js';
 import { withStep } from '../../util/progress.js';
 import type { Invocation } from '../invocation.js';
-import { isIntact } from './audit.js';
+import { isIntact, knownHere } from './audit.js';
 import { equation } from './stats.js';
 
 function span({ cpu, first, last }: NumberRange): string {
@@ -17,12 +18,12 @@ function span({ cpu, first, last }: NumberRange): string {
 
 /** What was found, a line for each thing. Pure. */
 export function mergeLines(report: MergeReport): string[] {
-  const { sources, missing, parts, tooFew, disagreements, copies, wantedCopies, again } = report;
+  const { sources, missing, parts, unproven, tooFew, disagreements, copies, wantedCopies, again } = report;
   const lines: string[] = [];
-  for (const { dir, subbufs, cpus, isProven, problems, gone } of sources) {
-    lines.push(
-      `${dir}: ${subbufs} sub-buffers of CPU ${cpus.join(', ')}; its chain is ${isProven ? 'whole' : 'NOT whole'}`,
-    );
+  for (const { dir, subbufs, cpus, isProven, lab, hasEnd, problems, gone } of sources) {
+    const chain = isProven ? `whole, of lab ${lab ?? 'unknown'}` : 'NOT whole';
+    const end = hasEnd ? '' : '; it has NO END';
+    lines.push(`${dir}: ${subbufs} sub-buffers of CPU ${cpus.join(', ')}; its chain is ${chain}${end}`);
     for (const { folder, segment, offset, detail } of problems)
       lines.push(`${dir}: ${folder}: segment ${segment} at ${offset}: ${detail}`);
     if (gone !== null) lines.push(`${dir}: ${gone}`);
@@ -35,6 +36,7 @@ export function mergeLines(report: MergeReport): string[] {
   }
   for (const range of missing) lines.push(`${span(range)}: MISSING from all sources`);
   for (const part of parts) lines.push(`${span(part)}: MISSING but for the part of category ${part.category}`);
+  for (const range of unproven) lines.push(`${span(range)}: NOT PROVEN: in no source whose chain is whole`);
   for (const range of tooFew) lines.push(`${span(range)}: fewer than ${wantedCopies} copies`);
   if (again > 0) lines.push(`${again} sub-buffers stood in a source twice or out of order`);
   const counted = Object.entries(copies).map(([count, of]) => `${of} with ${count}`);
@@ -42,7 +44,13 @@ export function mergeLines(report: MergeReport): string[] {
   return lines;
 }
 
-/** `merge`: 0 if one whole record came out, the copies agree, and there are as many as wanted. */
+function verdictOf(isComplete: boolean, isCut: boolean, { isOpen, unproven }: MergeReport): string {
+  if (isComplete) return unproven.length === 0 ? 'complete' : 'complete, but NOT proven';
+  if (isCut) return 'NOT proven complete: a source was cut';
+  return isOpen ? 'NOT proven complete: no source with an end has all of it' : 'NOT complete';
+}
+
+/** `merge`: 0 if one whole record came out, proven, the copies agree, and there are as many as wanted. */
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
   const { out } = invocation;
@@ -52,12 +60,14 @@ export async function run(invocation: Invocation): Promise<number> {
   for (const given of invocation.args) {
     const dir = given.includes('/') ? path.resolve(given) : runDirOf(ctx.runsDir, given);
     if (sources.some((source) => source.dir === dir)) throw new LabError('LAB_USAGE', `${dir} is named twice`);
-    const audit = await withStep(ctx.progress, `auditing ${dir}`, () => auditRun(dir, { isQuick: true })).catch(
+    const options = { isQuick: true, ...(await knownHere(ctx.dataDir)) };
+    const audit = await withStep(ctx.progress, `auditing ${dir}`, () => auditRun(dir, options)).catch(
       (error: unknown) => {
         throw new LabError('LAB_RUN_UNKNOWN', `${dir} can't be read: ${messageOf(error)}`, { cause: error });
       },
     );
-    sources.push({ dir, isProven: isIntact(audit), head: audit.head });
+    const lab = audit.lab === null ? null : fingerprint(audit.lab);
+    sources.push({ dir, isProven: isIntact(audit), head: audit.head, lab });
   }
   const began = new Date().toISOString();
   const copies = invocation.int('copies') ?? 1;
@@ -69,8 +79,10 @@ export async function run(invocation: Invocation): Promise<number> {
     account.isHonest &&
     account.elsewhere === 0n &&
     report.missing.length + report.parts.length + problems.length === 0 &&
-    cut === 0;
-  const isGood = isComplete && report.disagreements.length === 0 && report.tooFew.length === 0;
+    cut === 0 &&
+    !report.isOpen;
+  const doubts = report.disagreements.length + report.tooFew.length + report.unproven.length;
+  const isGood = isComplete && doubts === 0;
   const { argv, version } = invocation.command;
   for (const { dir } of sources) {
     await noteCustody(dir, ctx.dataDir, { act: 'merge', args: argv, version, began, status: isGood ? 0 : 1 }).catch(
@@ -83,8 +95,9 @@ export async function run(invocation: Invocation): Promise<number> {
     for (const { first, last, isDeclared } of account.gaps)
       if (!isDeclared) await out.line(`effects ${first} to ${last}: MISSING without a declaration`);
     await out.line(equation(account));
-    const verdict = isComplete ? 'complete' : cut > 0 ? 'NOT proven complete: a source was cut' : 'NOT complete';
-    await out.line(`${name}: ${report.subbufs} sub-buffers, ${report.bytes} bytes: ${verdict}`);
+    await out.line(
+      `${name}: ${report.subbufs} sub-buffers, ${report.bytes} bytes: ${verdictOf(isComplete, cut > 0, report)}`,
+    );
   }
   return isGood ? 0 : 1;
 }
