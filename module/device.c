@@ -181,14 +181,18 @@ static int lemona_freeze(struct lemona_file *lf, struct lemona_freeze *arg)
 	return 0;
 }
 
-/* The record is delivered, and says what it leaves out. It ends with that. */
+/*
+ * The record is delivered, and says what it leaves out. It ends with that. What
+ * was closed before the servers were told so is theirs, and the reader's too.
+ */
 static int lemona_close(void)
 {
 	int error = lemona_drain() ?: lemona_account() ?: lemona_drain();
 
-	if (!error)
-		lemona_servers_end();
-	return error;
+	if (error)
+		return error;
+	lemona_servers_end();
+	return lemona_pool_wait(lemona_pool_closed());
 }
 
 static int lemona_set_times(const struct lemona_settimes *arg)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { expect } from 'chai';
 import { buildGuestTool } from '../../images/tools.js';
 import { auditRun } from '../../lab/audit/audit.js';
@@ -48,6 +49,15 @@ describe('the socket backend', () => {
     expect(key?.length).to.equal(32);
     if (key === undefined) return;
     expect(await holdersOf(bench().runDir('r'), [key, key.toString('hex')])).to.deep.equal([]);
+  });
+
+  it('ends where the relay ends, however slowly that is read', async () => {
+    // Much is still to be read when the work is over, and small sub-buffers follow it every millisecond.
+    const { manifest } = await bench().record('r', 'dd if=/dev/zero of=/root/big bs=64k count=200', {
+      ...{ config: 'static-relay-socket-plain', smp: 2, kernelArgs: ['lemona.flush_ms=1'] },
+      tracePace: async () => void (await setTimeout(10)),
+    });
+    expect([manifest.state, manifest.problems]).to.deep.equal(['complete', []]);
   });
 
   it("encrypts for at most twice the instructions of the kernel's own ChaCha20-Poly1305", async () => {
