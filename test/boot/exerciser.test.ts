@@ -3,7 +3,18 @@ import { describeMismatch } from '../../replay/control.js';
 import type { VerifyRunResult } from '../../replay/verify.js';
 import { accountOf, blameSeed, describeVerdict, type GuestOptions, testSeed, useBench } from '../harness/boot.js';
 import { describeDivergence } from '../harness/divergence.js';
-import { EA_INODES, PROJECTS_AND_QUOTAS, withFeatures } from '../harness/features.js';
+import {
+  BLOCK_MAPS,
+  CLUSTERS,
+  EA_INODES,
+  INLINE_DATA,
+  laidOut,
+  mountedWith,
+  PROJECTS_AND_QUOTAS,
+  SMALL_BLOCKS,
+  SMALL_INODES,
+  withFeatures,
+} from '../harness/features.js';
 import { guestProgram } from '../harness/program.js';
 
 /** Of two threads each. */
@@ -23,6 +34,16 @@ const VARIANTS: readonly GuestOptions[] = [
   { kernelArgs: ['lemona.pool_mb=1', 'lemona.subbuf_kb=96'] },
   { tune: withFeatures(EA_INODES) },
   { tune: withFeatures(PROJECTS_AND_QUOTAS) },
+  { tune: laidOut(SMALL_BLOCKS) },
+  { tune: laidOut(SMALL_BLOCKS), kernelArgs: mountedWith('dioread_nolock') },
+  { tune: laidOut(INLINE_DATA) },
+  { tune: laidOut(CLUSTERS) },
+  { tune: laidOut(BLOCK_MAPS) },
+  { tune: laidOut(SMALL_INODES) },
+  { kernelArgs: mountedWith('data=journal') },
+  { tune: laidOut(SMALL_BLOCKS), kernelArgs: mountedWith('data=journal') },
+  { kernelArgs: mountedWith('nodelalloc') },
+  { kernelArgs: mountedWith('dioread_lock') },
 ];
 
 /** Marks at instants that nobody planned. */
