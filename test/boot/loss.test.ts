@@ -3,7 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { syscallName } from '../../lab/abi/syscalls.js';
 import { eventsOf } from '../../lab/trace/events.js';
-import { accountOf, useBench } from '../harness/boot.js';
+import { describeUnvouched } from '../../replay/unvouched.js';
+import { isNothingKnown } from '../../replay/verify.js';
+import { accountOf, type Bench, describeVerdict, testSeed, useBench } from '../harness/boot.js';
 import { guestProgram } from '../harness/program.js';
 
 /** Calls of each of the 16 flooding processes; the acceptance takes 1,000,000. */
@@ -37,6 +39,40 @@ async function modestRecords(runDir: string): Promise<{ calls: number; effects: 
   return { calls, effects };
 }
 
+/** Marks at instants that nobody planned, and a host that is too slow for what goes on meanwhile. */
+const whileMarked = (command: string) => `
+( n=0; while [ ! -e /run/stop ]; do lemona-mark m$n >/dev/null || exit 99; n=$((n + 1)); sleep 0.$((n % 5 + 3)); done ) &
+${command}
+status=$?
+touch /run/stop
+wait
+exit $status
+`;
+
+/** Effects were lost for real; every mark's disk is right in all that the rebuild does not name. */
+async function expectHonestRebuild(bench: Bench, about: string): Promise<void> {
+  const account = await accountOf(bench.runDir('r'));
+  expect(account.isHonest, about).to.equal(true);
+  const result = await bench.verify('r');
+  expect(describeVerdict(result), about).to.equal('');
+  expect(
+    result.replay.first.map((m) => `${m.op} ${m.seq}: ${m.what}`),
+    about,
+  ).to.deep.equal([]);
+  expect(result.isEqual, about).to.equal(true);
+  expect(result.marks.length, about).to.be.at.least(4);
+  const end = result.marks.at(-1);
+  expect(isNothingKnown(end?.unvouched ?? []), about).to.equal(false);
+  expect(end?.unvouched.length, `${about}: paths that nothing is vouched for`).to.be.greaterThan(0);
+  // What nobody touched is vouched for.
+  expect(end?.compared, about).to.be.greaterThan(300);
+  expect(end?.unvouched.map(describeUnvouched).filter((line) => !line.startsWith('/root'))).to.deep.equal([]);
+  process.stderr.write(
+    `      ${about}: ${result.marks.length} marks, ${account.dropped} records lost, ${end?.unvouched.length} paths named,` +
+      ` ${end?.compared} compared, ${end?.leftOut} left out\n`,
+  );
+}
+
 describe('lossy mode under a flood', () => {
   const bench = useBench();
 
@@ -62,4 +98,33 @@ describe('lossy mode under a flood', () => {
       });
     });
   }
+
+  for (const { pool_mb, subbuf_kb } of BUFFERS) {
+    it(`a rebuild names what it is not sure of, and is right in the rest: ${pool_mb} MiB in ${subbuf_kb} KiB`, async () => {
+      const program = await guestProgram('flood', bench().folder);
+      const script = `chmod +x /root/flood; mkdir /root/f${whileMarked(`/root/flood /root/f 16 ${CALLS} ${MODEST_WRITES}`)}`;
+      const { manifest, output } = await bench().record('r', script, {
+        smp: 2,
+        copyIn: [{ source: program, destination: '/root/flood' }],
+        kernelArgs: ['lemona.lossy=1', `lemona.pool_mb=${pool_mb}`, `lemona.subbuf_kb=${subbuf_kb}`],
+        tracePace: (bytes) => sleep((bytes / HOST_BYTES_PER_S) * 1000),
+      });
+      expect(manifest.exitStatus, output).to.equal(0);
+      await expectHonestRebuild(bench(), `flood, ${pool_mb} MiB`);
+    });
+  }
+
+  it('a rebuild is right in what it vouches for when effects of all kinds are lost', async () => {
+    const seed = testSeed();
+    const program = await guestProgram('exerciser', bench().folder);
+    const script = `chmod +x /root/exerciser${whileMarked(`/root/exerciser /root/play 8 300 ${seed}`)}`;
+    const { manifest, output } = await bench().record('r', script, {
+      smp: 2,
+      copyIn: [{ source: program, destination: '/root/exerciser' }],
+      kernelArgs: ['lemona.lossy=1', 'lemona.pool_mb=0', 'lemona.subbuf_kb=64'],
+      tracePace: (bytes) => sleep((bytes / HOST_BYTES_PER_S) * 1000),
+    });
+    expect(manifest.exitStatus, output).to.equal(0);
+    await expectHonestRebuild(bench(), `LEMONA_SEED=${seed}`);
+  });
 });

@@ -32,10 +32,11 @@ static void flood(int number, long calls)
 	fd = open(name, O_CREAT | O_WRONLY | O_TRUNC, 0644);
 	if (fd < 0)
 		err(1, "%s", name);
-	memset(data, 'a' + number, sizeof(data));
-	for (; calls > 0; calls -= 16)
+	for (; calls > 0; calls -= 16) {
+		memset(data, 'a' + (calls / 16 + number) % 26, sizeof(data));
 		if (pwrite(fd, data, sizeof(data), calls % 65536) < 0)
 			err(1, "pwrite");
+	}
 }
 
 static void modest(int writes)
