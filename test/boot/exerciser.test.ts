@@ -9,7 +9,6 @@ import {
   EA_INODES,
   INLINE_DATA,
   laidOut,
-  mountedWith,
   PROJECTS_AND_QUOTAS,
   SMALL_BLOCKS,
   SMALL_INODES,
@@ -40,16 +39,16 @@ const VARIANTS: readonly Variant[] = [
   { tune: withFeatures(EA_INODES) },
   { tune: withFeatures(PROJECTS_AND_QUOTAS) },
   { tune: laidOut(SMALL_BLOCKS) },
-  { tune: laidOut(SMALL_BLOCKS), kernelArgs: mountedWith('dioread_nolock') },
+  { tune: laidOut(SMALL_BLOCKS), mountOptions: 'nodioread_nolock' },
   // Linux 6.12 itself loses what is written to a file in its inode after these: blocks come back from the journal.
   { tune: laidOut(INLINE_DATA), without: ',mapped,mapped-child,fallocate,' },
   { tune: laidOut(CLUSTERS) },
   { tune: laidOut(BLOCK_MAPS) },
   { tune: laidOut(SMALL_INODES) },
-  { kernelArgs: mountedWith('data=journal') },
-  { tune: laidOut(SMALL_BLOCKS), kernelArgs: mountedWith('data=journal') },
-  { kernelArgs: mountedWith('nodelalloc') },
-  { kernelArgs: mountedWith('dioread_lock') },
+  { mountOptions: 'data=journal' },
+  { tune: laidOut(SMALL_BLOCKS), mountOptions: 'data=journal' },
+  { mountOptions: 'nodelalloc' },
+  { mountOptions: 'nodioread_nolock' },
 ];
 
 /** Marks at instants that nobody planned. */

@@ -4,6 +4,7 @@
  * A group is one boot of a guest, in which its ways run one after another.
  */
 import type { Effect } from '../../lab/abi/effects.js';
+import { CHANGEABLE, type Ext4Layout } from '../harness/features.js';
 
 export interface Way {
   readonly name: string;
@@ -28,6 +29,8 @@ export interface Way {
   readonly euids?: readonly number[];
   /** What a rebuild across the way can't vouch for; undefined: it vouches for all. */
   readonly taint?: RegExp;
+  /** The way's own files need not be the same after it. */
+  readonly mayDiffer?: true;
 }
 
 export interface WayGroup {
@@ -39,6 +42,9 @@ export interface WayGroup {
   /** Requests a second that it serves; undefined: as many as it can. */
   readonly secondDiskIops?: number;
   readonly kernelArgs?: readonly string[];
+  /** Another ext4 for the traced disk. */
+  readonly layout?: Ext4Layout;
+  readonly mountOptions?: string;
   /** Shell commands before the first way. */
   readonly setUp?: string;
   readonly ways: readonly Way[];
@@ -185,6 +191,36 @@ const RAW_ROOT: readonly Way[] = [
   },
 ];
 
+const SET_VERSION = { effects: { WRITE: 1 }, taint: /^its generation was set$/, mayDiffer: true } as const;
+const MOVED = { effects: { WRITE: 2 }, taint: /^extents were exchanged$/, mayDiffer: true } as const;
+const RESIZED = { effects: {}, taint: /^the filesystem was resized$/ } as const;
+
+/** Each by the entries of 64 and of 32 bits. */
+const FILE_IOCTLS: readonly Way[] = [
+  { name: 'set-version', ...SET_VERSION },
+  { name: 'set-version-old', ...SET_VERSION },
+  { name: 'set-version-32', ...SET_VERSION },
+  { name: 'set-version-old-32', ...SET_VERSION },
+  { name: 'move-extents', ...MOVED },
+  { name: 'move-extents-32', ...MOVED },
+  { name: 'swap-boot', effects: { WRITE: 1 }, taint: /^it became the boot loader$/, mayDiffer: true },
+  { name: 'migrate', effects: { WRITE: 1, SETATTR: 1 }, taint: /^its block map was converted$/, mayDiffer: true },
+  { name: 'quota-on', effects: { WRITE: 1 }, taint: /^it shall keep quotas$/, calls: ['quotactl'], mayDiffer: true },
+];
+
+const DISK_IOCTLS: readonly Way[] = [
+  { name: 'group-add', ...RESIZED },
+  { name: 'group-add-32', ...RESIZED },
+  { name: 'group-extend', ...RESIZED },
+  { name: 'group-extend-32', ...RESIZED },
+  { name: 'resize', ...RESIZED },
+  { name: 'resize-32', ...RESIZED },
+  { name: 'set-uuid', effects: {}, taint: /^the filesystem's UUID was set$/ },
+  { name: 'set-uuid-32', effects: {}, taint: /^the filesystem's UUID was set$/ },
+  { name: 'set-label', effects: {}, taint: /^the filesystem's label was set$/ },
+  { name: 'set-label-32', effects: {}, taint: /^the filesystem's label was set$/ },
+];
+
 const MAPPED: readonly Way[] = [
   { name: 'map-two-cpus', ms: 2 * MS, effects: { PAGE: 100 } },
   { name: 'map-threads', ms: MS, effects: { PAGE: 100 } },
@@ -238,6 +274,8 @@ export const WAY_GROUPS: readonly WayGroup[] = [
   { title: 'mounts, layers and loop devices', smp: 2, ways: MOUNTS },
   { title: 'raw writes to another disk', smp: 1, secondDiskMiB: 16, ways: RAW },
   { title: 'what only a taint tells of', smp: 1, ways: RAW_ROOT },
+  { title: 'ioctls on files of ext4', smp: 1, layout: CHANGEABLE, mountOptions: 'usrquota', ways: FILE_IOCTLS },
+  { title: 'ioctls on all of ext4', smp: 1, layout: CHANGEABLE, ways: DISK_IOCTLS },
   { title: 'stores through mappings', smp: 2, ways: MAPPED },
   { title: 'mappings of files whose ranges move', smp: 2, kernelArgs: TINY_BUFFERS, ways: RANGES },
   { title: 'mappings that a slow disk stores to', smp: 2, secondDiskMiB: 32, secondDiskIops: 40, ways: PINNED },

@@ -29,6 +29,8 @@ export type GuestOptions = Partial<Omit<RecordOptions, 'runDir' | 'kernel' | 'im
   readonly image?: (typeof IMAGES)[number];
   /** Changes a copy of the image, which is booted instead. */
   readonly tune?: (raw: string) => Promise<void>;
+  /** Of the traced file system, beside the usual ones; the script ends with 98 if they do not hold. */
+  readonly mountOptions?: string;
   /** Count system calls outside the guest. */
   readonly isWitnessed?: boolean;
   /** A kernel with all its checkers. */
@@ -101,6 +103,7 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
           image = 'tiny',
           config = 'static-relay',
           tune,
+          mountOptions,
           isWitnessed = false,
           isDebug = false,
           ...rest
@@ -109,7 +112,7 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
         const visible = { ...ctx, progress: stderrProgress() };
         const parts = await recordParts(findConfig(config), image, isDebug, visible);
         const file = path.join(folder, `${name}.sh`);
-        await writeFile(file, script);
+        await writeFile(file, mountOptions === undefined ? script : `${checkMount(mountOptions)}\n${script}`);
         const stdout = new PassThrough();
         let output = '';
         stdout.on('data', (chunk: Buffer) => {
@@ -126,6 +129,10 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
             config,
             command: ['sh', '/root/test.sh'],
             ...rest,
+            kernelArgs: [
+              ...(rest.kernelArgs ?? []),
+              ...(mountOptions === undefined ? [] : [`lemona.rootflags=rw,relatime,${mountOptions}`]),
+            ],
             copyIn: [{ source: file, destination: '/root/test.sh' }, ...(rest.copyIn ?? [])],
             stdout,
             stderr: rest.stderr ?? stdout,
@@ -176,6 +183,11 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
     if (bench === undefined) throw new Error('the bench is there only within a test');
     return bench;
   };
+}
+
+/** The kernel tells of an option that is not its default. */
+function checkMount(options: string): string {
+  return `grep -q ' / ext4 .*[, ]${options}' /proc/mounts || { grep ' / ext4' /proc/mounts; exit 98; }`;
 }
 
 async function tunedImage(

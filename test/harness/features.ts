@@ -29,6 +29,8 @@ export const PROJECTS_AND_QUOTAS: Ext4Features = {
 export interface Ext4Layout {
   /** 4096 unless told. */
   readonly blockBytes?: number;
+  /** Undefined: all of the disk. */
+  readonly sizeMiB?: number;
   /** As mke2fs calls them: more than ours have, or with a ^ those it goes without. */
   readonly features?: readonly string[];
   /** Further arguments of mke2fs. */
@@ -36,7 +38,12 @@ export interface Ext4Layout {
 }
 
 /** For GuestOptions.tune: what tune2fs can't change. The image's files, which may then be the user's, on a new ext4. */
-export function laidOut({ blockBytes = 4096, features = [], args = [] }: Ext4Layout): (raw: string) => Promise<void> {
+export function laidOut({
+  blockBytes = 4096,
+  sizeMiB,
+  features = [],
+  args = [],
+}: Ext4Layout): (raw: string) => Promise<void> {
   return async (raw) => {
     const tool = sh({ env: ext4Env() });
     const tree = `${raw}.tree`;
@@ -45,15 +52,11 @@ export function laidOut({ blockBytes = 4096, features = [], args = [] }: Ext4Lay
     // Whoever is not root can't make devices, but the image has none.
     const all = [...EXT4_FEATURES, ...features].join(',');
     const same = ['-i', '8192', '-m', '1', '-J', 'size=16', '-E', 'nodiscard,root_owner=0:0'];
-    await tool`mke2fs -q -F -t ext4 -O ${all} -b ${blockBytes} ${same} ${[...args]} -d ${tree} ${raw}`;
+    const size = sizeMiB === undefined ? [] : [`${sizeMiB}M`];
+    await tool`mke2fs -q -F -t ext4 -O ${all} -b ${blockBytes} ${same} ${[...args]} -d ${tree} ${raw} ${size}`;
     await rm(tree, { recursive: true });
     await tool`e2fsck -fn ${raw}`;
   };
-}
-
-/** For GuestOptions.kernelArgs: options of the traced file system's mount, beside the usual ones. */
-export function mountedWith(options: string): string[] {
-  return [`rootflags=rw,relatime,${options}`];
 }
 
 /** A page of the cache is four of its blocks. */
@@ -66,3 +69,5 @@ export const INLINE_DATA: Ext4Layout = { features: ['inline_data'] };
 export const BLOCK_MAPS: Ext4Layout = { blockBytes: 1024, features: ['^extent', '^64bit'] };
 /** Times in whole seconds from 1901 to 2038, and none of birth; no project ids. */
 export const SMALL_INODES: Ext4Layout = { features: ['^extra_isize'], args: ['-I', '128'] };
+/** Whose number, UUID and size can be changed while it is mounted; as much room again is behind it. */
+export const CHANGEABLE: Ext4Layout = { sizeMiB: 128, features: ['^metadata_csum'], args: ['-g', '8192'] };
