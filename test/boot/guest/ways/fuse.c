@@ -159,10 +159,12 @@ static void serve_one(const struct fuse_in_header *in, const void *arg)
 
 static void serve(void *unused)
 {
-	static char request[MOST_BYTES + 4096] __attribute__((aligned(8)));
+	/* The kernel stores what is asked into the mapping of a file, through references. */
+	const size_t size = MOST_BYTES + PAGE;
+	char *request = map_file(make_file("requests", size), size);
 
 	(void)unused;
-	while (read(device, request, sizeof(request)) > 0)
+	while (read(device, request, size) > 0)
 		serve_one((void *)request, request + sizeof(struct fuse_in_header));
 	must(errno == ENODEV); /* it is unmounted */
 }
