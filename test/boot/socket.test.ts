@@ -63,14 +63,6 @@ describe('the socket backend', () => {
     expect(Number(link)).to.be.within(Number(alone), 2 * Number(alone));
   });
 
-  it('sends plain what a module records, and the disk is rebuilt of it', async () => {
-    const { manifest } = await bench().record('r', WORK, { config: 'module-socket-plain', smp: 2 });
-    expect(manifest.state).to.equal('complete');
-    const result = await bench().verify('r');
-    expect(describeVerdict(result)).to.equal('');
-    expect(result.isEqual).to.equal(true);
-  });
-
   it("goes before the machine's other traffic when there is more than the network takes", async () => {
     const files = await Promise.all(
       ['drain', 'traffic'].map(async (name) => ({
