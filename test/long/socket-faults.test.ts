@@ -6,12 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { auditRun } from '../../lab/audit/audit.js';
 import { MACHINE } from '../../lab/run/socket-receiver.js';
-import { readSegments } from '../../lab/trace/segment-reader.js';
 import { freePort } from '../../lab/util/free-port.js';
-import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
+import { accountOf, testSeed, useBench } from '../harness/boot.js';
 import { FaultyLink } from '../harness/faulty-link.js';
 import { bootOf, receiverOf } from '../harness/server-receiver.js';
 import { sh } from '../harness/sh.js';
+import { demandOnce, demandWhole } from '../harness/whole.js';
 import { ServerProcess } from '../support/server-process.js';
 
 /** LEMONA_FAULTS asks for fewer. */
@@ -122,21 +122,11 @@ describe('a record over a link that fails', () => {
           );
           const audit = await auditRun((await bootOf(server)) ?? '');
           expect([audit.findings, audit.isClosed]).to.deep.equal([[], true]);
-          const seen = new Set<string>();
-          for await (const item of readSegments(path.join(bench().runDir('r'), 'segments'))) {
-            if (item.type === 'problem') throw new Error(`segment ${item.segment}: ${item.detail}`);
-            const key = `${item.header.cpu}:${item.header.number}`;
-            expect(seen.has(key), `${key} is doubled`).to.equal(false);
-            seen.add(key);
-          }
+          await demandOnce(bench().runDir('r'));
           const account = await accountOf(bench().runDir('r'));
           expect(account.missing).to.equal(0n);
           expect(account.isHonest).to.equal(true);
-          if (isLossy) return;
-          expect([account.dropped, account.gaps.length, account.isComplete]).to.deep.equal([0n, 0, true]);
-          const result = await bench().verify('r');
-          expect(describeVerdict(result)).to.equal('');
-          expect(result.isEqual).to.equal(true);
+          if (!isLossy) await demandWhole(bench(), 'r');
         } finally {
           await server.kill();
           link.close();
