@@ -10,11 +10,11 @@ import { MACHINE } from '../../lab/run/socket-receiver.js';
 import { pollUntil } from '../../lab/util/deadline.js';
 import { freePort } from '../../lab/util/free-port.js';
 import type { Machine } from '../../lab/vm/machine.js';
-import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
-import { expectEachOnce } from '../harness/each-once.js';
+import { useBench } from '../harness/boot.js';
 import { FaultyLink } from '../harness/faulty-link.js';
 import { guestProgram } from '../harness/program.js';
 import { bootOf, receiverOf } from '../harness/server-receiver.js';
+import { demandWhole } from '../harness/whole.js';
 import { ServerProcess } from '../support/server-process.js';
 
 const POOL_MIB = 1;
@@ -108,13 +108,8 @@ describe('a lossless guest whose server is away', () => {
         expect(Number(waitedMs)).to.be.at.least(ms);
         const audit = await auditRun((await bootOf(server)) ?? '');
         expect([audit.findings, audit.isClosed]).to.deep.equal([[], true]);
-        await expectEachOnce(path.join(bench().runDir('r'), 'segments'));
         expect(manifest.trace.bytes).to.be.above(WRITTEN_MIB * 1024 * 1024);
-        const { isComplete, dropped } = await accountOf(bench().runDir('r'));
-        expect([isComplete, dropped]).to.deep.equal([true, 0n]);
-        const result = await bench().verify('r');
-        expect(describeVerdict(result)).to.equal('');
-        expect(result.isEqual).to.equal(true);
+        await demandWhole(bench(), 'r');
       } finally {
         await server.kill();
         link.close();
