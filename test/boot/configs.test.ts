@@ -2,7 +2,8 @@
 /** All twelve configurations: what is recorded in each is complete, and the disk is rebuilt of it. */
 import { expect } from 'chai';
 import { CONFIG_NAMES, type ConfigName, RUN_CONFIGS } from '../../lab/run/configs.js';
-import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
+import { useBench } from '../harness/boot.js';
+import { demandWhole } from '../harness/whole.js';
 
 const WORK = `
 work() { mkdir /root/$1; for i in 1 2 3 4 5 6 7 8; do echo $1 $i > /root/$1/$i; mv /root/$1/$i /root/$1/n$i; done; }
@@ -39,10 +40,7 @@ describe('each configuration', () => {
       // What came by two ways was compared; a difference is a problem.
       if (relay && socket) expect(manifest.bothWays?.same).to.be.above(3);
       else expect(manifest.bothWays ?? null).to.equal(null);
-      expect((await accountOf(bench().runDir('r'))).isComplete).to.equal(true);
-      const result = await bench().verify('r');
-      expect(describeVerdict(result)).to.equal('');
-      expect(result.isEqual).to.equal(true);
+      await demandWhole(bench(), 'r');
     });
   }
 });
