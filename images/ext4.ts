@@ -13,7 +13,7 @@ import type { BuildContext } from './context.js';
 import { type FilesystemRecipe, IMAGE_EPOCH_S } from './recipes.js';
 
 /** Debian's own set for ext4 (mke2fs.conf of e2fsprogs 1.47.0). */
-const FEATURES = [
+export const EXT4_FEATURES: readonly string[] = [
   'none',
   'sparse_super',
   'large_file',
@@ -45,7 +45,7 @@ export function mke2fsArgs(recipe: FilesystemRecipe, image: string, tree: string
   ];
   return [
     'mke2fs',
-    ...['-q', '-F', '-t', 'ext4', '-O', FEATURES.join(',')],
+    ...['-q', '-F', '-t', 'ext4', '-O', EXT4_FEATURES.join(',')],
     ...['-b', '4096', '-I', '256', '-i', String(recipe.bytesPerInode), '-m', '1'],
     ...['-J', `size=${recipe.journalMiB}`, '-U', recipe.uuid],
     ...['-E', extended.join(',')],

@@ -138,6 +138,8 @@ static void begin(const struct control_begin *b, uint32_t size)
 	rp.root = open(rp.mount_point, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (rp.root < 0)
 		fatal("open %s: %s", rp.mount_point, strerror(errno));
+	if (rp.keep_folders)
+		folders_open();
 	if (rp.lemona < 0 && !rp.utimens)
 		mismatch(NULL, "set times", "/dev/lemona", "this kernel has none", ENODEV);
 	rp.start_ns = now_ns();

@@ -88,6 +88,7 @@ static int give_birth(struct object *o, struct object *dir, int dirfd,
 		if (r < 0)
 			return r;
 		fd = openat(dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		o->attr.mode = a->mode; /* says how long it stays open */
 		if (fd >= 0)
 			object_adopt_fd(o, fd, ACCESS_PATH);
 		return fd;

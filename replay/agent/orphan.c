@@ -14,6 +14,7 @@
 #include "replay.h"
 
 #define INCOMPAT_META_BG 0x10
+#define INCOMPAT_INLINE_DATA 0x8000
 #define INCOMPAT_64BIT 0x80
 /* A longer chain than this is a damaged disk. */
 #define CHAIN_MAX 1000000
@@ -39,6 +40,7 @@ int orphans_read(const char *device)
 		goto broken;
 	if (le32(sb + 96) & INCOMPAT_META_BG)
 		goto broken;
+	rp.keep_folders = le32(sb + 96) & INCOMPAT_INLINE_DATA;
 	block_size = 1024ull << le32(sb + 24);
 	first_block = le32(sb + 20);
 	per_group = le32(sb + 40);

@@ -102,7 +102,7 @@ struct early {
 /* One recorded inode. */
 struct object {
 	struct object *chain; /* hash chain */
-	struct link lru; /* in rp.lru while fd is cached and not pinned */
+	struct link lru; /* in rp.lru while fd may be closed */
 	struct link dirty; /* in rp.dirty: touched since the last final pass */
 	struct early *early, **early_tail;
 	struct lemona_attr attr; /* last seen; ino and gen are the key */
@@ -122,6 +122,7 @@ struct replay {
 	/* set at BEGIN */
 	uint32_t dev;
 	bool go_on, strict, utimens, midway;
+	bool keep_folders; /* open: see folders.c */
 	/* environment */
 	const char *mount_point;
 	const char *device; /* NULL: the mount point is mounted already */
@@ -151,6 +152,7 @@ extern struct replay rp;
 struct object *object_find(uint64_t ino, uint32_t gen);
 struct object *object_get(uint64_t ino, uint32_t gen);
 struct object *object_add_dead(uint64_t ino, uint32_t gen);
+struct object *object_add_open(int fd);
 void object_free(struct object *o);
 void object_touch(struct object *o);
 void object_die(struct object *o);
@@ -224,6 +226,9 @@ int fs_thaw(void);
 
 /* orphan.c */
 int orphans_read(const char *device);
+
+/* folders.c */
+void folders_open(void);
 
 /* report.c */
 uint64_t now_ns(void);

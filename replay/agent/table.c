@@ -2,7 +2,7 @@
 /*
  * The recorded inodes and their open files. Memory is bounded by the number
  * of touched inodes that still have a name; open files by FD_MAX plus the
- * nameless inodes.
+ * nameless inodes, and the folders where they have to stay open.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -147,31 +147,17 @@ int object_read_handle(int dirfd, const char *name, uint32_t *ino, uint32_t *gen
 	return 0;
 }
 
-/*
- * Looks for an inode in the checkpoint. Only inodes that no effect has
- * removed get here: a removed one is in the table.
- */
-static bool object_attach(struct object *o)
+/* An inode of the checkpoint, as it is there; @fd is its own then. */
+static bool object_take_fd(struct object *o, int fd)
 {
 	struct lemona_attr *a = &o->attr;
 	struct statx st;
-	uint32_t ino, gen;
-	int fd;
 
-	if (a->ino > UINT32_MAX)
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
 		return false;
-	fd = open_handle(a->ino, a->gen, O_PATH);
-	if (fd < 0)
-		return false;
-	/* ext4 takes any generation for a handle with generation 0 */
-	if (object_read_handle(fd, "", &ino, &gen) < 0 || ino != a->ino || gen != a->gen ||
-	    statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &st) < 0) {
-		close(fd);
-		return false;
-	}
 	o->state = LIVE;
-	o->h_ino = ino;
-	o->h_gen = gen;
+	o->h_ino = a->ino;
+	o->h_gen = a->gen;
 	o->handle_known = true;
 	a->mode = st.stx_mode;
 	a->uid = st.stx_uid;
@@ -193,6 +179,29 @@ static bool object_attach(struct object *o)
 	return true;
 }
 
+/*
+ * Looks for an inode in the checkpoint. Only inodes that no effect has
+ * removed get here: a removed one is in the table.
+ */
+static bool object_attach(struct object *o)
+{
+	struct lemona_attr *a = &o->attr;
+	uint32_t ino, gen;
+	int fd;
+
+	if (a->ino > UINT32_MAX)
+		return false;
+	fd = open_handle(a->ino, a->gen, O_PATH);
+	if (fd < 0)
+		return false;
+	/* ext4 takes any generation for a handle with generation 0 */
+	if (object_read_handle(fd, "", &ino, &gen) == 0 && ino == a->ino && gen == a->gen &&
+	    object_take_fd(o, fd))
+		return true;
+	close(fd);
+	return false;
+}
+
 /* The object of (ino, gen): in the table, in the checkpoint, or not born yet. */
 struct object *object_get(uint64_t ino, uint32_t gen)
 {
@@ -211,6 +220,18 @@ struct object *object_add_dead(uint64_t ino, uint32_t gen)
 
 	o->state = DEAD;
 	return o;
+}
+
+/* The object of an open inode of the checkpoint, which no effect was about yet; or NULL with errno. */
+struct object *object_add_open(int fd)
+{
+	uint32_t ino, gen;
+	struct object *o;
+
+	if (object_read_handle(fd, "", &ino, &gen) < 0)
+		return NULL;
+	o = object_new(ino, gen);
+	return object_take_fd(o, fd) ? o : NULL;
 }
 
 void object_touch(struct object *o)
@@ -269,6 +290,8 @@ void object_adopt_fd(struct object *o, int fd, enum access access)
 		evict_oldest();
 	o->fd = fd;
 	o->access = access;
+	if (rp.keep_folders && S_ISDIR(o->attr.mode))
+		return;
 	link_add(&rp.lru, &o->lru);
 	rp.open_count++;
 }

@@ -8,7 +8,7 @@ import type { Machine } from '../../lab/vm/machine.js';
 import { describeMismatch } from '../../replay/control.js';
 import type { VerifyRunResult } from '../../replay/verify.js';
 import { accountOf, type GuestOptions, useBench } from '../harness/boot.js';
-import { withFeatures } from '../harness/features.js';
+import { laidOut, mountedWith, withFeatures } from '../harness/features.js';
 import { guestProgram } from '../harness/program.js';
 import { sh } from '../harness/sh.js';
 import { skip } from '../harness/skip.js';
@@ -112,6 +112,8 @@ describe('files as they really are, rebuilt exactly', () => {
         smp: 2,
         copyIn: [{ source: program, destination: '/root/files' }],
         ...(group.features === undefined ? {} : { tune: withFeatures(group.features) }),
+        ...(group.layout === undefined ? {} : { tune: laidOut(group.layout) }),
+        ...(group.mountOptions === undefined ? {} : { kernelArgs: mountedWith(group.mountOptions) }),
         ...(group.badFile === undefined
           ? {}
           : {

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: MIT
 /** Files as they really are: what the guest makes of them, in groups that share a boot. */
 
-import { EA_INODES, type Ext4Features, PROJECTS_AND_QUOTAS } from '../harness/features.js';
+import {
+  BLOCK_MAPS,
+  EA_INODES,
+  type Ext4Features,
+  type Ext4Layout,
+  INLINE_DATA,
+  PROJECTS_AND_QUOTAS,
+  SMALL_BLOCKS,
+} from '../harness/features.js';
 
 export interface FilesCase {
   /** Of the guest's program `files`, of the folder it works in, and of the mark after it. */
@@ -18,11 +26,23 @@ export interface FilesGroup {
   readonly cases: readonly FilesCase[];
   /** Added to the image's ext4. */
   readonly features?: Ext4Features;
+  /** The image's files on another ext4. */
+  readonly layout?: Ext4Layout;
+  /** Of the mount, beside the usual ones. */
+  readonly mountOptions?: string;
   /** Options of the guest's kernel without which the image can't be mounted. */
   readonly needs?: readonly string[];
   /** A file whose blocks refuse to be written to, and how many bytes it has. */
   readonly badFile?: { readonly path: string; readonly sizeBytes: number };
 }
+
+/** Where the ends of files, of blocks and of pages are not the same. */
+const ENDS: readonly FilesCase[] = [
+  { name: 'tails', what: 'stores behind the end of a file that then grows over them' },
+  { name: 'blocks', what: 'single blocks of a page, made and cut' },
+  { name: 'small-mapped', what: 'files of every size below a page' },
+  { name: 'faults', what: 'writes that fault half-way, bad vectors, copies in the kernel' },
+];
 
 export const FILES_GROUPS: readonly FilesGroup[] = [
   {
@@ -48,6 +68,41 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
       { name: 'faults', what: 'writes that fault half-way, bad vectors, copies in the kernel' },
       { name: 'too-big', what: 'EFBIG in the middle of a write' },
     ],
+  },
+  { title: 'ends of files', cases: ENDS },
+  { title: 'ends of files, four blocks to a page', layout: SMALL_BLOCKS, cases: ENDS },
+  {
+    title: 'ranges and folders, four blocks to a page',
+    layout: SMALL_BLOCKS,
+    cases: [
+      { name: 'fallocate', what: 'every mode of fallocate at many places' },
+      { name: 'anonymous', what: 'O_TMPFILE and linkat; files written to after deletion' },
+      { name: 'links', what: 'a web of hard links, torn and tied again' },
+    ],
+  },
+  {
+    // No store through a mapping and no fallocate(): after those Linux 6.12 itself loses what is written to such a file.
+    title: 'files and folders that live in their inodes',
+    layout: INLINE_DATA,
+    cases: [
+      { name: 'small', what: 'around the size that fits' },
+      { name: 'bytes', what: 'names of any byte, of 255 bytes, of invalid UTF-8' },
+      { name: 'deep', what: 'folders deeper than a path can tell' },
+      { name: 'links', what: 'a web of hard links, torn and tied again' },
+      { name: 'renames', what: 'plain, NOREPLACE and EXCHANGE between all kinds' },
+      { name: 'whiteouts', what: 'renames that leave a whiteout' },
+      { name: 'acls', what: 'ACLs, set and inherited' },
+      { name: 'capabilities', what: 'file capabilities, kept and dropped' },
+      { name: 'setids', what: 'set-id bits that writing, owning and cutting drop' },
+    ],
+  },
+  { title: 'ends of files in block maps', layout: BLOCK_MAPS, cases: ENDS },
+  { title: 'ends of files, content through the journal', mountOptions: 'data=journal', cases: ENDS },
+  {
+    title: 'ends of files, blocks allocated at once',
+    layout: SMALL_BLOCKS,
+    mountOptions: 'nodelalloc',
+    cases: ENDS,
   },
   {
     title: 'attributes',

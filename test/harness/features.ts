@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-/** Images whose ext4 has more features than ours have. */
-import { ext4Env } from '../../images/ext4.js';
+/** Images whose ext4 is not as ours is: it has more features, or is laid out in another way. */
+import { mkdir, rm } from 'node:fs/promises';
+import { EXT4_FEATURES, ext4Env } from '../../images/ext4.js';
 import { sh } from './sh.js';
 
 export interface Ext4Features {
@@ -24,3 +25,44 @@ export const PROJECTS_AND_QUOTAS: Ext4Features = {
   features: ['project', 'quota'],
   args: ['-Q', 'usrquota,grpquota,prjquota'],
 };
+
+export interface Ext4Layout {
+  /** 4096 unless told. */
+  readonly blockBytes?: number;
+  /** As mke2fs calls them: more than ours have, or with a ^ those it goes without. */
+  readonly features?: readonly string[];
+  /** Further arguments of mke2fs. */
+  readonly args?: readonly string[];
+}
+
+/** For GuestOptions.tune: what tune2fs can't change. The image's files, which may then be the user's, on a new ext4. */
+export function laidOut({ blockBytes = 4096, features = [], args = [] }: Ext4Layout): (raw: string) => Promise<void> {
+  return async (raw) => {
+    const tool = sh({ env: ext4Env() });
+    const tree = `${raw}.tree`;
+    await mkdir(tree);
+    await tool`debugfs -R ${`rdump / ${tree}`} ${raw}`;
+    // Whoever is not root can't make devices, but the image has none.
+    const all = [...EXT4_FEATURES, ...features].join(',');
+    const same = ['-i', '8192', '-m', '1', '-J', 'size=16', '-E', 'nodiscard,root_owner=0:0'];
+    await tool`mke2fs -q -F -t ext4 -O ${all} -b ${blockBytes} ${same} ${[...args]} -d ${tree} ${raw}`;
+    await rm(tree, { recursive: true });
+    await tool`e2fsck -fn ${raw}`;
+  };
+}
+
+/** For GuestOptions.kernelArgs: options of the traced file system's mount, beside the usual ones. */
+export function mountedWith(options: string): string[] {
+  return [`rootflags=rw,relatime,${options}`];
+}
+
+/** A page of the cache is four of its blocks. */
+export const SMALL_BLOCKS: Ext4Layout = { blockBytes: 1024 };
+/** Blocks are allocated 16 at a time. */
+export const CLUSTERS: Ext4Layout = { features: ['bigalloc'], args: ['-C', '65536'] };
+/** Small files live in their inodes. */
+export const INLINE_DATA: Ext4Layout = { features: ['inline_data'] };
+/** As ext3 laid files out: fallocate() is refused. */
+export const BLOCK_MAPS: Ext4Layout = { blockBytes: 1024, features: ['^extent', '^64bit'] };
+/** Times in whole seconds from 1901 to 2038, and none of birth; no project ids. */
+export const SMALL_INODES: Ext4Layout = { features: ['^extra_isize'], args: ['-I', '128'] };

@@ -110,10 +110,11 @@ static void do_fallocate(void)
 	int mode = modes[below(8)];
 	off_t at = below(SIZE_MAX_BYTES), len = 1 + below(SIZE_MAX_BYTES / 4);
 	int fd = open_some(O_RDWR);
+	struct stat st;
 
-	if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) {
-		at &= ~(PAGE - 1);
-		len = (len + PAGE - 1) & ~(PAGE - 1);
+	if ((mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) && !fstat(fd, &st)) {
+		at &= ~((off_t)st.st_blksize - 1);
+		len = (len + st.st_blksize - 1) & ~((off_t)st.st_blksize - 1);
 	}
 	try(fallocate(fd, mode, at, len));
 	close(fd);

@@ -80,26 +80,29 @@ static const int modes[] = {
 #define RANGE_FILE_BYTES (16 * PAGE + 300)
 
 /* The two that move content want whole blocks inside of the file. */
-static int is_refused(int mode, off_t at, off_t len)
+static int is_refused(int mode, off_t at, off_t len, off_t block)
 {
 	if (mode == FALLOC_FL_COLLAPSE_RANGE)
-		return at % PAGE || len % PAGE || at + len >= RANGE_FILE_BYTES;
+		return at % block || len % block || at + len >= RANGE_FILE_BYTES;
 	if (mode == FALLOC_FL_INSERT_RANGE)
-		return at % PAGE || len % PAGE || at >= RANGE_FILE_BYTES;
+		return at % block || len % block || at >= RANGE_FILE_BYTES;
 	return 0;
 }
+
+static const struct {
+	off_t at, len;
+} places[] = {
+	{ 0, PAGE }, { 3 * PAGE, 2 * PAGE }, { 15 * PAGE, 4 * PAGE }, { 20 * PAGE, PAGE },
+	{ PAGE - 1, 2 }, { 5 * PAGE + 100, 200 }, { 2 * PAGE + 1, 9 * PAGE + 7 }, { 16 * PAGE, 50 },
+	{ 1024, 1024 }, { 4 * PAGE + 3072, PAGE }, { 6 * PAGE, 2048 }, { 4 * PAGE + 1020, 1030 },
+};
 
 /* A file of 16 pages and a bit, then one range in a place that the number tells. */
 static void one_range(int mode, int number)
 {
-	static const struct {
-		off_t at, len;
-	} places[] = {
-		{ 0, PAGE }, { 3 * PAGE, 2 * PAGE }, { 15 * PAGE, 4 * PAGE }, { 20 * PAGE, PAGE },
-		{ PAGE - 1, 2 }, { 5 * PAGE + 100, 200 }, { 2 * PAGE + 1, 9 * PAGE + 7 }, { 16 * PAGE, 50 },
-	};
 	static char data[RANGE_FILE_BYTES];
 	off_t at = places[number].at, len = places[number].len;
+	struct stat st;
 	char name[40], *map;
 	int fd;
 
@@ -110,7 +113,8 @@ static void one_range(int mode, int number)
 	map = mmap(NULL, sizeof(data), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	holds(map != MAP_FAILED);
 	map[4 * PAGE + 1] = '<';
-	if (is_refused(mode, at, len))
+	must(fstat(fd, &st));
+	if (is_refused(mode, at, len, st.st_blksize))
 		refused(fallocate(fd, mode, at, len), EINVAL);
 	else
 		must(fallocate(fd, mode, at, len));
@@ -126,7 +130,7 @@ void case_fallocate(void)
 	int number, fd;
 
 	for (i = 0; i < COUNT(modes); i++)
-		for (number = 0; number < 8; number++)
+		for (number = 0; number < (int)COUNT(places); number++)
 			one_range(modes[i], number);
 	fd = make_file("refused", 3 * PAGE, 'r');
 	refused(fallocate(fd, FALLOC_FL_UNSHARE_RANGE, 0, PAGE), EOPNOTSUPP);

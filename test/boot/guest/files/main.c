@@ -22,6 +22,8 @@ static const struct {
 	{ "holes", case_holes }, { "fallocate", case_fallocate },
 	{ "anonymous", case_anonymous }, { "held", case_held }, { "released", case_released },
 	{ "faults", case_faults }, { "too-big", case_too_big },
+	{ "tails", case_tails }, { "blocks", case_blocks }, { "small", case_small },
+	{ "small-mapped", case_small_mapped },
 	{ "full", case_full }, { "full-mapped", case_full_mapped },
 	{ "xattrs", case_xattrs }, { "big-xattrs", case_big_xattrs }, { "acls", case_acls },
 	{ "capabilities", case_capabilities }, { "flags", case_flags },
