@@ -7,6 +7,7 @@
  * delivered it: a reader that dies in between loses nothing, since the next one
  * gets it again.
  */
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
@@ -140,6 +141,10 @@ static __poll_t lemona_poll(struct file *file, poll_table *wait)
 	return lemona_relay_readable() ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
+/* Everybody waits for a frozen filesystem */
+#define MARK_TRIES	100
+#define MARK_PAUSE_MS	10
+
 /*
  * Freeze, then make the record say all that the frozen disk says: pages still
  * pending from mappings, and a MARK. Nothing can change until the thaw.
@@ -148,13 +153,14 @@ static int lemona_freeze(struct lemona_file *lf, struct lemona_freeze *arg)
 {
 	struct super_block *sb;
 	struct file *file;
-	int error;
+	int error, tries;
 
 	if (arg->size != sizeof(*arg) || arg->label_len > sizeof(arg->label) ||
 	    arg->flags & ~LEMONA_FREEZE_F_ENABLE)
 		return -EINVAL;
 	if (lf->frozen)
 		return -EBUSY;
+	arg->seq = 0;
 
 	file = fget_raw(arg->fd);
 	if (!file)
@@ -174,10 +180,19 @@ static int lemona_freeze(struct lemona_file *lf, struct lemona_freeze *arg)
 		lemona_thaw(lf);
 		return error;
 	}
-	arg->seq = lemona_capture_frozen(sb, &lf->held, arg->label,
-					 arg->label_len);
+	/* in lossy mode others may have taken all room: a mark without a number is none */
+	for (tries = 0; !arg->seq && tries < MARK_TRIES; tries++) {
+		if (tries)
+			msleep(MARK_PAUSE_MS);
+		arg->seq = lemona_capture_frozen(sb, &lf->held, arg->label,
+						 arg->label_len);
+		lemona_push();
+	}
+	if (!arg->seq) {
+		lemona_thaw(lf);
+		return -ENOBUFS;
+	}
 	arg->real_ns = ktime_get_real_ns();
-	lemona_push();
 	return 0;
 }
 

@@ -328,7 +328,8 @@ void lemona_fault(struct inode *inode, u64 index, u64 address)
 }
 
 static void put_uring(struct io_kiocb *req, u16 phase, u8 opcode,
-		      u64 user_data, const struct lemona_call *call)
+		      u64 user_data, int result,
+		      const struct lemona_call *call)
 {
 	const struct cred *cred = current_cred();
 	size_t len = call ? call->len : 0;
@@ -342,7 +343,7 @@ static void put_uring(struct io_kiocb *req, u16 phase, u8 opcode,
 	u->ring = (unsigned long)req->ctx;
 	u->user_data = user_data;
 	u->request = (unsigned long)req;
-	u->result = phase == LEMONA_URING_COMPLETE ? req->cqe.res : 0;
+	u->result = result;
 	u->tgid = current->tgid;
 	u->euid = __kuid_val(cred->euid);
 	u->egid = __kgid_val(cred->egid);
@@ -407,7 +408,7 @@ void lemona_on_uring_submit(struct io_kiocb *req,
 		put_uring_pointers(&call, copy);
 		lemona_prepare();
 		put_uring(req, LEMONA_URING_SUBMIT, copy->opcode,
-			  copy->user_data, &call);
+			  copy->user_data, 0, &call);
 	}
 	lemona_call_end(&call);
 }
@@ -415,13 +416,13 @@ void lemona_on_uring_submit(struct io_kiocb *req,
 void lemona_on_uring_issue(struct io_kiocb *req)
 {
 	lemona_prepare();
-	put_uring(req, LEMONA_URING_ISSUE, req->opcode, req->cqe.user_data,
+	put_uring(req, LEMONA_URING_ISSUE, req->opcode, req->cqe.user_data, 0,
 		  NULL);
 }
 
 /* May be called with the completion lock held */
-void lemona_on_uring_complete(struct io_kiocb *req)
+void lemona_on_uring_complete(struct io_kiocb *req, int res)
 {
 	put_uring(req, LEMONA_URING_COMPLETE, req->opcode, req->cqe.user_data,
-		  NULL);
+		  res, NULL);
 }

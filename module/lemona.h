@@ -235,7 +235,7 @@ u64 lemona_capture_frozen(struct super_block *sb, struct list_head *held,
 			  const char *label, u32 len);
 void lemona_capture_umount(struct super_block *sb);
 void lemona_put_captured(struct list_head *held);
-void lemona_on_remote_write(struct page *page);
+void lemona_on_page_stored(struct page *page);
 void lemona_on_resample(struct address_space *mapping, loff_t pos);
 void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio);
 void lemona_on_isize_extended(struct inode *inode, loff_t from);
@@ -266,7 +266,7 @@ void lemona_on_cred(const struct cred *new);
 void lemona_on_uring_submit(struct io_kiocb *req,
 			    const struct io_uring_sqe *sqe);
 void lemona_on_uring_issue(struct io_kiocb *req);
-void lemona_on_uring_complete(struct io_kiocb *req);
+void lemona_on_uring_complete(struct io_kiocb *req, int res);
 void lemona_on_sched_switch(struct task_struct *prev, struct task_struct *next,
 			    unsigned int prev_state);
 

@@ -519,17 +519,14 @@ void lemona_on_resample(struct address_space *mapping, loff_t pos)
 	pend(mapping->host, pos >> PAGE_SHIFT, NULL, current->pid, NULL);
 }
 
-/* A tracer's store, through a reference that is no pin, after the capture */
-void lemona_on_remote_write(struct page *page)
+/* A tracer's or a device's store, through no pin: a capture may have come first */
+void lemona_on_page_stored(struct page *page)
 {
 	struct folio *folio = page_folio(page);
-	struct address_space *mapping;
+	struct address_space *mapping = folio_mapping(folio);
 
-	folio_lock(folio);
-	mapping = folio_mapping(folio);
 	if (mapping && !folio_test_anon(folio) && !folio_test_swapcache(folio))
 		lemona_on_resample(mapping, page_offset(page));
-	folio_unlock(folio);
 }
 
 void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio)

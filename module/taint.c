@@ -2,6 +2,7 @@
 /*
  * What effects do not tell: it is named, for whoever relies on a rebuild.
  */
+#include <linux/blkdev.h>
 #include <linux/fs.h>
 #include <linux/kdev_t.h>
 #include <linux/module.h>
@@ -62,12 +63,24 @@ void lemona_on_write_error(struct inode *inode)
 
 void lemona_on_raw_write(struct inode *bd_inode, loff_t pos, size_t bytes)
 {
+	struct gendisk *disk = I_BDEV(bd_inode)->bd_disk;
+	struct block_device *part;
+	unsigned long index;
 	char text[64];
 
 	scnprintf(text, sizeof(text), "raw write of %zu bytes at %lld", bytes,
 		  pos);
 	lemona_prepare();
 	taint(0, 0, bd_inode->i_rdev, LEMONA_TAINT_RAW_WRITE, text);
+	/* a disk and its partitions are names of the same blocks */
+	if (bd_inode->i_rdev != disk_devt(disk)) {
+		taint(0, 0, disk_devt(disk), LEMONA_TAINT_RAW_WRITE, text);
+		return;
+	}
+	rcu_read_lock();
+	xa_for_each_start(&disk->part_tbl, index, part, 1)
+		taint(0, 0, part->bd_dev, LEMONA_TAINT_RAW_WRITE, text);
+	rcu_read_unlock();
 }
 
 /* What is found may be found anywhere, under any lock. */

@@ -38,6 +38,7 @@ const NAMES_BELOW = `WITH RECURSIVE below(id, file) AS (SELECT id, file FROM pat
 export class PostgresStore implements Store {
   readonly label: string;
   timeBase = 0n;
+  rows = 0;
   readonly #client: pg.Client;
 
   private constructor(client: pg.Client, label: string) {
@@ -101,10 +102,12 @@ export class PostgresStore implements Store {
   }
 
   async insert(batch: Batch): Promise<void> {
+    this.rows += batch.rows;
     if (batch.rows > 0) await this.#insert(batch.table, transposed(batch.take(), batch.columns.length));
   }
 
   async insertRows(rows: Rows): Promise<void> {
+    this.rows += rows.count;
     const width = rows.columns.length;
     const columns: PostgresCell[][] = Array.from({ length: width }, () => []);
     for (const row of rowsOf(rows.take(), width))

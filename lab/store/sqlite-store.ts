@@ -37,6 +37,7 @@ const NAMES_BELOW = `WITH RECURSIVE below(id, file) AS (SELECT id, file FROM pat
 export class SqliteStore implements Store {
   readonly label: string;
   timeBase = 0n;
+  rows = 0;
   readonly #db: Db;
   readonly #packr = new Packr({ useRecords: false, int64AsType: 'bigint' });
 
@@ -79,10 +80,12 @@ export class SqliteStore implements Store {
   }
 
   async insert(batch: Batch): Promise<void> {
+    this.rows += batch.rows;
     if (batch.rows > 0) await this.#put(insertBatch(batch.table), batch);
   }
 
   async insertRows(rows: Rows): Promise<void> {
+    this.rows += rows.count;
     if (rows.count === 0) return;
     const { table, columns } = rows;
     await this.#db.run(insertRows(table), [rows.take(), columns.length, String(this.timeBase)]);

@@ -64,6 +64,8 @@ export interface Store {
   rollback(): Promise<void>;
   /** What times in batches are offsets from, ns since 1970. */
   timeBase: bigint;
+  /** That were inserted since it was opened, but for texts and files, of which it tells itself which are new. */
+  readonly rows: number;
   insert(batch: Batch): Promise<void>;
   insertRows(rows: Rows): Promise<void>;
   /** Changes rows that are there; the first column says which. */

@@ -82,14 +82,13 @@ function describeFindings(group: FilesGroup, result: VerifyRunResult): string {
   for (const mark of result.marks) {
     const row = group.cases.find(({ name }) => name === mark.mark);
     const taints = result.replay.taints.filter(({ seq }) => seq > after && seq <= mark.seq);
-    const isVouchedFor = row?.taint === undefined || row.isExact === true;
     if (row?.taint !== undefined && !taints.some(({ text }) => row.taint?.test(text)))
       lines.push(`${mark.mark}: no taint ${row.taint}; taints: ${taints.map(({ text }) => text).join(', ') || 'none'}`);
     for (const taint of taints)
       if (row?.taint?.test(taint.text) !== true) lines.push(`${mark.mark}: tainted at ${taint.seq}: ${taint.text}`);
     for (const { path: name, field, rebuilt, truth } of mark.first) {
       const text = `${name.slice(0, 120)}: ${field}: rebuilt ${rebuilt.slice(0, 100)}, truth ${truth.slice(0, 100)}`;
-      if (!seen.has(text) && (isVouchedFor || lines.length > 0)) lines.push(`${mark.mark}: ${text}`);
+      if (!seen.has(text) && name !== row?.inDoubt) lines.push(`${mark.mark}: ${text}`);
       seen.add(text);
     }
     after = mark.seq;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { readFile, writeFile } from 'node:fs/promises';
+import os from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect } from 'chai';
@@ -7,9 +8,15 @@ import { buildGuestTool } from '../../images/tools.js';
 import { auditRun } from '../../lab/audit/audit.js';
 import { keyFromPassphrase } from '../../lab/link/machine-key.js';
 import { openRun } from '../../lab/run/folder.js';
-import { listenForGuest, MACHINE, type SocketReceiver } from '../../lab/run/socket-receiver.js';
+import {
+  listenForGuest,
+  MACHINE,
+  type SocketReceiver,
+  type SocketReceiverOptions,
+} from '../../lab/run/socket-receiver.js';
 import { eventsOf } from '../../lab/trace/events.js';
 import { LabError } from '../../lab/util/errors.js';
+import { serverAddress } from '../../lab/vm/qemu-args.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
 import { holdersOf } from '../harness/holders.js';
 import { guestProgram } from '../harness/program.js';
@@ -17,10 +24,21 @@ import { sh } from '../harness/sh.js';
 
 const WORK = 'mkdir /root/w; for i in 1 2 3 4 5 6 7 8; do echo $i > /root/w/$i; mv /root/w/$i /root/w/n$i; done';
 
-/** Puts a passphrase into an image, for root alone. */
-async function storePassphrase(file: string, raw: string): Promise<void> {
-  const input = `cd /root\nwrite ${file} passphrase\nsif passphrase mode 0100600\n`;
+/** Puts files that root alone can read into an image: whoever writes them later has them in the record. */
+async function storeSecrets(secrets: Readonly<Record<string, string>>, folder: string, raw: string): Promise<void> {
+  let input = 'cd /root\n';
+  for (const [name, text] of Object.entries(secrets)) {
+    const file = path.join(folder, name);
+    await writeFile(file, text);
+    input += `write ${file} ${name}\nsif ${name} mode 0100600\n`;
+  }
   await sh({ input, stdio: 'pipe' })`debugfs -w -f - ${raw}`;
+}
+
+/** A server that has the key; the guest is started with another one, which it refuses. */
+async function listenForWrongKey(key: Buffer, options: SocketReceiverOptions): Promise<SocketReceiver> {
+  const receiver = await listenForGuest({ ...options, key });
+  return Object.assign(Object.create(receiver) as SocketReceiver, { key: Buffer.alloc(32, 1) });
 }
 
 describe('the socket backend', () => {
@@ -71,14 +89,6 @@ describe('the socket backend', () => {
     process.stderr.write(`    a MiB: ${link} instructions, the primitive alone ${alone}\n`);
     expect(Number(alone), output).to.be.greaterThan(0);
     expect(Number(link)).to.be.within(Number(alone), 2 * Number(alone));
-  });
-
-  it('sends plain what a module records, and the disk is rebuilt of it', async () => {
-    const { manifest } = await bench().record('r', WORK, { config: 'module-socket-plain', smp: 2 });
-    expect(manifest.state).to.equal('complete');
-    const result = await bench().verify('r');
-    expect(describeVerdict(result)).to.equal('');
-    expect(result.isEqual).to.equal(true);
   });
 
   it("goes before the machine's other traffic when there is more than the network takes", async () => {
@@ -138,8 +148,6 @@ describe('the socket backend', () => {
     const { folder, ctx } = bench();
     const passphrase = 'wrong horse battery staple';
     const tool = await buildGuestTool('key', ctx);
-    const file = path.join(folder, 'passphrase');
-    await writeFile(file, `${passphrase}\n`);
     const key = await keyFromPassphrase(MACHINE, passphrase);
     const told: string[] = [];
     const { manifest, output } = await bench().record(
@@ -152,15 +160,13 @@ describe('the socket backend', () => {
       {
         config: 'static-socket-encrypted',
         copyIn: [{ source: tool, destination: '/root/lemona-key' }],
-        // Stored before anything is recorded: whoever writes it later has it in the record.
-        tune: (raw) => storePassphrase(file, raw),
-        listenForGuest: async (options): Promise<SocketReceiver> => {
+        tune: (raw) => storeSecrets({ passphrase: `${passphrase}\n` }, folder, raw),
+        listenForGuest: (options) => {
           const onEvent: typeof options.onEvent = (event) => {
             told.push(`${event.event} ${String(event.status ?? '')}`);
             options.onEvent(event);
           };
-          const receiver = await listenForGuest({ ...options, onEvent, key });
-          return Object.assign(Object.create(receiver) as SocketReceiver, { key: Buffer.alloc(32, 1) });
+          return listenForWrongKey(key, { ...options, onEvent });
         },
       },
     );
@@ -176,8 +182,6 @@ describe('the socket backend', () => {
   it('is given its key at a terminal, which does not show what is typed', async () => {
     const { folder, ctx } = bench();
     const passphrase = 'correct horse battery staple';
-    const file = path.join(folder, 'passphrase');
-    await writeFile(file, `${passphrase}\n`);
     const key = await keyFromPassphrase(MACHINE, passphrase);
     const { manifest, output } = await bench().record(
       'r',
@@ -190,17 +194,73 @@ describe('the socket backend', () => {
           { source: await buildGuestTool('key', ctx), destination: '/root/lemona-key' },
           { source: await guestProgram('terminal', folder), destination: '/root/terminal' },
         ],
-        tune: (raw) => storePassphrase(file, raw),
-        listenForGuest: async (options): Promise<SocketReceiver> => {
-          const receiver = await listenForGuest({ ...options, key });
-          // The guest is started with another one, which the server refuses.
-          return Object.assign(Object.create(receiver) as SocketReceiver, { key: Buffer.alloc(32, 1) });
-        },
+        tune: (raw) => storeSecrets({ passphrase: `${passphrase}\n` }, folder, raw),
+        listenForGuest: (options) => listenForWrongKey(key, options),
       },
     );
     expect(output).to.match(/echo off\nseen: Passphrase of the machine guest: \r?\n\nstatus 0/);
     expect(manifest.state).to.equal('complete');
     expect((await accountOf(bench().runDir('r'))).isComplete).to.equal(true);
+  });
+
+  it('shows neither passphrase nor key to whoever looks into the guest, and dumps no core of it', async () => {
+    const { folder, ctx } = bench();
+    const passphrase = 'lost horse battery staple';
+    const key = await keyFromPassphrase(MACHINE, passphrase);
+    // What is no secret is found where it is, and a program that does not hide shows what it has.
+    const words = 'a canary in a coal mine';
+    const { manifest, output } = await bench().record(
+      'r',
+      `until dmesg | grep -q 'has the wrong key'; do sleep 0.1; done
+       mkdir /cores; mount -t tmpfs none /cores; echo /cores/core > /proc/sys/kernel/core_pattern
+       cd /root; chmod +x secret; ulimit -c unlimited
+       ./secret secrets ./lemona-key --file -
+       ./lemona-key --file passphrase
+       until dmesg | grep -q 7021:.connected; do sleep 0.1; done
+       ./secret secrets
+       echo and now what is shown
+       WORDS='${words}' ./secret words grep '${words}'`,
+      {
+        config: 'static-socket-encrypted',
+        copyIn: [
+          { source: await buildGuestTool('key', ctx), destination: '/root/lemona-key' },
+          { source: await guestProgram('secret', folder), destination: '/root/secret' },
+        ],
+        tune: (raw) =>
+          storeSecrets(
+            {
+              passphrase: `${passphrase}\n`,
+              secrets: `${passphrase}\n${key.toString('hex')}\n`,
+              words: `${words}\n${serverAddress(0)}\n`,
+            },
+            folder,
+            raw,
+          ),
+        listenForGuest: (options) => listenForWrongKey(key, options),
+      },
+    );
+    expect([manifest.state, manifest.exitStatus], output).to.deep.equal(['complete', 0]);
+    const [hidden = '', shown = ''] = output.split('and now what is shown\n');
+    const looked = /^(held|then): looked at \d{2,} places$/gm;
+    expect(hidden.match(looked), hidden).to.have.length(4);
+    expect(hidden).to.not.match(/ is in /);
+    const denied = [
+      ...['memory: Permission denied', 'trace: Operation not permitted'],
+      ...['VmLck:\t       8 kB', 'core: limit 0, signal'],
+    ];
+    for (const line of denied) expect(hidden.split(line), line).to.have.length(3);
+    for (const signal of [os.constants.signals.SIGQUIT, os.constants.signals.SIGABRT])
+      expect(hidden).to.include(`signal ${signal}, none\n`);
+    expect(await holdersOf(bench().runDir('r'), [passphrase, key, key.toString('hex')])).to.deep.equal([]);
+    for (const line of [
+      /^line 1 is in \/proc\/\d+\/cmdline$/m,
+      /^line 1 is in \/proc\/\d+\/environ$/m,
+      /^line 2 is in \/sys\/module\/lemona\/parameters\/server$/m,
+      /^line 2 is in the kernel's log$/m,
+      /^line 1 is in \/cores\/core$/m,
+      ...[/^memory: open$/m, /^trace: done$/m, /^core: limit -1, signal 6, dumped$/m],
+    ])
+      expect(shown).to.match(line);
   });
 
   it("leaves nothing behind in a guest whose kernel crashes: the host takes it from the guest's memory", async () => {

@@ -113,8 +113,11 @@ function problemsOf(way: Way, group: WayGroup, recorded: Recorded): string[] {
     if (submit === 0 || issue === 0 || good === 0)
       problems.push(`request ${request}: ${submit} submitted and ${issue} issued by its process, ${good} done well`);
   }
-  for (const [request, { submit, complete }] of counts.requests)
-    if (complete > submit) problems.push(`request ${request}: ${submit} submitted, but ${complete} ended`);
+  for (const [request, { submit, complete }] of counts.requests) {
+    const least = way.multishot?.[request];
+    if (least === undefined ? complete > submit : complete < least)
+      problems.push(`request ${request}: ${submit} submitted, but ${complete} ended`);
+  }
   for (const euid of way.euids ?? [])
     if (!counts.euids.has(euid))
       problems.push(`no request ran as user ${euid}, only as ${[...counts.euids].join(', ')}`);

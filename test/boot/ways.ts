@@ -25,6 +25,8 @@ export interface Way {
   readonly programs?: readonly string[];
   /** Requests of io_uring that its processes must be seen to submit and issue, and that must end well. */
   readonly requests?: readonly string[];
+  /** Requests of these that end more than once, and how often at least. */
+  readonly multishot?: Readonly<Record<string, number>>;
   /** Users that some of its requests must be seen to run as. */
   readonly euids?: readonly number[];
   /** What a rebuild across the way can't vouch for; undefined: it vouches for all. */
@@ -99,6 +101,7 @@ const URING: readonly Way[] = [
   },
   { name: 'uring-inherited', effects: { WRITE: 12 }, requests: ['write'] },
   { name: 'uring-message', effects: { WRITE: 2 }, requests: ['msg_ring', 'write'] },
+  { name: 'uring-multishot', effects: { WRITE: 5 }, requests: ['poll_add'], multishot: { poll_add: 5 } },
   { name: 'uring-exit', ms: MS, effects: { WRITE: 20 }, requests: ['write'], worker: true },
   { name: 'uring-splice', effects: { WRITE: 20 }, requests: ['splice', 'tee'] },
   { name: 'uring-socket', ms: MS, effects: { WRITE: 5, PAGE: 5 }, requests: ['send', 'recv', 'recvmsg', 'write'] },
@@ -153,7 +156,7 @@ const MOUNTS: readonly Way[] = [
   { name: 'overlay-rename', effects: { RENAME: 4 } },
   { name: 'overlay-redirect', effects: { XATTR: 2, RENAME: 3, LINK: 1 } },
   { name: 'overlay-tmpfs', effects: { CREATE: 14, MKDIR: 9 }, without: ['RENAME', 'UNLINK', 'PAGE'] },
-  { name: 'fuse', effects: { WRITE: 60, SETATTR: 2 } },
+  { name: 'fuse', effects: { WRITE: 60, SETATTR: 2, PAGE: 10 } },
   { name: 'tmpfs', ms: MS, effects: { CREATE: 1, MKDIR: 1, WRITE: 1 }, without: ['RENAME', 'UNLINK', 'PAGE'] },
   { name: 'loop-raw', ms: MS, effects: { WRITE: 20, FALLOCATE: 2 }, kernelThreads: /^kworker\/|^loop/ },
   { name: 'loop-direct', ms: MS, effects: { WRITE: 20, FALLOCATE: 2 }, kernelThreads: /^kworker\/|^loop/ },
@@ -176,6 +179,7 @@ export const MODULE = '/root/lemona.ko';
 const RAW_ROOT: readonly Way[] = [
   { name: 'swap-file', effects: { WRITE: 1 }, taint: /^the file is used for swapping$/, programs: ['mkswap'] },
   { name: 'raw-write', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
+  { name: 'raw-partition', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'raw-direct', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'raw-mapped', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'raw-zero', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },

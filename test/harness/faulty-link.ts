@@ -2,6 +2,8 @@
 /** A link between a guest and its server that a test can break: a TCP proxy. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { Messages, type Side } from '../support/messages.js';
+import type { Tap } from '../support/sim-driver.js';
 
 interface Pair {
   readonly inner: Socket;
@@ -16,13 +18,18 @@ export class FaultyLink {
   #alter = false;
   /** Bytes that came from the guest. */
   bytes = 0;
+  readonly #taps: Partial<Record<Side, Tap>> = {};
 
   private constructor(server: Server) {
     this.#server = server;
   }
 
-  /** Forwards each connection to a port of the loopback that may come and go. */
-  static async listen(target: () => number): Promise<FaultyLink> {
+  /**
+   * Forwards each connection to a port of the loopback that may come and go.
+   *
+   * @param isNoise it tells the messages of mode NOISE apart, and forwards whole ones
+   */
+  static async listen(target: () => number, isNoise = false): Promise<FaultyLink> {
     const server = createServer((outer) => {
       const pair = { outer, inner: connect(target(), '127.0.0.1') };
       link.#pairs.add(pair);
@@ -32,11 +39,13 @@ export class FaultyLink {
         pair.outer.destroy();
       };
       for (const socket of [pair.inner, pair.outer]) socket.on('error', end).on('close', end);
+      const toServer = isNoise ? link.#middle('guest') : undefined;
+      const toGuest = isNoise ? link.#middle('server') : undefined;
       outer.on('data', (chunk: Buffer) => {
         link.bytes += chunk.length;
-        link.#forward(chunk, outer, pair.inner);
+        link.#forward(toServer?.(chunk) ?? chunk, outer, pair.inner);
       });
-      pair.inner.on('data', (chunk: Buffer) => link.#forward(chunk, pair.inner, outer));
+      pair.inner.on('data', (chunk: Buffer) => link.#forward(toGuest?.(chunk) ?? chunk, pair.inner, outer));
       outer.on('end', () => pair.inner.end());
       pair.inner.on('end', () => outer.end());
       if (link.#isStalled) link.#pause(pair);
@@ -54,6 +63,21 @@ export class FaultyLink {
   /** Bytes that were altered so far. */
   get altered(): number {
     return this.#altered;
+  }
+
+  /** The man in the middle of one direction of a new connection. */
+  #middle(side: Side): (chunk: Buffer) => Buffer {
+    const found = new Messages(side);
+    return (chunk) => {
+      const { opening, messages } = found.push(chunk);
+      const tap = messages.length > 0 ? this.#taps[side] : undefined;
+      return Buffer.concat([opening, ...(tap?.(messages) ?? messages)]);
+    };
+  }
+
+  /** Changes what one side sends from now on; of a link that tells messages apart. */
+  tap(side: Side, tap: Tap): void {
+    this.#taps[side] = tap;
   }
 
   #forward(chunk: Buffer, from: Socket, to: Socket): void {

@@ -21,7 +21,8 @@ import { Random } from '../fuzz/random.js';
 import { sh } from '../harness/sh.js';
 import { skip } from '../harness/skip.js';
 import { ServerProcess } from '../support/server-process.js';
-import { type SimConnection, SimDriver, type Tap } from '../support/sim-driver.js';
+import { type SimConnection, SimDriver } from '../support/sim-driver.js';
+import { ATTACKS, tapFor } from '../support/taps.js';
 import { nop, subbuf } from '../support/trace-builder.js';
 
 const FAULTS = Number(process.env.LEMONA_SERVER_FAULTS ?? 200);
@@ -65,27 +66,10 @@ class Sender {
   }
 }
 
-/** Faults of a connection: what happens to the next messages. */
-function tapFor(kind: 'altered' | 'replayed' | 'reordered', random: Random, onDone: () => void): Tap {
-  let held: readonly Buffer[] = [];
-  let isDone = false;
-  return (messages) => {
-    if (isDone) return messages;
-    const [first, ...rest] = messages;
-    if (first === undefined) return messages;
-    if (kind === 'reordered' && held.length === 0) {
-      held = messages;
-      return [];
-    }
-    isDone = true;
-    onDone();
-    if (kind === 'replayed') return [first, first, ...rest];
-    if (kind === 'reordered') return [...messages, ...held];
-    const altered = Buffer.from(first);
-    const at = random.below(altered.length);
-    altered[at] = (altered[at] ?? 0) ^ (1 << random.below(8));
-    return [altered, ...rest];
-  };
+/** Flips a bit. */
+function flip(bytes: Buffer, random: Random): void {
+  const at = random.below(bytes.length);
+  bytes[at] = (bytes[at] ?? 0) ^ (1 << random.below(8));
 }
 
 describe(`a logging server under random faults (LEMONA_SEED=${SEED})`, () => {
@@ -151,7 +135,7 @@ describe(`a logging server under random faults (LEMONA_SEED=${SEED})`, () => {
         }
         const { connection } = random.pick(senders);
         if (connection === undefined || connection.socket.destroyed) continue;
-        const kind = random.pick(['cut', 'stall', 'altered', 'replayed', 'reordered'] as const);
+        const kind = random.pick(['cut', 'stall', ...ATTACKS] as const);
         if (kind === 'cut') {
           connection.socket.destroy();
           count(kind);
@@ -163,7 +147,12 @@ describe(`a logging server under random faults (LEMONA_SEED=${SEED})`, () => {
             connection.socket.resume();
           }, random.below(800));
           count(kind);
-        } else connection.tap = tapFor(kind, random, () => count(kind));
+        } else
+          connection.tap = tapFor(
+            kind,
+            (bytes) => flip(bytes, random),
+            () => count(kind),
+          );
       }
       isOver = true;
       await withDeadline(Promise.all(sending), {

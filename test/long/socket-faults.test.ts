@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import { once } from 'node:events';
 import { mkdir, open, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -6,12 +7,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { auditRun } from '../../lab/audit/audit.js';
 import { MACHINE } from '../../lab/run/socket-receiver.js';
-import { readSegments } from '../../lab/trace/segment-reader.js';
 import { freePort } from '../../lab/util/free-port.js';
-import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
+import { accountOf, testSeed, useBench } from '../harness/boot.js';
 import { FaultyLink } from '../harness/faulty-link.js';
 import { bootOf, receiverOf } from '../harness/server-receiver.js';
 import { sh } from '../harness/sh.js';
+import { demandOnce, demandWhole } from '../harness/whole.js';
 import { ServerProcess } from '../support/server-process.js';
 
 /** LEMONA_FAULTS asks for fewer. */
@@ -20,11 +21,11 @@ const FAULTS = Number(process.env.LEMONA_FAULTS ?? 200);
 const DISK_MIB = 512;
 
 /** Works until a line comes, at the file system and with many calls. What runs in the background would not see the line. */
-const SCRIPT = `
-mkdir /root/w; cd /root/w
+const scriptOf = (fileKib: number) => `
+echo working >&2; mkdir /root/w; cd /root/w
 ( i=0
 while [ ! -e /root/stop ]; do
-  dd if=/dev/urandom of=f$((i % 20)) bs=4k count=4 2>/dev/null
+  dd if=/dev/urandom of=f$((i % 20)) bs=4k count=${fileKib / 4} 2>/dev/null
   mv f$((i % 20)) g$((i % 7)); ln -f g$((i % 7)) h$((i % 5)); : > e$((i % 50)); rm -f e$(((i + 25) % 50))
   i=$((i + 1)); sleep 0.05
 done
@@ -61,6 +62,8 @@ describe('a record over a link that fails', () => {
 
   for (const mode of ['plain', 'encrypted'] as const) {
     for (const isLossy of [false, true]) {
+      // What is lossy writes more than its pool of 1 MiB holds while the server is away.
+      const fileKib = isLossy ? 512 : 16;
       const faults = isLossy ? Math.ceil(FAULTS / 10) : FAULTS;
       const promise = isLossy ? 'every loss is declared' : 'nothing is lost and nothing doubled';
       it(`${mode}, ${isLossy ? 'lossy' : 'lossless'}, ${faults} random faults: ${promise}`, async function () {
@@ -75,6 +78,7 @@ describe('a record over a link that fails', () => {
         await server.start();
         const link = await FaultyLink.listen(() => server.port);
         const stdin = new PassThrough();
+        const stderr = new PassThrough();
         const done = new Map<string, number>();
         const kinds: Record<string, () => Promise<void>> = {
           cut: async () => link.cut(),
@@ -93,6 +97,8 @@ describe('a record over a link that fails', () => {
         };
         const weights = ['cut', 'cut', 'cut', 'stall', 'stall', 'kill', 'full', ...(mode === 'plain' ? [] : ['alter'])];
         const harm = async () => {
+          // Before that there is little to lose.
+          if (isLossy) await once(stderr, 'data');
           for (let n = 0; n < faults; n++) {
             await sleep(100 + random() * 900);
             const name = weights[Math.floor(random() * weights.length)] ?? 'cut';
@@ -103,10 +109,11 @@ describe('a record over a link that fails', () => {
         };
         try {
           let harmed: Promise<void> | undefined;
-          const { manifest, output } = await bench().record('r', SCRIPT, {
+          const { manifest, output } = await bench().record('r', scriptOf(fileKib), {
             config: `static-socket-${mode}`,
             stdin,
-            kernelArgs: isLossy ? ['lemona.lossy=1', 'lemona.pool_mb=2'] : [],
+            stderr,
+            kernelArgs: isLossy ? ['lemona.lossy=1', 'lemona.pool_mb=1'] : [],
             listenForGuest: ({ folder: segments }) => Promise.resolve(receiverOf(server, key, link, segments)),
             onMachine: () => {
               harmed = harm();
@@ -116,27 +123,21 @@ describe('a record over a link that fails', () => {
           const told = [...done].map(([name, count]) => `${count} × ${name}`).join(', ');
           const { bytes, subbufs } = manifest.trace;
           const refusals = server.log.filter(({ event }) => event === 'refused').length;
+          const account = await accountOf(bench().runDir('r'));
           process.stderr.write(
             `    ${told}; ${link.altered} bytes altered, ${refusals} refusals told by the server; ` +
-              `${subbufs} sub-buffers, ${bytes} bytes; ${output.trim()}\n`,
+              `${subbufs} sub-buffers, ${bytes} bytes, ${account.dropped} records lost; ${output.trim()}\n`,
           );
           const audit = await auditRun((await bootOf(server)) ?? '');
           expect([audit.findings, audit.isClosed]).to.deep.equal([[], true]);
-          const seen = new Set<string>();
-          for await (const item of readSegments(path.join(bench().runDir('r'), 'segments'))) {
-            if (item.type === 'problem') throw new Error(`segment ${item.segment}: ${item.detail}`);
-            const key = `${item.header.cpu}:${item.header.number}`;
-            expect(seen.has(key), `${key} is doubled`).to.equal(false);
-            seen.add(key);
+          if (!isLossy) {
+            await demandWhole(bench(), 'r');
+            return;
           }
-          const account = await accountOf(bench().runDir('r'));
+          await demandOnce(bench().runDir('r'));
           expect(account.missing).to.equal(0n);
           expect(account.isHonest).to.equal(true);
-          if (isLossy) return;
-          expect([account.dropped, account.gaps.length, account.isComplete]).to.deep.equal([0n, 0, true]);
-          const result = await bench().verify('r');
-          expect(describeVerdict(result)).to.equal('');
-          expect(result.isEqual).to.equal(true);
+          expect(account.dropped > 0n, 'faults that cost nothing show nothing').to.equal(true);
         } finally {
           await server.kill();
           link.close();

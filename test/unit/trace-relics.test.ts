@@ -4,14 +4,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { AT } from '../../lab/abi/layout.js';
+import { recoverRelics } from '../../lab/run/recover.js';
+import { partOf } from '../../lab/trace/parts.js';
 import { relicsOf } from '../../lab/trace/relics.js';
+import { readSegments } from '../../lab/trace/segment-reader.js';
 import { parseSubbuf } from '../../lab/trace/subbuf.js';
-import { collect } from '../support/run-builder.js';
+import { collect, writeSegments } from '../support/run-builder.js';
 import { entry, exit, subbuf } from '../support/trace-builder.js';
 
 const PAGE = 4096;
 const MEMORY_PAGES = 64;
 const ADDRESS = 0x10_0000;
+const BOOT = 0x1122334455667788n;
 const FREE = 0;
 const OPEN = 1;
 const CLOSED = 2;
@@ -25,15 +29,16 @@ interface Placed {
   /** Pages of the memory that it lies in, in order. */
   readonly pages: readonly number[];
   readonly self?: number;
+  readonly bootId?: bigint;
 }
 
 /** A guest's memory with sub-buffers in scattered pages, as QEMU dumps it. */
 function dump(placed: readonly Placed[]): Buffer {
   const memory = Buffer.alloc(MEMORY_PAGES * PAGE, 0xa5);
-  for (const { at, state, bytes, pages, self } of placed) {
+  for (const { at, state, bytes, pages, self, bootId = BOOT } of placed) {
     memory.write('LMNAREL2', at, 'latin1');
     memory.writeBigUInt64LE(BigInt(self ?? ADDRESS + at), at + 8);
-    memory.writeBigUInt64LE(7n, at + 16);
+    memory.writeBigUInt64LE(bootId, at + 16);
     memory.writeUInt32LE(state, at + 24);
     memory.writeUInt32LE(1, at + 28);
     memory.writeUInt32LE(bytes.length, at + 32);
@@ -85,6 +90,12 @@ function unfinished(): Buffer {
   return bytes;
 }
 
+function parsed(bytes: Buffer) {
+  const check = parseSubbuf(bytes);
+  if (!check.ok) throw new Error(check.problem.detail);
+  return check.header;
+}
+
 describe('relics in the memory of a crashed guest', () => {
   it('are put together from scattered pages, with their headers made good', async () => {
     const relics = await found(
@@ -115,9 +126,46 @@ describe('relics in the memory of a crashed guest', () => {
         { at: 5 * PAGE, state: CLOSED, bytes: whole.subarray(0, 40), pages: [50] },
         { at: 6 * PAGE, state: CLOSED, bytes: Buffer.alloc(200, 1), pages: [51] },
         { at: 7 * PAGE, state: CLOSED, bytes: broken, pages: [52, 53, 54] },
+        { at: 8 * PAGE, state: CLOSED, bytes: whole, pages, bootId: BOOT + 1n },
       ]),
     );
     expect(relics).to.deep.equal([]);
+  });
+
+  it('are taken into a run if they are of its boot, and kept whole beside its parts', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'lemona-test-'));
+    try {
+      const made = (number: bigint, bootId = BOOT) =>
+        subbuf([entry(1)], { cpu: 0, number, bootId, issued: ISSUED_BEFORE + 1n });
+      const memory = join(folder, 'memory.elf');
+      const placed = [made(0n), made(1n), made(1n, BOOT + 1n), made(2n, BOOT + 1n)].map((bytes, i) => {
+        const { bootId } = parsed(bytes);
+        return { at: i * PAGE, state: CLOSED, bytes, pages: [20 + i], bootId };
+      });
+      await writeFile(memory, dump(placed));
+      for (const first of [made(0n), partOf(made(0n), 'disk')]) {
+        const run = join(folder, first.length === made(0n).length ? 'whole' : 'part');
+        const dirs = { segmentsDir: join(run, 'segments'), wholeSegmentsDir: join(run, 'segments-whole') };
+        await writeSegments(run, [first]);
+        const said: string[] = [];
+        await recoverRelics(
+          memory,
+          dirs,
+          async () => {},
+          (what, { subbufs }) => said.push(`${what} ${subbufs}`),
+        );
+        const isPart = run.endsWith('part');
+        expect(said).to.deep.equal(isPart ? ['added 1', 'whole 1'] : ['added 1']);
+        const bytesIn = async (dir: string) =>
+          (await collect(readSegments(dir))).flatMap((item) =>
+            item.type === 'subbuf' ? [Buffer.from(item.bytes)] : [],
+          );
+        expect(await bytesIn(dirs.segmentsDir)).to.deep.equal([first, made(1n)]);
+        if (isPart) expect(await bytesIn(dirs.wholeSegmentsDir)).to.deep.equal([made(0n)]);
+      }
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 
   it('are refused in a file that is no memory dump', async () => {

@@ -80,13 +80,16 @@ export async function run(invocation: Invocation): Promise<number> {
     await loadAll(load, store, sources, isFollowed, ctx.signal);
     const seconds = (performance.now() - beganMs) / 1000;
     const { sum } = load;
-    const rate = Math.round(sum.records / Math.max(seconds, 0.001));
+    const perSecond = (count: number) => Math.round(count / Math.max(seconds, 0.001));
+    const [recordsPerSecond, rowsPerSecond] = [perSecond(sum.records), perSecond(store.rows)];
     step.done(`${sum.segments} segments`);
-    if (invocation.json) await invocation.out.json({ db: store.label, ...sum, seconds, recordsPerSecond: rate });
+    const { rows } = store;
+    if (invocation.json)
+      await invocation.out.json({ db: store.label, ...sum, rows, seconds, recordsPerSecond, rowsPerSecond });
     else {
-      await invocation.out.line(
-        `${store.label}: ${sum.segments} segments of ${sum.traces} traces loaded: ${sum.records} records in ${seconds.toFixed(1)} s (${rate} records/s)`,
-      );
+      const loaded = `${sum.segments} segments of ${sum.traces} traces loaded: ${sum.records} records as ${rows} rows`;
+      const rates = `${recordsPerSecond} records/s, ${rowsPerSecond} rows/s`;
+      await invocation.out.line(`${store.label}: ${loaded} in ${seconds.toFixed(1)} s (${rates})`);
     }
     const run = invocation.run.includes('/') ? undefined : await openRun(runDirOf(ctx.runsDir, invocation.run));
     return (await tellDamage(store, run, ctx.log)) ? 1 : 0;

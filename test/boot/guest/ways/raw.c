@@ -5,8 +5,10 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/blkpg.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -45,6 +47,29 @@ WAY("raw-write")
 
 	must(pwrite(device, block, PAGE, at) == (ssize_t)PAGE);
 	need(fsync(device));
+}
+
+/* Its own partition, all of it: other names for the same blocks. */
+WAY("raw-partition")
+{
+	char *block = aligned_alloc(PAGE, 2 * PAGE), name[40];
+	off_t at = unused_block(block);
+	struct blkpg_partition part = { .pno = 1 };
+	struct blkpg_ioctl_arg arg = { .datalen = sizeof(part), .data = &part };
+	uint64_t size;
+	int fd;
+
+	need(ioctl(device, BLKGETSIZE64, &size));
+	part.length = size;
+	arg.op = BLKPG_ADD_PARTITION;
+	need(ioctl(device, BLKPG, &arg));
+	snprintf(name, sizeof(name), "%s1", way_arg);
+	fd = need(open(name, O_RDWR));
+	must(pwrite(fd, block, PAGE, at) == (ssize_t)PAGE);
+	need(fsync(fd));
+	need(close(fd));
+	arg.op = BLKPG_DEL_PARTITION;
+	need(ioctl(device, BLKPG, &arg));
 }
 
 WAY("raw-direct")

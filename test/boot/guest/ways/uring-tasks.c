@@ -2,11 +2,15 @@
 /* Who submits, and who is gone before the requests are done. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "uring.h"
+
+#define MULTISHOTS 5
 
 static struct uring ring;
 static char text[8000];
@@ -55,6 +59,26 @@ WAY("uring-message")
 	fill(text, 100);
 	uring_put(&other, IORING_OP_WRITE, 0, text, 4000, 77)->flags = IOSQE_FIXED_FILE;
 	uring_run(&other);
+}
+
+/* One request that ends each time something happens. */
+WAY("uring-multishot")
+{
+	int bell = need(eventfd(0, 0)), fd = make_file("f", 10);
+	uint64_t rings = 1;
+
+	uring_open(&ring, 8, 0);
+	uring_put(&ring, IORING_OP_POLL_ADD, bell, NULL, IORING_POLL_ADD_MULTI, 0)->poll32_events = POLLIN;
+	__atomic_store_n(ring.sq_tail, *ring.sq_tail + ring.queued, __ATOMIC_RELEASE);
+	need(syscall(SYS_io_uring_enter, ring.fd, ring.queued, 0, 0, NULL, 0));
+	for (int i = 0; i < MULTISHOTS; i++) {
+		must(write(bell, &rings, sizeof(rings)) == sizeof(rings));
+		need(syscall(SYS_io_uring_enter, ring.fd, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0));
+		must(ring.cqes[*ring.cq_head & ring.cq_mask].res == POLLIN);
+		__atomic_store_n(ring.cq_head, *ring.cq_head + 1, __ATOMIC_RELEASE);
+		must(read(bell, &rings, sizeof(rings)) == sizeof(rings));
+		must(pwrite(fd, &rings, 1, i) == 1);
+	}
 }
 
 static void submit_and_go(void *arg)

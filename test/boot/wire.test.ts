@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+/** A real driver and a real server, and what is between them: a man in the middle, and a network or a server that is late. */
+import path from 'node:path';
+import { PassThrough } from 'node:stream';
+import { expect } from 'chai';
+import { auditRun } from '../../lab/audit/audit.js';
+import { MACHINE } from '../../lab/run/socket-receiver.js';
+import { pointFolderAt } from '../../lab/server/point.js';
+import { askStatus } from '../../lab/server/status.js';
+import { eventsOf } from '../../lab/trace/events.js';
+import { pollUntil } from '../../lab/util/deadline.js';
+import { freePort } from '../../lab/util/free-port.js';
+import { useBench } from '../harness/boot.js';
+import { FaultyLink } from '../harness/faulty-link.js';
+import { bootOf, receiverOf } from '../harness/server-receiver.js';
+import { demandWhole } from '../harness/whole.js';
+import type { Side } from '../support/messages.js';
+import { ServerProcess } from '../support/server-process.js';
+import { ATTACKS, tapFor } from '../support/taps.js';
+
+const WORK = 'mkdir /root/w; for i in 1 2 3 4 5 6 7 8; do echo $i > /root/w/$i; mv /root/w/$i /root/w/n$i; done';
+const SIDES: readonly Side[] = ['guest', 'server'];
+const RECONNECT_MS = 120_000;
+
+describe('the wire', () => {
+  const bench = useBench();
+  let server: ServerProcess;
+  let link: FaultyLink;
+  let close = async () => {};
+
+  afterEach(async () => {
+    await close();
+    close = async () => {};
+  });
+
+  /** A server that does not run yet, behind a link. */
+  async function enroll(): Promise<Buffer> {
+    server = new ServerProcess(path.join(bench().folder, 'point'), await freePort());
+    link = await FaultyLink.listen(() => server.port, true);
+    close = async () => {
+      link.close();
+      await server.kill();
+    };
+    return ServerProcess.enroll(server.dir, [MACHINE], 'noise');
+  }
+
+  const logged = (event: string) => server.log.filter((line) => line.event === event);
+
+  /** The record begins with the first program, and has what that did. */
+  async function demandFirst(): Promise<void> {
+    const kinds = new Set(['exec', 'exit', 'entry'] as const);
+    const lines: string[] = [];
+    for await (const { line } of eventsOf(bench().runDir('r'), { kinds, limit: 3 })) lines.push(line);
+    expect(lines[0]).to.match(/ 1 init\[1\] EXEC "\/init"/);
+    expect(lines[1]).to.match(/ 1 init\[1\] EXIT execve = 0/);
+    expect(lines[2]).to.match(/ 1 init\[1\] ENTRY /);
+  }
+
+  it('tells both sides of a message that was altered, replayed or reordered, whoever sent it, and goes on', async () => {
+    const key = await enroll();
+    await server.start();
+    const stdin = new PassThrough();
+    const attack = async () => {
+      const connected = (connections: number) =>
+        pollUntil(() => (logged('connected').length >= connections ? true : undefined), {
+          label: `connection ${connections}`,
+          timeoutMs: RECONNECT_MS,
+        });
+      let connections = 1;
+      await connected(connections);
+      for (const side of SIDES) {
+        for (const kind of ATTACKS) {
+          const alter = (bytes: Buffer) => bytes.writeUInt8(bytes.readUInt8(bytes.length >> 1) ^ 1, bytes.length >> 1);
+          link.tap(
+            side,
+            tapFor(kind, alter, () => {}),
+          );
+          await connected(++connections);
+        }
+      }
+      return pollUntil(
+        async () => (await askStatus(pointFolderAt(server.dir)))?.senders.find((s) => s.refusals === '6'),
+        {
+          label: 'a heartbeat that tells of six',
+          timeoutMs: RECONNECT_MS,
+        },
+      );
+    };
+    let attacked: ReturnType<typeof attack> | undefined;
+    const { manifest, output } = await bench().record(
+      'r',
+      `${WORK}; read line; ${WORK.replaceAll('/w', '/x')}; dmesg`,
+      {
+        config: 'static-socket-encrypted',
+        stdin,
+        listenForGuest: ({ folder }) => Promise.resolve(receiverOf(server, key, link, folder)),
+        onMachine: () => {
+          attacked = attack().finally(() => stdin.end('go\n'));
+          attacked.catch(() => {});
+        },
+      },
+    );
+    expect((await attacked)?.connects).to.equal('7');
+    expect(manifest.state).to.equal('complete');
+    // Those that the guest had sent; of the others it told the server in a heartbeat.
+    expect(logged('refused').map(({ status }) => status)).to.deep.equal(['TAMPERED', 'TAMPERED', 'TAMPERED']);
+    expect(output.match(/7021: a message was altered, replayed or reordered/g), output).to.have.length(6);
+    expect(output.match(/7021: connected/g)).to.have.length(7);
+    const { findings, isClosed } = await auditRun((await bootOf(server)) ?? '');
+    expect([findings, isClosed]).to.deep.equal([[], true]);
+    await demandWhole(bench(), 'r');
+  });
+
+  it('misses nothing of a machine whose network comes up when it has worked', async () => {
+    const script = `${WORK}; dmesg; ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
+      until dmesg | grep -q 7021:.connected; do sleep 0.1; done; echo connected; mkdir /root/later`;
+    const { manifest, output } = await bench().record('r', script, {
+      config: 'static-socket-encrypted',
+      // The last one counts.
+      kernelArgs: ['ip=off'],
+    });
+    expect(manifest.state).to.equal('complete');
+    expect(output).to.match(/7021: -101; will connect again/);
+    expect(output).to.not.include('7021: connected');
+    expect(output).to.match(/^connected$/m);
+    await demandFirst();
+    await demandWhole(bench(), 'r');
+  });
+
+  it('misses nothing of a machine whose only server is started when it has worked', async () => {
+    const key = await enroll();
+    const stderr = new PassThrough();
+    let started: Promise<void> | undefined;
+    stderr.once('data', () => {
+      started = server.start();
+    });
+    const { manifest, output } = await bench().record(
+      'r',
+      `${WORK}; echo worked >&2; until dmesg | grep -q 7021:.connected; do sleep 0.1; done; dmesg`,
+      {
+        config: 'static-socket-encrypted',
+        stderr,
+        listenForGuest: ({ folder }) => Promise.resolve(receiverOf(server, key, link, folder)),
+      },
+    );
+    await started;
+    expect(manifest.state).to.equal('complete');
+    expect(output).to.match(/7021: .*will connect again.*7021: connected/s);
+    expect(logged('connected')).to.have.length(1);
+    await demandFirst();
+    await demandWhole(bench(), 'r');
+  });
+});
