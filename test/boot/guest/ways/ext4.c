@@ -286,10 +286,17 @@ WAY("quota-on")
 	need(quotactl(QCMD(Q_QUOTAOFF, USRQUOTA), "/dev/vda", 0, NULL));
 }
 
-/* Nothing gets to the disk from then on. */
+/* Nothing gets to the disk from then on. ARG is how: 0 after all is written, 1 after the journal is, 2 at once. */
 WAY("shut-down")
 {
-	uint32_t how = 0;
+	uint32_t how = *way_arg - '0';
 
 	need(ioctl(root(), SHUTDOWN, &how));
+}
+
+WAY("shut-down-32")
+{
+	uint32_t how = *way_arg - '0';
+
+	need(ioctl_32(root(), SHUTDOWN, &how, sizeof(how)));
 }

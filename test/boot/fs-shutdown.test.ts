@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+/** A file system that is told to stop takes nothing more in: what the record has beyond that is no longer on the disk. */
+import { expect } from 'chai';
+import { eventsOf } from '../../lab/trace/events.js';
+import { accountOf, useBench } from '../harness/boot.js';
+import { guestProgram } from '../harness/program.js';
+
+/** How the guest's way of that name is started. Only a journal that has not stopped lets the end be marked. */
+const STOPS = [
+  { way: 'shut-down', how: 0, what: 'after all is written', marks: ['before', 'end'] },
+  { way: 'shut-down', how: 2, what: 'at once', marks: ['before'] },
+  { way: 'shut-down-32', how: 1, what: 'after the journal is, by the 32-bit entry', marks: ['before'] },
+] as const;
+
+async function taintsOf(runDir: string): Promise<string[]> {
+  const texts: string[] = [];
+  for await (const { record } of eventsOf(runDir, { kinds: new Set(['effect']) }))
+    if (record.kind === 'effect' && record.effect.op === 'TAINT') texts.push(record.effect.text.toString());
+  return texts;
+}
+
+describe('a file system that is shut down while it is mounted', () => {
+  const bench = useBench();
+
+  for (const { way, how, what, marks } of STOPS) {
+    it(`is exact until then, and tainted from then on: ${what}`, async () => {
+      const program = await guestProgram('ways', bench().folder);
+      const script = `chmod +x /root/ways; mkdir /root/d; cd /root/d; ln -s ../ways ${way}
+echo one > one; lemona-mark before; echo two > two
+./${way} 1 0 ${how} || exit 1
+echo three > three && exit 2
+exit 0`;
+      const { manifest, output } = await bench().record('r', script, {
+        copyIn: [{ source: program, destination: '/root/ways' }],
+      });
+      expect(manifest.exitStatus, output).to.equal(0);
+      expect((await accountOf(bench().runDir('r'))).isComplete).to.equal(true);
+      const result = await bench().verify('r');
+      expect(result.marks.map(({ mark }) => mark)).to.deep.equal(marks);
+      expect(result.marks[0]?.first).to.deep.equal([]);
+      expect(await taintsOf(bench().runDir('r'))).to.deep.equal(['the filesystem was shut down']);
+    });
+  }
+});
