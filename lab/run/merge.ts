@@ -105,14 +105,15 @@ export async function mergeRuns(options: MergeOptions, ctx: LabContext): Promise
     const { report, segments } = await mergeInto(folder.segmentsDir, chain, reports, bootId, options.copies, ctx);
     await copyRest(best.dir, folder.dir);
     await writeAtomically(path.join(folder.dir, 'merge.json'), `${JSON.stringify(report, null, 2)}\n`);
-    const isWhole = report.missing.length === 0 && report.parts.length === 0 && !report.isOpen;
     const { manifest } = best;
+    const isComplete = report.missing.length === 0 && report.parts.length === 0 && !report.isOpen;
     await writeManifest(folder.manifestFile, {
       ...manifest,
       // Of the whole, though it may have come as the part of a category.
       ...('received' in manifest ? { received: { ...manifest.received, boot: report.boot } } : {}),
       name: folder.name,
-      state: isWhole ? 'complete' : 'torn',
+      // A record that others have whole makes no whole run of the disk and the marks of one that was torn.
+      state: isComplete && manifest.state === 'complete' ? 'complete' : 'torn',
       trace: { segments, bytes: report.bytes, subbufs: report.subbufs, tornBytes: 0 },
     });
     await chain.close();

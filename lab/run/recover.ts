@@ -34,11 +34,11 @@ async function firstOf(segmentsDir: string): Promise<SubbufHeader | undefined> {
  * none can leave in its own memory what would be taken for a part of the record. If nothing arrived, nobody knows it: then
  * it is that of most.
  */
-function ofBoot(relics: readonly Relic[], known: bigint | undefined): Relic[] {
+function ofOneBoot(relics: readonly Relic[]): Relic[] {
   const boots = new Map<bigint, number>();
   for (const { header } of relics) boots.set(header.bootId, (boots.get(header.bootId) ?? 0) + 1);
   const [most] = [...boots].sort(([, a], [, b]) => b - a)[0] ?? [];
-  return relics.filter(({ header }) => header.bootId === (known ?? most)).sort(byPlace);
+  return relics.filter(({ header }) => header.bootId === most).sort(byPlace);
 }
 
 /**
@@ -64,8 +64,9 @@ export async function recoverRelics(
   const found: Relic[] = [];
   let there: Relic[];
   try {
-    for await (const relic of relicsOf(dump)) found.push(relic);
-    const relics = ofBoot(found, first?.bootId);
+    for await (const relic of relicsOf(dump))
+      if (first === undefined || relic.header.bootId === first.bootId) found.push(relic);
+    const relics = ofOneBoot(found);
     const isThere = ({ header }: Relic) => header.number < (store.reached.get(header.cpu) ?? 0n);
     there = relics.filter(isThere);
     onAdded(
