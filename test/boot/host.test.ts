@@ -66,7 +66,7 @@ describe('a boot that QEMU broke', () => {
     expect(manifest.problems).to.have.length(1);
     expect(manifest.problems[0]).to.include(`sh ${kept}/reproduce.sh`);
     const failed = await openRun(kept);
-    expect(failed.manifest.state).to.equal('failed');
+    expect(failed.manifest.state).to.equal('torn');
     expect(failed.manifest.problems.join('\n')).to.match(/Oops: int3/);
     expect(await readFile(path.join(kept, 'console.log'), 'latin1')).to.match(/Oops: int3/);
     expect(await readdir(kept)).to.include.members(['run.json', 'qemu.argv', 'qmp.jsonl', 'disk', 'segments']);
