@@ -39,6 +39,8 @@ async function modestRecords(runDir: string): Promise<{ calls: number; effects: 
   return { calls, effects };
 }
 
+const FLOOD = `/root/flood /root/f 16 ${CALLS} ${MODEST_WRITES}`;
+
 /** Marks at instants that nobody planned, and a host that is too slow for what goes on meanwhile. */
 const whileMarked = (command: string) => `
 ( n=0; while [ ! -e /run/stop ]; do lemona-mark m$n >/dev/null || exit 99; n=$((n + 1)); sleep 0.$((n % 5 + 3)); done ) &
@@ -76,18 +78,21 @@ async function expectHonestRebuild(bench: Bench, about: string): Promise<void> {
 describe('lossy mode under a flood', () => {
   const bench = useBench();
 
+  /** Work of a guest's program on a host that is too slow for it. */
+  async function record(name: string, work: string, { pool_mb, subbuf_kb }: { pool_mb: number; subbuf_kb: number }) {
+    const { manifest, output } = await bench().record('r', `chmod +x /root/${name}; ${work}`, {
+      smp: 2,
+      copyIn: [{ source: await guestProgram(name, bench().folder), destination: `/root/${name}` }],
+      kernelArgs: ['lemona.lossy=1', `lemona.pool_mb=${pool_mb}`, `lemona.subbuf_kb=${subbuf_kb}`],
+      tracePace: (bytes) => sleep((bytes / HOST_BYTES_PER_S) * 1000),
+    });
+    expect(manifest.exitStatus, output).to.equal(0);
+  }
+
   for (const { pool_mb, subbuf_kb } of BUFFERS) {
     const size = `${pool_mb} MiB in ${subbuf_kb} KiB`;
     it(`declares every loss, and a process that does not flood loses nothing: ${size}`, async () => {
-      const program = await guestProgram('flood', bench().folder);
-      const script = `chmod +x /root/flood; mkdir /root/f; /root/flood /root/f 16 ${CALLS} ${MODEST_WRITES}`;
-      const { manifest, output } = await bench().record('r', script, {
-        smp: 2,
-        copyIn: [{ source: program, destination: '/root/flood' }],
-        kernelArgs: ['lemona.lossy=1', `lemona.pool_mb=${pool_mb}`, `lemona.subbuf_kb=${subbuf_kb}`],
-        tracePace: (bytes) => sleep((bytes / HOST_BYTES_PER_S) * 1000),
-      });
-      expect(manifest.exitStatus, output).to.equal(0);
+      await record('flood', `mkdir /root/f; ${FLOOD}`, { pool_mb, subbuf_kb });
       const account = await accountOf(bench().runDir('r'));
       expect(account.missing).to.equal(0n);
       expect(account.isHonest).to.equal(true);
@@ -101,30 +106,14 @@ describe('lossy mode under a flood', () => {
 
   for (const { pool_mb, subbuf_kb } of BUFFERS) {
     it(`a rebuild names what it is not sure of, and is right in the rest: ${pool_mb} MiB in ${subbuf_kb} KiB`, async () => {
-      const program = await guestProgram('flood', bench().folder);
-      const script = `chmod +x /root/flood; mkdir /root/f${whileMarked(`/root/flood /root/f 16 ${CALLS} ${MODEST_WRITES}`)}`;
-      const { manifest, output } = await bench().record('r', script, {
-        smp: 2,
-        copyIn: [{ source: program, destination: '/root/flood' }],
-        kernelArgs: ['lemona.lossy=1', `lemona.pool_mb=${pool_mb}`, `lemona.subbuf_kb=${subbuf_kb}`],
-        tracePace: (bytes) => sleep((bytes / HOST_BYTES_PER_S) * 1000),
-      });
-      expect(manifest.exitStatus, output).to.equal(0);
+      await record('flood', `mkdir /root/f${whileMarked(FLOOD)}`, { pool_mb, subbuf_kb });
       await expectHonestRebuild(bench(), `flood, ${pool_mb} MiB`);
     });
   }
 
   it('a rebuild is right in what it vouches for when effects of all kinds are lost', async () => {
     const seed = testSeed();
-    const program = await guestProgram('exerciser', bench().folder);
-    const script = `chmod +x /root/exerciser${whileMarked(`/root/exerciser /root/play 8 300 ${seed}`)}`;
-    const { manifest, output } = await bench().record('r', script, {
-      smp: 2,
-      copyIn: [{ source: program, destination: '/root/exerciser' }],
-      kernelArgs: ['lemona.lossy=1', 'lemona.pool_mb=0', 'lemona.subbuf_kb=64'],
-      tracePace: (bytes) => sleep((bytes / HOST_BYTES_PER_S) * 1000),
-    });
-    expect(manifest.exitStatus, output).to.equal(0);
+    await record('exerciser', whileMarked(`/root/exerciser /root/play 8 300 ${seed}`), { pool_mb: 0, subbuf_kb: 64 });
     await expectHonestRebuild(bench(), `LEMONA_SEED=${seed}`);
   });
 });
