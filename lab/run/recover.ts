@@ -10,7 +10,7 @@ import type { SubbufHeader } from '../trace/subbuf.js';
 import type { RunFolder } from './folder.js';
 
 /** What was appended. */
-export interface Recovered {
+interface Recovered {
   readonly subbufs: number;
   readonly bytes: number;
 }

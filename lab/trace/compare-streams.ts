@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /**
  * One record that came by two ways: the same sub-buffers must be in both folders, byte for byte; the second may have the
- * part of one category of each. What the driver recorded after it had told the second that no more would come is in the first alone; that is no difference as long
- * as it changes nothing that a rebuild would need.
+ * part of one category of each. What the driver recorded after it had told the second that no more would come is in the
+ * first alone; that is no difference as long as it changes nothing that a rebuild would need.
  */
 import { createHash } from 'node:crypto';
 import { type Category, categoryOf, fits } from './parts.js';

@@ -100,13 +100,14 @@ describe('the wire', () => {
         },
       },
     );
+    // On a host with nothing else to do these are 7 connections, 3 refusals by the server and 6 lines of the guest. On a busy
+    // one the guest's log has fewer: it says nothing twice of connections that end before they are ready. The heartbeat
+    // that was waited for has all six.
     expect(Number((await attacked)?.connects)).to.be.at.least(7);
     expect(manifest.state).to.equal('complete');
-    // Those that the guest had sent, unless a connection had ended by then; of all it told the server in a heartbeat.
     const refused = logged('refused').map(({ status }) => status);
     expect(refused).to.have.length.of.at.least(1);
     expect(refused.filter((status) => status !== 'TAMPERED')).to.deep.equal([]);
-    // The guest's own log says it once where a connection ends so before it is one.
     const said = output.match(/7021: a message was altered, replayed or reordered/g);
     expect(said?.length, output).to.be.within(SIDES.length, SIDES.length * ATTACKS.length);
     const { findings, isClosed } = await auditRun((await bootOf(server)) ?? '');
