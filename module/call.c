@@ -5,6 +5,7 @@
 #include <linux/compat.h>
 #include <linux/errno.h>
 #include <linux/fdtable.h>
+#include <linux/io_uring_types.h>
 #include <linux/ioctl.h>
 #include <linux/sched.h>
 #include <linux/uaccess.h>
@@ -380,4 +381,40 @@ u16 lemona_call_about(const struct lemona_call *call, struct pt_regs *regs)
 		return is_socket(args[0]) ? LEMONA_F_SOCKET : 0;
 	}
 	return 0;
+}
+
+static const struct lemona_sysdesc *request_of(unsigned int opcode)
+{
+	return opcode < ARRAY_SIZE(lemona_uring_ops) ?
+	       &lemona_uring_ops[opcode] : &unknown_call;
+}
+
+/**
+ * lemona_call_request - capture what a request of io_uring is going to read
+ * @call: with what was captured before; only @compat is set else
+ * @sqe: a copy that does not change
+ */
+void lemona_call_request(struct lemona_call *call,
+			 const struct io_uring_sqe *sqe)
+{
+	call->desc = request_of(sqe->opcode);
+	call->when = LEMONA_WHEN_ENTRY;
+	call->args[1] = sqe->addr;
+	call->args[2] = sqe->addr2;
+	call->args[3] = sqe->addr3;
+	call->args[4] = sqe->len;
+	call->args[5] = sqe->addr_len;
+	capture_args(call);
+}
+
+/**
+ * lemona_request_about - is a request of io_uring about a socket?
+ * @opcode: of it
+ *
+ * Return: LEMONA_F_SOCKET or 0.
+ */
+u16 lemona_request_about(unsigned int opcode)
+{
+	return request_of(opcode)->about == LEMONA_ABOUT_SOCKET ?
+	       LEMONA_F_SOCKET : 0;
 }

@@ -11,6 +11,7 @@
 /* @when of a call that is entered */
 #define LEMONA_WHEN_ENTRY	1
 
+struct io_uring_sqe;
 struct lemona_sysdesc;
 
 /**
@@ -47,6 +48,9 @@ unsigned int lemona_call_enter(struct lemona_call *call, struct pt_regs *regs,
 void lemona_call_return(struct lemona_call *call, struct pt_regs *regs,
 			long ret);
 u16 lemona_call_about(const struct lemona_call *call, struct pt_regs *regs);
+void lemona_call_request(struct lemona_call *call,
+			 const struct io_uring_sqe *sqe);
+u16 lemona_request_about(unsigned int opcode);
 
 /* capture.c */
 int lemona_capture_init(void);

@@ -13,7 +13,6 @@
 
 #include "capture.h"
 #include "lemona.h"
-#include "lemona_uring.h"
 #include "stream.h"
 
 /* Entries that were dropped; the second: of calls through an ia32 entry */
@@ -352,43 +351,6 @@ static void put_uring(struct io_kiocb *req, u16 phase, u8 opcode,
 	lemona_end(&slot);
 }
 
-static void put_uring_pointers(struct lemona_call *call,
-			       const struct io_uring_sqe *sqe)
-{
-	const struct lemona_uring_desc *desc;
-	const u64 addr[] = { 0, sqe->addr, sqe->addr2, sqe->addr3 };
-	int i;
-
-	if (sqe->opcode >= ARRAY_SIZE(lemona_uring_ops))
-		return;
-	desc = &lemona_uring_ops[sqe->opcode];
-	for (i = 0; i < ARRAY_SIZE(desc->arg); i++) {
-		u8 field = desc->arg[i].field;
-
-		if (!field || !addr[field])
-			continue;
-		switch (desc->arg[i].type) {
-		case LEMONA_TLV_PATH:
-			lemona_put_string(call, field, addr[field]);
-			break;
-		case LEMONA_TLV_BUF_IN:
-			lemona_put_bytes(call, LEMONA_TLV_BUF_IN, field,
-					 addr[field], sqe->len,
-					 lemona_snap_limit());
-			break;
-		case LEMONA_TLV_SOCKADDR:
-			lemona_put_bytes(call, LEMONA_TLV_SOCKADDR, field,
-					 addr[field], sqe->addr2,
-					 LEMONA_SOCKADDR_MAX);
-			break;
-		case LEMONA_TLV_IOVEC:
-			lemona_put_iovec(call, field, addr[field], sqe->len,
-					 SIZE_MAX, lemona_snap_limit());
-			break;
-		}
-	}
-}
-
 void lemona_on_uring_submit(struct io_kiocb *req,
 			    const struct io_uring_sqe *sqe)
 {
@@ -405,7 +367,7 @@ void lemona_on_uring_submit(struct io_kiocb *req,
 		const struct io_uring_sqe *copy;
 
 		copy = call.scratch + sizeof(struct lemona_tlv);
-		put_uring_pointers(&call, copy);
+		lemona_call_request(&call, copy);
 		lemona_prepare();
 		put_uring(req, LEMONA_URING_SUBMIT, copy->opcode,
 			  copy->user_data, 0, &call);

@@ -5940,4 +5940,201 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	[462] = { 3, 0 },
 };
 
+/*
+ * io_uring; the arguments are members of a submission queue entry:
+ * sqe, addr, addr2, addr3, len, addr_len.
+ */
+static const struct lemona_sysdesc lemona_uring_ops[] = {
+	/* nop */
+	[0] = { 1, 0 },
+	/* readv */
+	[1] = { 1, 0 },
+	/* writev */
+	[2] = { 5, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 4, 1, 0 },
+		{ 0 }, { 0 }, { 0 }
+	} },
+	/* fsync */
+	[3] = { 1, 0 },
+	/* read_fixed */
+	[4] = { 1, 0 },
+	/* write_fixed */
+	[5] = { 5, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 4, 1, 0 },
+		{ 0 }, { 0 }, { 0 }
+	} },
+	/* poll_add */
+	[6] = { 1, 0 },
+	/* poll_remove */
+	[7] = { 1, 0 },
+	/* sync_file_range */
+	[8] = { 1, 0 },
+	/* sendmsg */
+	[9] = { 2, 1, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_MSG, 0x1, LEMONA_LEN_FIXED, 0, 1, 0 }
+	} },
+	/* recvmsg */
+	[10] = { 1, 1 },
+	/* timeout */
+	[11] = { 2, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
+	} },
+	/* timeout_remove */
+	[12] = { 3, 0, 0x4, 0x0, {
+		{ 0 }, { 0 },
+		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
+	} },
+	/* accept */
+	[13] = { 1, 1 },
+	/* async_cancel */
+	[14] = { 1, 0 },
+	/* link_timeout */
+	[15] = { 2, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 16, 0 }
+	} },
+	/* connect */
+	[16] = { 3, 1, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
+		{ 0 }
+	} },
+	/* fallocate */
+	[17] = { 1, 0 },
+	/* openat */
+	[18] = { 2, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
+	} },
+	/* close */
+	[19] = { 1, 0 },
+	/* files_update */
+	[20] = { 5, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 4, 4, 0 },
+		{ 0 }, { 0 }, { 0 }
+	} },
+	/* statx */
+	[21] = { 2, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
+	} },
+	/* read */
+	[22] = { 1, 0 },
+	/* write */
+	[23] = { 5, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 4, 1, 0 },
+		{ 0 }, { 0 }, { 0 }
+	} },
+	/* fadvise */
+	[24] = { 1, 0 },
+	/* madvise */
+	[25] = { 1, 0 },
+	/* send */
+	[26] = { 6, 1, 0x6, 0x0, {
+		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 4, 1, 0 },
+		{ LEMONA_ARG_SOCKADDR, 0x1, LEMONA_LEN_ARG, 5, 1, 0 }, { 0 },
+		{ 0 }, { 0 }
+	} },
+	/* recv */
+	[27] = { 1, 1 },
+	/* openat2 */
+	[28] = { 5, 0, 0x6, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
+		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 4, 1, 0 }, { 0 }, { 0 }
+	} },
+	/* epoll_ctl */
+	[29] = { 2, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 12, 0 }
+	} },
+	/* splice */
+	[30] = { 1, 0 },
+	/* provide_buffers */
+	[31] = { 1, 0 },
+	/* remove_buffers */
+	[32] = { 1, 0 },
+	/* tee */
+	[33] = { 1, 0 },
+	/* shutdown */
+	[34] = { 1, 1 },
+	/* renameat */
+	[35] = { 3, 0, 0x6, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
+		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
+	} },
+	/* unlinkat */
+	[36] = { 2, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
+	} },
+	/* mkdirat */
+	[37] = { 2, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
+	} },
+	/* symlinkat */
+	[38] = { 3, 0, 0x6, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
+		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
+	} },
+	/* linkat */
+	[39] = { 3, 0, 0x6, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
+		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
+	} },
+	/* msg_ring */
+	[40] = { 1, 0 },
+	/* fsetxattr */
+	[41] = { 5, 0, 0x6, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
+		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 4, 1, 0 }, { 0 }, { 0 }
+	} },
+	/* setxattr */
+	[42] = { 5, 0, 0xe, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
+		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 4, 1, 0 },
+		{ LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }, { 0 }
+	} },
+	/* fgetxattr */
+	[43] = { 2, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
+	} },
+	/* getxattr */
+	[44] = { 4, 0, 0xa, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 },
+		{ 0 }, { LEMONA_ARG_STRING, 0x1, LEMONA_LEN_FIXED, 0, 0, 0 }
+	} },
+	/* socket */
+	[45] = { 1, 1 },
+	/* uring_cmd */
+	[46] = { 1, 0 },
+	/* send_zc */
+	[47] = { 6, 1, 0x6, 0x0, {
+		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_ARG, 4, 1, 0 },
+		{ LEMONA_ARG_SOCKADDR, 0x1, LEMONA_LEN_ARG, 5, 1, 0 }, { 0 },
+		{ 0 }, { 0 }
+	} },
+	/* sendmsg_zc */
+	[48] = { 2, 1, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_MSG, 0x1, LEMONA_LEN_FIXED, 0, 1, 0 }
+	} },
+	/* read_multishot */
+	[49] = { 1, 0 },
+	/* waitid */
+	[50] = { 1, 0 },
+	/* futex_wait */
+	[51] = { 1, 0 },
+	/* futex_wake */
+	[52] = { 1, 0 },
+	/* futex_waitv */
+	[53] = { 5, 0, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_ARG, 4, 24, 0 },
+		{ 0 }, { 0 }, { 0 }
+	} },
+	/* fixed_fd_install */
+	[54] = { 1, 0 },
+	/* ftruncate */
+	[55] = { 1, 0 },
+	/* bind */
+	[56] = { 3, 1, 0x2, 0x0, {
+		{ 0 }, { LEMONA_ARG_SOCKADDR, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
+		{ 0 }
+	} },
+	/* listen */
+	[57] = { 1, 1 },
+};
+
 #endif /* LEMONA_SYSCALLS_H */

@@ -9,8 +9,8 @@
 #include <linux/kernel.h>
 #include <linux/string.h>
 
+#include "capture.h"
 #include "lemona.h"
-#include "lemona_uring.h"
 #include "part.h"
 
 #define ALL	(LEMONA_CATEGORY_NETWORK | LEMONA_CATEGORY_DISK)
@@ -57,8 +57,7 @@ static u32 categories_of(const struct lemona_rec *rec)
 		return rec->flags & LEMONA_F_SOCKET ? LEMONA_CATEGORY_NETWORK :
 						      LEMONA_CATEGORY_DISK;
 	case LEMONA_KIND_URING:
-		return rec->code < ARRAY_SIZE(lemona_uring_ops) &&
-		       lemona_uring_ops[rec->code].network ?
+		return lemona_request_about(rec->code) ?
 			LEMONA_CATEGORY_NETWORK : LEMONA_CATEGORY_DISK;
 	case LEMONA_KIND_EFFECT:
 	case LEMONA_KIND_LOST:

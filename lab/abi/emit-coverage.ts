@@ -5,6 +5,7 @@ import { type CommandRow, IOCTL_GROUPS } from './ioctls.js';
 import { table } from './markdown.js';
 import { parseEffect, type SyscallRow, UNIMPLEMENTED } from './syscall-row.js';
 import { FIRST_X32, ROWS_64, ROWS_IA32 } from './syscalls.js';
+import { URING_FIELDS, URING_OPS } from './uring.js';
 
 const UNSUPPORTED = '**not rebuilt**';
 
@@ -97,6 +98,7 @@ export function emitCoverageDoc(): string {
         ['ia32', counts(ROWS_IA32)],
         ['x32', `the x86-64 numbers with bit 30, and ${x32.length} of its own`],
         ['ioctl', `${COMMAND_TABLES.find((t) => t.name === 'ioctl')?.rows.length ?? 0} commands`],
+        ['io_uring', counts(URING_OPS).replace('calls', 'operations')],
       ],
     ),
     '## The words of the arguments',
@@ -125,6 +127,14 @@ export function emitCoverageDoc(): string {
     '## x32',
     'The numbers of x86-64 with bit 30 set, and these, with compat layouts.',
     table(CALL_HEAD, x32.map(callRow)),
+    '## io_uring',
+    [
+      'Its requests are recorded when they are submitted, with the submission queue entry and what its pointers lead to,',
+      'when they are carried out, by whom, and when they end. The arguments are members of the entry:',
+      `${URING_FIELDS.map((field, i) => `${i} \`${field}\``).join(' · ')}; 0 is all of it. What a request writes into memory is not`,
+      'kept, unless that is mapped from a file.',
+    ].join('\n'),
+    table(CALL_HEAD, URING_OPS.map(callRow)),
   ];
   return `${parts.join('\n\n')}\n`;
 }

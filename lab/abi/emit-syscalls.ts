@@ -11,6 +11,7 @@ import {
 } from './commands.js';
 import type { SyscallRow } from './syscall-row.js';
 import { FIRST_X32, RESERVED, ROWS_64, ROWS_IA32 } from './syscalls.js';
+import { URING_FIELDS, URING_OPS } from './uring.js';
 
 /** The flags of what is captured when a call returns. */
 const AT_EXIT: readonly ArgFlag[] = ['OUT', 'POSITIVE', 'INTR'];
@@ -73,10 +74,10 @@ function about({ name }: SyscallRow, args: readonly ArgDesc[]): (typeof ABOUT)[n
   return args[0]?.word === 'fd' && !LOST_CALLS.has(name) ? 2 : 0;
 }
 
-function emitRow(row: SyscallRow): string {
+function emitRow(row: SyscallRow & { readonly isNetwork?: boolean }): string {
   const args = parseArgs(row);
   const comment = `\t/* ${row.name} */`;
-  const head = `${args.length}, ${about(row, args)}`;
+  const head = `${args.length}, ${row.isNetwork === undefined ? about(row, args) : Number(row.isNetwork)}`;
   if (args.every((a) => a.kind === 'VALUE')) return `${comment}\n\t[${row.nr}] = { ${head} },`;
   const { entry, exit } = captured(args);
   const masks = `0x${entry.toString(16)}, 0x${exit.toString(16)}`;
@@ -138,7 +139,7 @@ function emitEnum(
   return [`/* ${doc} */`, `enum ${tag} {`, ...rows, '};'].join('\n');
 }
 
-/** The whole header: two tables indexed by system-call number, and those of commands. */
+/** The whole header: tables indexed by system-call number, that of io_uring, and those of commands. */
 export function emitSyscallHeader(): string {
   const parts = [
     '/* SPDX-License-Identifier: GPL-2.0 OR MIT */',
@@ -219,6 +220,12 @@ export function emitSyscallHeader(): string {
       RESERVED['64'],
     ),
     emitTable('lemona_sys32', ['ia32'], ROWS_IA32, RESERVED.ia32),
+    emitTable(
+      'lemona_uring_ops',
+      ['io_uring; the arguments are members of a submission queue entry:', `${URING_FIELDS.join(', ')}.`],
+      URING_OPS,
+      [],
+    ),
     '#endif /* LEMONA_SYSCALLS_H */',
   ];
   return `${parts.join('\n\n')}\n`;

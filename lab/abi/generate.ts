@@ -11,7 +11,6 @@ import { emitAbiHeader } from './emit-header.js';
 import { emitSyscallHeader } from './emit-syscalls.js';
 import { emitWireDoc, emitWireHeader } from './emit-wire.js';
 import { joinWithFacts } from './syscalls.js';
-import { emitUringHeader } from './uring.js';
 
 const ROOT = new URL('../../', import.meta.url);
 
@@ -19,7 +18,6 @@ const ROOT = new URL('../../', import.meta.url);
 export const GENERATED: readonly { readonly path: string; readonly emit: () => string }[] = [
   { path: 'module/lemona_abi.h', emit: emitAbiHeader },
   { path: 'module/lemona_syscalls.h', emit: emitSyscallHeader },
-  { path: 'module/lemona_uring.h', emit: emitUringHeader },
   { path: 'module/lemona_wire.h', emit: emitWireHeader },
   { path: 'docs/format.md', emit: emitFormatDoc },
   { path: 'docs/wire.md', emit: emitWireDoc },

@@ -1,135 +1,90 @@
 // SPDX-License-Identifier: MIT
-/** The operations of io_uring in Linux 6.12, by number, and what a submission queue entry's pointers lead to. */
+/** The operations of io_uring in Linux 6.12: what the driver captures of each, and what it can do to a filesystem. */
+import type { CallEffect, SyscallRow } from './syscall-row.js';
 
-/** A pointer in a submission queue entry that the driver follows: `field` is the entry's member. */
-export interface UringCapture {
-  readonly field: 'addr' | 'addr2' | 'addr3';
-  readonly kind: 'path' | 'buf' | 'sockaddr' | 'iovec';
-}
+/** What `args` counts: members of a submission queue entry, as system calls have arguments; also `arg` in TLVs. */
+export const URING_FIELDS = ['sqe', 'addr', 'addr2', 'addr3', 'len', 'addr_len'] as const;
 
-export interface UringOp {
-  readonly name: string;
-  readonly captures: readonly UringCapture[];
+export interface UringOp extends SyscallRow {
   /** It is about a socket, whatever it is given. */
   readonly isNetwork: boolean;
 }
 
-const path = (field: UringCapture['field']): UringCapture => ({ field, kind: 'path' });
-const BUF: UringCapture = { field: 'addr', kind: 'buf' };
-const IOVEC: UringCapture = { field: 'addr', kind: 'iovec' };
+type Row = readonly [name: string, args: string, effect: CallEffect, about?: 'network'];
 
-const op = (name: string, ...captures: UringCapture[]): UringOp => ({ name, captures, isNetwork: false });
-const net = (name: string, ...captures: UringCapture[]): UringOp => ({ name, captures, isNetwork: true });
+const RENAMES = 'replayed: RENAME';
+const WRITES = 'replayed: WRITE, SETATTR';
+const OPENS = 'replayed: CREATE, TMPFILE, SETATTR';
+const ACCESS = 'replayed: SETATTR; access time';
 
-export const URING_OPS: readonly UringOp[] = [
-  op('nop'),
-  op('readv'),
-  op('writev', IOVEC),
-  op('fsync'),
-  op('read_fixed'),
-  op('write_fixed', BUF),
-  op('poll_add'),
-  op('poll_remove'),
-  op('sync_file_range'),
-  net('sendmsg'),
-  net('recvmsg'),
-  op('timeout'),
-  op('timeout_remove'),
-  net('accept'),
-  op('async_cancel'),
-  op('link_timeout'),
-  net('connect', { field: 'addr', kind: 'sockaddr' }),
-  op('fallocate'),
-  op('openat', path('addr')),
-  op('close'),
-  op('files_update'),
-  op('statx', path('addr')),
-  op('read'),
-  op('write', BUF),
-  op('fadvise'),
-  op('madvise'),
-  net('send', BUF),
-  net('recv'),
-  op('openat2', path('addr')),
-  op('epoll_ctl'),
-  op('splice'),
-  op('provide_buffers'),
-  op('remove_buffers'),
-  op('tee'),
-  net('shutdown'),
-  op('renameat', path('addr'), path('addr2')),
-  op('unlinkat', path('addr')),
-  op('mkdirat', path('addr')),
-  op('symlinkat', path('addr'), path('addr2')),
-  op('linkat', path('addr'), path('addr2')),
-  op('msg_ring'),
-  op('fsetxattr', path('addr'), { field: 'addr2', kind: 'buf' }),
-  op('setxattr', path('addr'), { field: 'addr2', kind: 'buf' }, path('addr3')),
-  op('fgetxattr', path('addr')),
-  op('getxattr', path('addr'), path('addr3')),
-  net('socket'),
-  op('uring_cmd'),
-  net('send_zc', BUF),
-  net('sendmsg_zc'),
-  op('read_multishot'),
-  op('waitid'),
-  op('futex_wait'),
-  op('futex_wake'),
-  op('futex_waitv'),
-  op('fixed_fd_install'),
-  op('ftruncate'),
-  net('bind', { field: 'addr', kind: 'sockaddr' }),
-  net('listen'),
+const ROWS: readonly Row[] = [
+  ['nop', 'int', 'none'],
+  ['readv', 'int', ACCESS],
+  ['writev', 'int in:iov:@4 int int int', WRITES],
+  ['fsync', 'int', 'none'],
+  ['read_fixed', 'int', ACCESS],
+  ['write_fixed', 'int in:@4 int int int', WRITES],
+  ['poll_add', 'int', 'none'],
+  ['poll_remove', 'int', 'none'],
+  ['sync_file_range', 'int', 'none'],
+  ['sendmsg', 'int in:msg', 'none', 'network'],
+  ['recvmsg', 'int', 'none', 'network'],
+  ['timeout', 'int in:16', 'none'],
+  ['timeout_remove', 'int int in:16', 'none'],
+  ['accept', 'int', 'none', 'network'],
+  ['async_cancel', 'int', 'none'],
+  ['link_timeout', 'int in:16', 'none'],
+  ['connect', 'int in:sock:@2 int', 'none', 'network'],
+  ['fallocate', 'int', 'replayed: FALLOCATE'],
+  ['openat', 'int path', OPENS],
+  ['close', 'int', 'replayed: GONE'],
+  ['files_update', 'int in:4*@4 int int int', 'replayed: GONE; registered files hold references'],
+  ['statx', 'int path', 'none'],
+  ['read', 'int', ACCESS],
+  ['write', 'int in:@4 int int int', WRITES],
+  ['fadvise', 'int', 'none'],
+  ['madvise', 'int', 'replayed: FALLOCATE; MADV_REMOVE'],
+  ['send', 'int in:@4 in:sock:@5 int int int', 'none', 'network'],
+  ['recv', 'int', 'none', 'network'],
+  ['openat2', 'int path in:@4 int int', OPENS],
+  ['epoll_ctl', 'int in:12', 'none'],
+  ['splice', 'int', WRITES],
+  ['provide_buffers', 'int', 'none'],
+  ['remove_buffers', 'int', 'none'],
+  ['tee', 'int', 'none'],
+  ['shutdown', 'int', 'none', 'network'],
+  ['renameat', 'int path path', RENAMES],
+  ['unlinkat', 'int path', 'replayed: UNLINK, RMDIR'],
+  ['mkdirat', 'int path', 'replayed: MKDIR'],
+  ['symlinkat', 'int path path', 'replayed: SYMLINK'],
+  ['linkat', 'int path path', 'replayed: LINK'],
+  ['msg_ring', 'int', 'replayed: GONE; a file that is sent replaces another'],
+  ['fsetxattr', 'int str in:@4 int int', 'replayed: XATTR, SETATTR'],
+  ['setxattr', 'int str in:@4 path int', 'replayed: XATTR, SETATTR'],
+  ['fgetxattr', 'int str', 'none'],
+  ['getxattr', 'int str int path', 'none'],
+  ['socket', 'int', 'none', 'network'],
+  ['uring_cmd', 'int', 'unsupported: what it does its file decides; a discard of a disk is a raw write (TAINT)'],
+  ['send_zc', 'int in:@4 in:sock:@5 int int int', 'none', 'network'],
+  ['sendmsg_zc', 'int in:msg', 'none', 'network'],
+  ['read_multishot', 'int', 'none'],
+  ['waitid', 'int', 'none'],
+  ['futex_wait', 'int', 'none'],
+  ['futex_wake', 'int', 'none'],
+  ['futex_waitv', 'int in:24*@4 int int int', 'none'],
+  ['fixed_fd_install', 'int', 'none'],
+  ['ftruncate', 'int', 'replayed: SETATTR'],
+  ['bind', 'int in:sock:@2 int', 'replayed: MKNOD; a socket that has a name', 'network'],
+  ['listen', 'int', 'none', 'network'],
 ];
 
-/** TLV `arg` numbers of a SUBMIT: 0 is the entry itself. */
-export const URING_FIELDS = ['sqe', 'addr', 'addr2', 'addr3'] as const;
-
-const CELLS = {
-  path: 'LEMONA_TLV_PATH',
-  buf: 'LEMONA_TLV_BUF_IN',
-  sockaddr: 'LEMONA_TLV_SOCKADDR',
-  iovec: 'LEMONA_TLV_IOVEC',
-} as const;
-
-/** `module/lemona_uring.h`: pure, text out. */
-export function emitUringHeader(): string {
-  const cells = (row: UringOp) => {
-    const pointers = row.captures.map(({ field, kind }) => `{ ${URING_FIELDS.indexOf(field)}, ${CELLS[kind]} }`);
-    return [Number(row.isNetwork), ...(pointers.length === 0 ? [] : [`{ ${pointers.join(', ')} }`])].join(', ');
-  };
-  return [
-    '/* SPDX-License-Identifier: GPL-2.0 OR MIT */',
-    '/*',
-    ' * What is captured of each operation of io_uring. Generated by',
-    ' * lab/abi/generate.ts from lab/abi/uring.ts: do not edit.',
-    ' */',
-    '',
-    '#ifndef LEMONA_URING_H',
-    '#define LEMONA_URING_H',
-    '',
-    '#include <linux/types.h>',
-    '',
-    '/* An operation */',
-    'struct lemona_uring_desc {',
-    '\t__u8 network; /* it is about a socket */',
-    '\t/* pointers of a submission queue entry that are followed */',
-    '\tstruct {',
-    '\t\t__u8 field; /* 1: addr, 2: addr2, 3: addr3; 0: no more */',
-    '\t\t__u8 type; /* LEMONA_TLV_* */',
-    '\t} arg[3];',
-    '};',
-    '',
-    `static const struct lemona_uring_desc lemona_uring_ops[${URING_OPS.length}] = {`,
-    ...URING_OPS.flatMap((row, nr) =>
-      row.captures.length === 0 && !row.isNetwork ? [] : [`\t/* ${row.name} */`, `\t[${nr}] = { ${cells(row)} },`],
-    ),
-    '};',
-    '',
-    '#endif /* LEMONA_URING_H */',
-    '',
-  ].join('\n');
-}
+export const URING_OPS: readonly UringOp[] = ROWS.map(([name, args, effect, about], nr) => ({
+  nr,
+  name,
+  args,
+  effect,
+  isNetwork: about === 'network',
+}));
 
 export function uringOpName(opcode: number): string {
   return URING_OPS[opcode]?.name ?? `op${opcode}`;

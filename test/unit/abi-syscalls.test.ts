@@ -19,6 +19,7 @@ import {
   syscallName,
   syscallRow,
 } from '../../lab/abi/syscalls.js';
+import { URING_OPS } from '../../lab/abi/uring.js';
 import { FORMAT_NAMES } from '../../lab/trace/values.js';
 
 const ALL_ROWS = [...ROWS_64, ...ROWS_IA32];
@@ -236,7 +237,7 @@ describe('what is generated from the tables', () => {
     );
     const tables = header.slice(header.indexOf('lemona_sys64[]'));
     expect(tables.match(/^\t\/\* .* \*\/$/gm)).to.have.length(
-      ROWS_64.length + ROWS_IA32.length + RESERVED['64'].length + RESERVED.ia32.length,
+      ROWS_64.length + ROWS_IA32.length + RESERVED['64'].length + RESERVED.ia32.length + URING_OPS.length,
     );
   });
 
