@@ -354,10 +354,7 @@ static void put_uring(struct io_kiocb *req, u16 phase, u8 opcode,
 void lemona_on_uring_submit(struct io_kiocb *req,
 			    const struct io_uring_sqe *sqe)
 {
-	struct lemona_call call = {
-		.when = LEMONA_WHEN_ENTRY,
-		.compat = req->ctx->compat,
-	};
+	struct lemona_call call = { .compat = req->ctx->compat };
 
 	/* a thread that polls the queue makes no system call */
 	lemona_capture_current();

@@ -8,6 +8,7 @@ import {
   CLUSTERS,
   EA_INODES,
   INLINE_DATA,
+  LEFT_INODE,
   laidOut,
   PROJECTS_AND_QUOTAS,
   SMALL_BLOCKS,
@@ -47,7 +48,7 @@ const VARIANTS: readonly Variant[] = [
     tune: laidOut(INLINE_DATA),
     without: ',mapped,mapped-child,fallocate,',
     // A file that grows leaves its inode in the same way.
-    taint: /^its content left its inode$/,
+    taint: LEFT_INODE,
   },
   { tune: laidOut(CLUSTERS) },
   { tune: laidOut(BLOCK_MAPS) },

@@ -7,6 +7,7 @@ import {
   type Ext4Features,
   type Ext4Layout,
   INLINE_DATA,
+  LEFT_INODE,
   PROJECTS_AND_QUOTAS,
   SMALL_BLOCKS,
 } from '../harness/features.js';
@@ -35,8 +36,6 @@ export interface FilesGroup {
   /** A file whose blocks refuse to be written to, and how many bytes it has. */
   readonly badFile?: { readonly path: string; readonly sizeBytes: number };
 }
-
-const LEFT_INODE = /^its content left its inode$/;
 
 /** Where the ends of files, of blocks and of pages are not the same. */
 const ENDS: readonly FilesCase[] = [

@@ -65,6 +65,8 @@ export const SMALL_BLOCKS: Ext4Layout = { blockBytes: 1024 };
 export const CLUSTERS: Ext4Layout = { features: ['bigalloc'], args: ['-C', '65536'] };
 /** Small files live in their inodes. */
 export const INLINE_DATA: Ext4Layout = { features: ['inline_data'] };
+/** The taint of a file that does not any more: Linux 6.12 itself may lose what is stored in it next. */
+export const LEFT_INODE = /^its content left its inode$/;
 /** As ext3 laid files out: fallocate() is refused. */
 export const BLOCK_MAPS: Ext4Layout = { blockBytes: 1024, features: ['^extent', '^64bit'] };
 /** Times in whole seconds from 1901 to 2038, and none of birth; no project ids. */
