@@ -132,7 +132,8 @@ export function emitCoverageDoc(): string {
       'Its requests are recorded when they are submitted, with the submission queue entry and what its pointers lead to,',
       'when they are carried out, by whom, and when they end. The arguments are members of the entry:',
       `${URING_FIELDS.map((field, i) => `${i} \`${field}\``).join(' · ')}; 0 is all of it. What a request writes into memory is not`,
-      'kept, unless that is mapped from a file.',
+      'kept, unless that is mapped from a file. A send without a copy ends twice: its second end, when the bytes are no longer',
+      'in use, is that of a `nop`, as the kernel makes it.',
     ].join('\n'),
     table(CALL_HEAD, URING_OPS.map(callRow)),
   ];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** The operations of io_uring in Linux 6.12: what the driver captures of each, and what it can do to a filesystem. */
+import { type ArgDesc, parseArgs } from './arguments.js';
 import type { CallEffect, SyscallRow } from './syscall-row.js';
 
 /** What `args` counts: members of a submission queue entry, as system calls have arguments; also `arg` in TLVs. */
@@ -29,16 +30,16 @@ const ROWS: readonly Row[] = [
   ['sync_file_range', 'int', 'none'],
   ['sendmsg', 'int in:msg', 'none', 'network'],
   ['recvmsg', 'int', 'none', 'network'],
-  ['timeout', 'int in:16', 'none'],
-  ['timeout_remove', 'int int in:16', 'none'],
+  ['timeout', 'int in:16=time', 'none'],
+  ['timeout_remove', 'int int in:16=time', 'none'],
   ['accept', 'int', 'none', 'network'],
   ['async_cancel', 'int', 'none'],
-  ['link_timeout', 'int in:16', 'none'],
+  ['link_timeout', 'int in:16=time', 'none'],
   ['connect', 'int in:sock:@2 int', 'none', 'network'],
   ['fallocate', 'int', 'replayed: FALLOCATE'],
   ['openat', 'int path', OPENS],
   ['close', 'int', 'replayed: GONE'],
-  ['files_update', 'int in:4*@4 int int int', 'replayed: GONE; registered files hold references'],
+  ['files_update', 'int in:4*@4=i32s int int int', 'replayed: GONE; registered files hold references'],
   ['statx', 'int path', 'none'],
   ['read', 'int', ACCESS],
   ['write', 'int in:@4 int int int', WRITES],
@@ -46,7 +47,7 @@ const ROWS: readonly Row[] = [
   ['madvise', 'int', 'replayed: FALLOCATE; MADV_REMOVE'],
   ['send', 'int in:@4 in:sock:@5 int int int', 'none', 'network'],
   ['recv', 'int', 'none', 'network'],
-  ['openat2', 'int path in:@4 int int', OPENS],
+  ['openat2', 'int path in:@4=u64s int int', OPENS],
   ['epoll_ctl', 'int in:12', 'none'],
   ['splice', 'int', WRITES],
   ['provide_buffers', 'int', 'none'],
@@ -71,7 +72,7 @@ const ROWS: readonly Row[] = [
   ['waitid', 'int', 'none'],
   ['futex_wait', 'int', 'none'],
   ['futex_wake', 'int', 'none'],
-  ['futex_waitv', 'int in:24*@4 int int int', 'none'],
+  ['futex_waitv', 'int in:24*@4=u64s int int int', 'none'],
   ['fixed_fd_install', 'int', 'none'],
   ['ftruncate', 'int', 'replayed: SETATTR'],
   ['bind', 'int in:sock:@2 int', 'replayed: MKNOD; a socket that has a name', 'network'],
@@ -85,6 +86,13 @@ export const URING_OPS: readonly UringOp[] = ROWS.map(([name, args, effect, abou
   effect,
   isNetwork: about === 'network',
 }));
+
+const DESCS = URING_OPS.map(parseArgs);
+
+/** The members of `URING_FIELDS` for an operation; none for one nobody has. */
+export function uringArgs(opcode: number): readonly ArgDesc[] {
+  return DESCS[opcode] ?? [];
+}
 
 export function uringOpName(opcode: number): string {
   return URING_OPS[opcode]?.name ?? `op${opcode}`;

@@ -3,6 +3,7 @@
 import { type ArgDesc, parseArgs } from '../abi/arguments.js';
 import { commandArg, commandRow, SOCKETCALL_ARG, SOCKETCALLS } from '../abi/commands.js';
 import { type Abi, isCompat, ROWS_IA32, syscallName, syscallRow } from '../abi/syscalls.js';
+import { URING_FIELDS, uringArgs } from '../abi/uring.js';
 import type { Capture, TraceRecord } from './record.js';
 import { fdSetText, formatBytes, ioctlText, openFlagsText, quoted, sockaddrText } from './values.js';
 
@@ -130,17 +131,28 @@ export function entryText(entry: Entry): string {
   return `${callName(entry)}(${args})${notes}`;
 }
 
-/** `read = 3 arg1="abc"` */
+/** What addresses led to, by argument: ` arg1="abc"`. @param nameOf what an argument is called */
+function capturesText(
+  captures: readonly Capture[],
+  descs: readonly ArgDesc[],
+  nameOf: (arg: number) => string,
+): string {
+  const indexes = [...new Set(captures.map((c) => c.arg))];
+  return indexes
+    .map((arg) => {
+      const own = captures.filter((c) => c.arg === arg);
+      return ` ${nameOf(arg)}=${captureText(own, descs[arg])}`;
+    })
+    .join('');
+}
+
+/** `read = 3 arg1="abc"`. What a command decides is shown as bytes: the command is in the entry. */
 export function exitText(exit: Exit): string {
-  const descs = callArgs(exit.nr, exit.abi);
-  const indexes = [...new Set(exit.captures.map((c) => c.arg))];
-  const out = indexes.map((arg) => {
-    // The command is in the entry: what it decides is shown as bytes.
-    const desc = arg < descs.length ? descs[arg] : undefined;
-    return ` arg${arg}=${captureText(
-      exit.captures.filter((c) => c.arg === arg),
-      desc,
-    )}`;
-  });
-  return `${callName(exit)} = ${exit.ret}${out.join('')}${exit.isCut ? ' cut' : ''}`;
+  const out = capturesText(exit.captures, callArgs(exit.nr, exit.abi), (arg) => `arg${arg}`);
+  return `${callName(exit)} = ${exit.ret}${out}${exit.isCut ? ' cut' : ''}`;
+}
+
+/** What a request of io_uring leads to: ` sqe="…" addr="/tmp/f"` */
+export function requestText(opcode: number, captures: readonly Capture[]): string {
+  return capturesText(captures, uringArgs(opcode), (arg) => URING_FIELDS[arg] ?? `arg${arg}`);
 }

@@ -2,8 +2,8 @@
 /** One line per record, for people and for grep: pure text out of decoded data. */
 import type { Attr, Effect, MalformedEffect } from '../abi/effects.js';
 import { FLAG, KIND_NAMES } from '../abi/layout.js';
-import { URING_FIELDS, uringOpName } from '../abi/uring.js';
-import { captureText, entryText, exitText } from './calls.js';
+import { uringOpName } from '../abi/uring.js';
+import { entryText, exitText, requestText } from './calls.js';
 import type { InodeNames } from './names.js';
 import type { TraceRecord } from './record.js';
 import type { TaskTracker } from './tasks.js';
@@ -147,8 +147,7 @@ export function describeRecord(record: TraceRecord, names?: InodeNames): string 
     case 'uring': {
       const request = `${uringOpName(record.opcode)} ring=${record.ring.toString(16)} user_data=0x${record.userData.toString(16)}`;
       if (record.phase === 'complete') return `${record.phase} ${request} = ${record.result}`;
-      const captured = record.captures.map((c) => ` ${URING_FIELDS[c.arg] ?? c.arg}=${captureText([c])}`).join('');
-      return `${record.phase} ${request} euid=${record.euid}${captured}`;
+      return `${record.phase} ${request} euid=${record.euid}${requestText(record.opcode, record.captures)}`;
     }
     case 'part':
       return `of ${record.records} records, ${record.effects} of them effects, in ${record.length} bytes`;

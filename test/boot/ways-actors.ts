@@ -3,8 +3,9 @@
 import type { Effect } from '../../lab/abi/effects.js';
 import { KIND } from '../../lab/abi/layout.js';
 import { syscallName } from '../../lab/abi/syscalls.js';
-import { uringOpName } from '../../lab/abi/uring.js';
+import { URING_FIELDS, uringOpName } from '../../lab/abi/uring.js';
 import type { MarkEntry } from '../../lab/run/manifest.js';
+import { requestText } from '../../lab/trace/calls.js';
 import { InodeNames } from '../../lab/trace/names.js';
 import type { TraceRecord } from '../../lab/trace/record.js';
 import type { RunIndex } from '../../lab/trace/run-index.js';
@@ -20,6 +21,8 @@ export interface Seen {
   readonly calls: Set<string>;
   /** Requests of io_uring by operation, as `mkdirat`: records of each phase, and of those that ended, the good ends. */
   readonly requests: Map<string, { submit: number; issue: number; complete: number; good: number }>;
+  /** What they led to when they were submitted, the entries of the queue themselves left out: `mkdirat addr="d"`. */
+  readonly captured: Set<string>;
   /** Effective users that its requests ran as. */
   readonly euids: Set<number>;
   /** Effects on its files by threads that are not their process's first: what io workers are. */
@@ -31,6 +34,7 @@ export interface Seen {
   strangersCount: number;
 }
 
+const SQE = URING_FIELDS.indexOf('sqe');
 const STRANGERS_SHOWN = 5;
 const WANTED: ReadonlySet<number> = new Set([
   KIND.TASK,
@@ -90,6 +94,8 @@ function observeRequest(
 ): void {
   if (counts === undefined) return;
   const name = uringOpName(record.opcode);
+  const led = record.captures.filter(({ arg }) => arg !== SQE);
+  if (led.length > 0) counts.captured.add(`${name}${requestText(record.opcode, led)}`);
   const row = counts.requests.get(name) ?? { submit: 0, issue: 0, complete: 0, good: 0 };
   counts.requests.set(name, row);
   // A result may be posted by whoever finds that the work is done.
@@ -111,6 +117,7 @@ export async function readActors(
       ops: new Map(),
       calls: new Set(),
       requests: new Map(),
+      captured: new Set(),
       euids: new Set(),
       byThreads: 0,
       byKernelThreads: 0,

@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { buildKernel } from '../../guest-kernel/build.js';
+import { URING_OPS } from '../../lab/abi/uring.js';
 import { ROOT } from '../../lab/cli/invocation.js';
 import { Child } from '../../lab/proc/child.js';
 import type { CopyIn } from '../../lab/run/copy-in.js';
@@ -113,6 +114,14 @@ function problemsOf(way: Way, group: WayGroup, recorded: Recorded): string[] {
     if (submit === 0 || issue === 0 || good === 0)
       problems.push(`request ${request}: ${submit} submitted and ${issue} issued by its process, ${good} done well`);
   }
+  for (const request of way.cancelled ?? []) {
+    const { submit = 0, complete = 0, good = 0 } = counts.requests.get(request) ?? {};
+    if (submit === 0 || complete === 0 || good > 0)
+      problems.push(`request ${request}: ${submit} submitted, ${complete} ended, ${good} of them well`);
+  }
+  for (const wanted of way.captured ?? [])
+    if (![...counts.captured].some((text) => wanted.test(text)))
+      problems.push(`no request led to ${wanted}, but to ${[...counts.captured].join('\n')}`);
   for (const [request, { submit, complete }] of counts.requests) {
     const least = way.multishot?.[request];
     if (least === undefined ? complete > submit : complete < least)
@@ -129,6 +138,14 @@ function problemsOf(way: Way, group: WayGroup, recorded: Recorded): string[] {
     problems.push(`… ${counts.strangersCount} effects in all are by somebody else`);
   return problems;
 }
+
+describe('ways round the system call', () => {
+  it('each operation of io_uring is in one', () => {
+    const ways = WAY_GROUPS.flatMap((group) => group.ways);
+    const used = new Set(ways.flatMap(({ requests = [], cancelled = [] }) => [...requests, ...cancelled]));
+    expect(URING_OPS.map(({ name }) => name).filter((name) => !used.has(name))).to.deep.equal([]);
+  });
+});
 
 for (const group of WAY_GROUPS) {
   describe(`ways round the system call: ${group.title}`, () => {

@@ -25,6 +25,10 @@ export interface Way {
   readonly programs?: readonly string[];
   /** Requests of io_uring that its processes must be seen to submit and issue, and that must end well. */
   readonly requests?: readonly string[];
+  /** Requests that it must be seen to submit, and that are ended: never well. */
+  readonly cancelled?: readonly string[];
+  /** What its requests led to when they were submitted, as people are shown it. */
+  readonly captured?: readonly RegExp[];
   /** Requests of these that end more than once, and how often at least. */
   readonly multishot?: Readonly<Record<string, number>>;
   /** Users that some of its requests must be seen to run as. */
@@ -67,11 +71,25 @@ const URING: readonly Way[] = [
     name: 'uring-names',
     effects: { MKDIR: 2, CREATE: 3, SYMLINK: 1, LINK: 1, RENAME: 3, UNLINK: 1, RMDIR: 1, MKNOD: 1 },
     requests: ['mkdirat', 'openat', 'openat2', 'close', 'symlinkat', 'linkat', 'renameat', 'unlinkat', 'bind'],
+    captured: [
+      /^mkdirat addr="d"$/,
+      // O_CREAT, O_EXCL and O_WRONLY; 0620; RESOLVE_BENEATH
+      /^openat2 addr="d\/beneath" addr2=\[193 400 8\]$/,
+      /^symlinkat addr="..\/b" addr2="d\/link"$/,
+      /^linkat addr="d\/a" addr2="hard"$/,
+      /^renameat addr="b" addr2="e"$/,
+      /^unlinkat addr="gone"$/,
+      /^bind addr=unix:"socket"$/,
+    ],
   },
   {
     name: 'uring-attributes',
     effects: { XATTR: 3, FALLOCATE: 5, SETATTR: 1, PAGE: 4 },
     requests: ['setxattr', 'fsetxattr', 'fallocate', 'ftruncate', 'madvise', 'fadvise', 'sync_file_range'],
+    captured: [
+      /^fsetxattr addr="user.one" addr2="value of one"$/,
+      /^setxattr addr="user.two" addr2="and of two" addr3="f"$/,
+    ],
   },
   {
     name: 'uring-linked',
@@ -107,6 +125,73 @@ const URING: readonly Way[] = [
   { name: 'uring-socket', ms: MS, effects: { WRITE: 5, PAGE: 5 }, requests: ['send', 'recv', 'recvmsg', 'write'] },
   { name: 'uring-read-mapped', ms: MS, effects: { PAGE: 10 }, requests: ['read'] },
   { name: 'uring-direct', ms: MS, effects: { WRITE: 10, PAGE: 10 }, requests: ['write'] },
+  {
+    name: 'uring-reading',
+    effects: { WRITE: 5, XATTR: 2 },
+    requests: ['readv', 'statx', 'getxattr', 'fgetxattr'],
+    captured: [/^statx addr="from"$/, /^getxattr addr="user.named" addr3="from"$/, /^fgetxattr addr="user.open"$/],
+  },
+  {
+    name: 'uring-lent-buffers',
+    effects: { WRITE: 4 },
+    requests: ['provide_buffers', 'remove_buffers', 'read', 'read_multishot'],
+    multishot: { read_multishot: 5 },
+  },
+  {
+    name: 'uring-slots',
+    effects: { WRITE: 2 },
+    requests: ['files_update', 'fixed_fd_install', 'write'],
+    captured: [/^files_update addr=\d+$/, /^write addr="by its slot"$/],
+  },
+  {
+    name: 'uring-connection',
+    effects: { MKNOD: 1, WRITE: 2 },
+    requests: ['socket', 'bind', 'listen', 'accept', 'connect', 'send', 'sendmsg', 'recv', 'shutdown'],
+    captured: [
+      /^bind addr=unix:"listener"$/,
+      /^connect addr=unix:"listener"$/,
+      /^send addr="sent"$/,
+      // SOL_SOCKET and SCM_RIGHTS
+      /^sendmsg addr="a message in two pieces" "\\x14(\\x00){7}\\x01(\\x00){3}\\x01(\\x00){3}/,
+    ],
+  },
+  {
+    name: 'uring-uncopied',
+    effects: { WRITE: 2 },
+    requests: ['send_zc', 'sendmsg_zc', 'recv'],
+    // That the bytes are no longer in use is told by a request of the kernel's own.
+    multishot: { nop: 2 },
+    captured: [
+      /^send_zc addr="uncopied" addr2=127.0.0.1:4711$/,
+      /^sendmsg_zc addr=127.0.0.1:4711 "a message in two pieces"$/,
+    ],
+  },
+  {
+    name: 'uring-timeouts',
+    effects: { WRITE: 4 },
+    requests: ['timeout', 'timeout_remove', 'nop'],
+    cancelled: ['link_timeout'],
+    captured: [
+      /^timeout addr=0s\+2000001$/,
+      /^timeout addr=86400s\+7$/,
+      /^timeout_remove addr2=90000s\+8$/,
+      /^link_timeout addr=0s\+2000001$/,
+    ],
+  },
+  {
+    name: 'uring-descriptors',
+    effects: { WRITE: 3 },
+    requests: ['poll_remove', 'async_cancel', 'epoll_ctl'],
+    cancelled: ['poll_add'],
+    // EPOLLIN, and a number
+    captured: [/^epoll_ctl addr="\\x01\\x00\\x00\\x00anomel\\x00\\x00"$/],
+  },
+  {
+    name: 'uring-waits',
+    effects: { WRITE: 3 },
+    requests: ['waitid', 'futex_wait', 'futex_wake', 'futex_waitv'],
+    captured: [/^futex_waitv addr=\[17 \d+ 130 18 \d+ 130\]$/],
+  },
 ];
 
 const COPIES: readonly Way[] = [
@@ -184,7 +269,13 @@ const RAW_ROOT: readonly Way[] = [
   { name: 'raw-mapped', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'raw-zero', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'raw-discard', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
-  { name: 'raw-uring-discard', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
+  {
+    name: 'raw-uring-discard',
+    arg: '/dev/vda',
+    effects: {},
+    taint: /^raw write of 4096 bytes at \d+$/,
+    requests: ['uring_cmd'],
+  },
   { name: 'raw-fallocate', arg: '/dev/vda', effects: {}, taint: /^raw write of 4096 bytes at \d+$/ },
   { name: 'module', arg: MODULE, effects: {}, taint: /^module lemona was loaded$/, calls: ['finit_module'] },
   {
@@ -272,7 +363,7 @@ const TINY_BUFFERS = ['lemona.pool_mb=1', 'lemona.subbuf_kb=96'];
 const SWAP_ON = 'mkswap /dev/vdb >/dev/null && swapon /dev/vdb';
 
 export const WAY_GROUPS: readonly WayGroup[] = [
-  { title: 'io_uring', smp: 2, ways: URING },
+  { title: 'io_uring', smp: 2, setUp: 'ifconfig lo up', ways: URING },
   { title: 'copies, other processes, borrowed descriptors and dumps', smp: 2, ways: COPIES },
   { title: 'programs in disguise', smp: 2, ways: DISGUISES },
   { title: 'mounts, layers and loop devices', smp: 2, ways: MOUNTS },

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "uring.h"
@@ -69,13 +68,10 @@ WAY("uring-multishot")
 
 	uring_open(&ring, 8, 0);
 	uring_put(&ring, IORING_OP_POLL_ADD, bell, NULL, IORING_POLL_ADD_MULTI, 0)->poll32_events = POLLIN;
-	__atomic_store_n(ring.sq_tail, *ring.sq_tail + ring.queued, __ATOMIC_RELEASE);
-	need(syscall(SYS_io_uring_enter, ring.fd, ring.queued, 0, 0, NULL, 0));
+	uring_submit(&ring);
 	for (int i = 0; i < MULTISHOTS; i++) {
 		must(write(bell, &rings, sizeof(rings)) == sizeof(rings));
-		need(syscall(SYS_io_uring_enter, ring.fd, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0));
-		must(ring.cqes[*ring.cq_head & ring.cq_mask].res == POLLIN);
-		__atomic_store_n(ring.cq_head, *ring.cq_head + 1, __ATOMIC_RELEASE);
+		must(uring_next(&ring).res == POLLIN);
 		must(read(bell, &rings, sizeof(rings)) == sizeof(rings));
 		must(pwrite(fd, &rings, 1, i) == 1);
 	}
@@ -89,8 +85,7 @@ static void submit_and_go(void *arg)
 	for (int i = 0; i < 40; i++)
 		uring_put(&ring, IORING_OP_WRITE, fd, text, 1 + below(8000), below(90000))->flags =
 			below(3) ? IOSQE_ASYNC : 0;
-	__atomic_store_n(ring.sq_tail, *ring.sq_tail + ring.queued, __ATOMIC_RELEASE);
-	need(syscall(SYS_io_uring_enter, ring.fd, ring.queued, 0, 0, NULL, 0));
+	uring_submit(&ring);
 	if (how)
 		need(kill(getpid(), how));
 	_exit(0);

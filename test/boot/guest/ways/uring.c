@@ -77,26 +77,50 @@ static unsigned int enter_flags(const struct uring *u)
 			IORING_ENTER_SQ_WAKEUP : 0);
 }
 
-void uring_collect(struct uring *u, int *res)
+/* Submits all requests, and waits for so many ends. */
+static void enter(struct uring *u, unsigned int wanted)
 {
-	unsigned int wanted = u->queued, submit = u->queued, head;
+	unsigned int submit = u->queued;
 
 	__atomic_store_n(u->sq_tail, *u->sq_tail + u->queued, __ATOMIC_RELEASE);
 	u->queued = 0;
-	while (wanted) {
-		int n = syscall(SYS_io_uring_enter, u->fd, submit, 1, enter_flags(u), NULL, 0);
+	do {
+		int n = syscall(SYS_io_uring_enter, u->fd, submit, wanted, enter_flags(u), NULL, 0);
 
 		must(n >= 0 || errno == EINTR || errno == EAGAIN);
-		if (n > 0 && !(u->flags & IORING_SETUP_SQPOLL))
+		if (n > 0)
 			submit -= n;
-		head = *u->cq_head;
-		for (; head != __atomic_load_n(u->cq_tail, __ATOMIC_ACQUIRE); head++) {
-			const struct io_uring_cqe *cqe = &u->cqes[head & u->cq_mask];
+	} while (submit && !(u->flags & IORING_SETUP_SQPOLL));
+}
 
-			res[cqe->user_data] = cqe->res;
-			wanted--;
-		}
-		__atomic_store_n(u->cq_head, head, __ATOMIC_RELEASE);
+void uring_submit(struct uring *u)
+{
+	enter(u, 0);
+}
+
+struct uring_end uring_next(struct uring *u)
+{
+	unsigned int head = *u->cq_head;
+	const struct io_uring_cqe *cqe;
+	struct uring_end end;
+
+	while (head == __atomic_load_n(u->cq_tail, __ATOMIC_ACQUIRE))
+		enter(u, 1);
+	cqe = &u->cqes[head & u->cq_mask];
+	end = (struct uring_end){ cqe->user_data, cqe->res, cqe->flags };
+	__atomic_store_n(u->cq_head, head + 1, __ATOMIC_RELEASE);
+	return end;
+}
+
+void uring_collect(struct uring *u, int *res)
+{
+	unsigned int wanted = u->queued;
+
+	enter(u, 1);
+	while (wanted--) {
+		struct uring_end end = uring_next(u);
+
+		res[end.user_data] = end.res;
 	}
 }
 
