@@ -5,7 +5,15 @@ import type { ArgDesc } from '../../lab/abi/arguments.js';
 import { splitAtZeros } from '../../lab/trace/calls.js';
 import type { Capture } from '../../lab/trace/record.js';
 import { LAYOUTS, type Layout } from './strace-layouts.js';
-import { fieldsIn, numbersIn, parseBytes, parseNumber, splitTopLevel, withoutComments } from './strace-parse.js';
+import {
+  arraysIn,
+  fieldsIn,
+  numbersIn,
+  parseBytes,
+  parseNumber,
+  splitTopLevel,
+  withoutComments,
+} from './strace-parse.js';
 
 /** `equal` · `unchecked`: strace prints it in a way that is not compared · else the difference. */
 export type Verdict = 'equal' | 'unchecked' | `differs: ${string}`;
@@ -146,7 +154,7 @@ function sameLayout(text: string, bytes: Buffer, layout: Layout): Verdict {
   let compared = 0;
   for (const { key, value } of fieldsIn(text)) {
     const [offset, size, kind] = layout.fields[key] ?? [];
-    if (offset === undefined || size === undefined || offset + (kind === 'string' ? 0 : size) > bytes.length) continue;
+    if (offset === undefined || size === undefined || offset + (kind === undefined ? size : 0) > bytes.length) continue;
     compared++;
     if (typeof value === 'bigint') {
       const recorded = readLE(bytes, offset, size);
@@ -156,19 +164,32 @@ function sameLayout(text: string, bytes: Buffer, layout: Layout): Verdict {
     const recorded = bytes.subarray(offset, Math.min(offset + size, offset + value.length));
     if (!recorded.equals(value.subarray(0, recorded.length)))
       return differs(`${key}=${value} was recorded as ${recorded}`);
+    if (kind === 'text' && value.length < size && (bytes[offset + value.length] ?? 0) !== 0)
+      return differs(`${key}=${value} was recorded as longer`);
+  }
+  for (const { key, values } of arraysIn(text)) {
+    const [offset, size] = layout.fields[key] ?? [];
+    if (offset === undefined || size === undefined || offset + size * values.length > bytes.length) continue;
+    compared++;
+    for (const [i, value] of values.entries()) {
+      const recorded = readLE(bytes, offset + i * size, size);
+      if (!sameNumber(value, recorded, size)) return differs(`${key}[${i}]=${value} was recorded as ${recorded}`);
+    }
   }
   return compared > 0 ? 'equal' : 'unchecked';
 }
 
 /** Structures: by a layout, else as numbers of one width. */
-function sameStructs(text: string, capture: Capture, desc: ArgDesc | undefined): Verdict {
+function sameStructs(text: string, capture: Capture, { desc, isCompat }: RecordedArg): Verdict {
   const { bytes } = capture;
   const plain = withoutComments(text);
   if (plain === '[]') return bytes.length === 0 ? 'equal' : differs(`nothing was recorded as ${bytes.length} bytes`);
   const texts = elementTexts(plain);
   const first = fieldsIn(texts[0] ?? '')[0]?.key;
   const unit = desc !== undefined && desc.rule !== 'FIXED' && desc.size > 1 ? desc.size : bytes.length;
-  const layout = LAYOUTS.find((l) => l.first === first && (l.bytes === unit || l.bytes === 0));
+  const layout = LAYOUTS.find(
+    (l) => l.first === first && (l.bytes === unit || l.bytes === 0) && (l.isCompat ?? isCompat) === isCompat,
+  );
   if (layout !== undefined) {
     for (const [i, part] of texts.entries()) {
       const at = i * unit;
@@ -309,14 +330,15 @@ function sameMemory(text: string, arg: RecordedArg, captures: readonly Capture[]
   }
   // The zero that ends the path is counted by the call and not printed.
   const shown = call === 'getcwd' ? text.replace(/"$/, '\\x00"') : text;
-  const asBytes = sameBytes(shown, desc?.format === 'str' ? upToZero(capture) : capture);
+  const isName = desc?.format === 'str' || (desc?.kind === 'STRUCT' && text.length < 4 * capture.bytes.length);
+  const asBytes = sameBytes(shown, isName ? upToZero(capture) : capture);
   if (asBytes !== 'unchecked') return asBytes;
   if (call === 'getdents64' || call === 'getdents') return sameEntries(text, capture.bytes, call);
   if (text.startsWith('{effective=')) return sameCapabilities(text, capture.bytes);
   if (text.startsWith('[{W')) return sameWaitStatus(text, capture.bytes);
   if (desc?.format === 'sigset') return sameBits(text, capture.bytes, 1);
   if (desc?.rule === 'BITS' || call.endsWith('affinity')) return sameBits(text, capture.bytes, 0);
-  return sameStructs(text, capture, desc);
+  return sameStructs(text, capture, arg);
 }
 
 /** `[110 => 9]` and `[1] => [7]` as the two; others stand for both. */
@@ -327,12 +349,33 @@ function inAndOut(text: string): readonly [string, string] | undefined {
   return parts.length === 2 && !text.includes('msg_namelen') ? [parts[0] ?? '', parts[1] ?? ''] : undefined;
 }
 
+/** The bytes of the interfaces' addresses before and after the call; the addresses themselves are not captured. */
+function sameIfconf(text: string, arg: RecordedArg): Verdict | undefined {
+  const [, first, last] = /^\{ifc_len=(\d+)(?: => (\d+))?, ifc_buf=/.exec(withoutComments(text)) ?? [];
+  if (first === undefined) return undefined;
+  const lengths: readonly (readonly [string, readonly Capture[]])[] =
+    last === undefined
+      ? [[first, arg.atExit.length > 0 ? arg.atExit : arg.atEntry]]
+      : [
+          [first, arg.atEntry],
+          [last, arg.atExit],
+        ];
+  for (const [length, [capture]] of lengths) {
+    if (capture === undefined) return differs(`${text} was not recorded`);
+    if (BigInt(length) !== readLE(capture.bytes, 0, 4))
+      return differs(`ifc_len=${length} was recorded as ${readLE(capture.bytes, 0, 4)}`);
+  }
+  return 'equal';
+}
+
 /** Compares one argument as strace decoded it. */
 export function compareArg(call: string, text: string, arg: RecordedArg): Verdict {
   // statx's flags have a group that is empty when it is zero.
   const number = parseNumber(text.replace(/^\|/, ''));
   if (number !== undefined)
     return sameValue(number, arg.value) ? 'equal' : differs(`${text} was recorded as 0x${arg.value.toString(16)}`);
+  const ifconf = sameIfconf(text, arg);
+  if (ifconf !== undefined) return ifconf;
   const both = inAndOut(text);
   if (both !== undefined) {
     const before = sameMemory(both[0], arg, arg.atEntry, call);

@@ -4,13 +4,71 @@
  * of one structure. Structures whose fields all have the same width need no row.
  */
 
-/** Offset and bytes of a number; a third item: it is a string of at most so many bytes. */
-export type FieldPlace = readonly [offset: number, bytes: number, isString?: 'string'];
+/**
+ * Offset and bytes of a number, or of each number of an array; a third item: it is a string of at most so many bytes,
+ * or text, which a zero ends before that.
+ */
+export type FieldPlace = readonly [offset: number, bytes: number, kind?: 'string' | 'text'];
 
 export interface Layout {
   readonly first: string;
   readonly bytes: number;
+  /** Of compat alone, or of 64-bit calls alone. */
+  readonly isCompat?: boolean;
   readonly fields: Readonly<Record<string, FieldPlace>>;
+}
+
+type Fields = Layout['fields'];
+
+const TERMIOS: Fields = {
+  c_iflag: [0, 4],
+  c_oflag: [4, 4],
+  c_cflag: [8, 4],
+  c_lflag: [12, 4],
+  c_line: [16, 1],
+  c_cc: [17, 1],
+};
+
+/** A name and one of several things; only the last has a layout of its own under compat. */
+function ifreq(isWide: boolean): Fields {
+  const long = isWide ? 8 : 4;
+  return {
+    ifr_name: [0, 16, 'text'],
+    ...Object.fromEntries(
+      ['ifr_ifindex', 'ifr_metric', 'ifr_mtu', 'ifr_qlen'].map((key): [string, FieldPlace] => [key, [16, 4]]),
+    ),
+    ifr_flags: [16, 2],
+    ifr_slave: [16, 16, 'text'],
+    ifr_newname: [16, 16, 'text'],
+    sa_family: [16, 2],
+    sin_port: [18, 2, 'string'],
+    sin_addr: [20, 4, 'string'],
+    sa_data: [18, 14, 'string'],
+    mem_start: [16, long],
+    mem_end: [16 + long, long],
+    base_addr: [16 + 2 * long, 2],
+    irq: [18 + 2 * long, 1],
+    dma: [19 + 2 * long, 1],
+    port: [20 + 2 * long, 1],
+  };
+}
+
+function loopInfo64(at: number): Fields {
+  return {
+    lo_device: [at, 8],
+    lo_inode: [at + 8, 8],
+    lo_rdevice: [at + 16, 8],
+    lo_offset: [at + 24, 8],
+    lo_sizelimit: [at + 32, 8],
+    lo_number: [at + 40, 4],
+    lo_encrypt_type: [at + 44, 4],
+    lo_encrypt_key_size: [at + 48, 4],
+    lo_flags: [at + 52, 4],
+    lo_file_name: [at + 56, 64, 'text'],
+    lo_crypt_name: [at + 120, 64, 'text'],
+    lo_encrypt_key: [at + 184, 32, 'string'],
+    lo_init: [at + 216, 8],
+  };
 }
 
 export const LAYOUTS: readonly Layout[] = [
@@ -103,10 +161,77 @@ export const LAYOUTS: readonly Layout[] = [
   },
   { first: 'fd', bytes: 8, fields: { fd: [0, 4], events: [4, 2] } },
   { first: 'events', bytes: 12, fields: { events: [0, 4], u32: [4, 4], u64: [4, 8] } },
+  { first: 'c_iflag', bytes: 36, fields: TERMIOS },
+  { first: 'c_iflag', bytes: 44, fields: { ...TERMIOS, c_ispeed: [36, 4], c_ospeed: [40, 4] } },
   {
-    first: 'c_iflag',
-    bytes: 36,
-    fields: { c_iflag: [0, 4], c_oflag: [4, 4], c_cflag: [8, 4], c_lflag: [12, 4], c_line: [16, 1] },
+    first: 'c_iflag', // struct termio
+    bytes: 18,
+    fields: { c_iflag: [0, 2], c_oflag: [2, 2], c_cflag: [4, 2], c_lflag: [6, 2], c_line: [8, 1], c_cc: [9, 1] },
+  },
+  ...([40, 32] as const).flatMap((bytes) =>
+    ['ifr_name', 'ifr_ifindex'].map((first) => ({ first, bytes, fields: ifreq(bytes === 40) })),
+  ),
+  {
+    first: 'heads',
+    bytes: 16,
+    fields: { heads: [0, 1], sectors: [1, 1], cylinders: [2, 2], start: [8, 8] },
+  },
+  {
+    first: 'heads', // ia32's
+    bytes: 8,
+    fields: { heads: [0, 1], sectors: [1, 1], cylinders: [2, 2], start: [4, 4] },
+  },
+  { first: 'op', bytes: 24, fields: { op: [0, 4], flags: [4, 4], datalen: [8, 4], data: [16, 8] } },
+  { first: 'op', bytes: 16, fields: { op: [0, 4], flags: [4, 4], datalen: [8, 4], data: [12, 4] } },
+  {
+    first: 'act_mask',
+    bytes: 72,
+    fields: {
+      act_mask: [32, 2],
+      buf_size: [36, 4],
+      buf_nr: [40, 4],
+      start_lba: [48, 8],
+      end_lba: [56, 8],
+      pid: [64, 4],
+    },
+  },
+  { first: 'lo_device', bytes: 232, fields: loopInfo64(0) },
+  { first: 'fd', bytes: 304, fields: { fd: [0, 4], block_size: [4, 4], ...loopInfo64(8) } },
+  {
+    first: 'lo_number',
+    bytes: 168,
+    fields: {
+      lo_number: [0, 4],
+      lo_device: [8, 8],
+      lo_inode: [16, 8],
+      lo_rdevice: [24, 8],
+      lo_offset: [32, 4],
+      lo_encrypt_type: [36, 4],
+      lo_encrypt_key_size: [40, 4],
+      lo_flags: [44, 4],
+      lo_name: [48, 64, 'text'],
+      lo_encrypt_key: [112, 32, 'string'],
+      lo_init: [144, 8],
+      reserved: [160, 1],
+    },
+  },
+  {
+    first: 'lo_number', // ia32's
+    bytes: 140,
+    fields: {
+      lo_number: [0, 4],
+      lo_device: [4, 2],
+      lo_inode: [8, 4],
+      lo_rdevice: [12, 2],
+      lo_offset: [16, 4],
+      lo_encrypt_type: [20, 4],
+      lo_encrypt_key_size: [24, 4],
+      lo_flags: [28, 4],
+      lo_name: [32, 64, 'text'],
+      lo_encrypt_key: [96, 32, 'string'],
+      lo_init: [128, 4],
+      reserved: [136, 1],
+    },
   },
   { first: 'sa_handler', bytes: 32, fields: { sa_handler: [0, 8], sa_flags: [8, 8], sa_restorer: [16, 8] } },
   { first: 'sa_handler', bytes: 20, fields: { sa_handler: [0, 4], sa_flags: [4, 4], sa_restorer: [8, 4] } },
@@ -123,8 +248,27 @@ export const LAYOUTS: readonly Layout[] = [
   ...[28, 128].map((bytes) => ({
     first: 'si_signo',
     bytes,
+    isCompat: false,
     fields: { si_signo: [0, 4], si_code: [8, 4], si_pid: [16, 4], si_uid: [20, 4], si_status: [24, 4] } as const,
   })),
+  // waitid() of compat writes no more than these.
+  ...[24, 128].map((bytes) => ({
+    first: 'si_signo',
+    bytes,
+    isCompat: true,
+    fields: {
+      si_signo: [0, 4],
+      si_code: [8, 4],
+      si_pid: [12, 4],
+      si_uid: [16, 4],
+      si_status: [20, 4],
+      si_int: [20, 4],
+    } as const,
+  })),
+  { first: 'ss_sp', bytes: 24, fields: { ss_sp: [0, 8], ss_flags: [8, 4], ss_size: [16, 8] } },
+  { first: 'ss_sp', bytes: 12, fields: { ss_sp: [0, 4], ss_flags: [4, 4], ss_size: [8, 4] } },
+  { first: 'len', bytes: 16, fields: { len: [0, 2] } }, // struct sock_fprog
+  { first: 'len', bytes: 8, fields: { len: [0, 2] } },
   {
     first: 'uptime',
     bytes: 112,
@@ -210,5 +354,11 @@ export const LAYOUTS: readonly Layout[] = [
     },
   },
   { first: 'sigev_signo', bytes: 64, fields: { sigev_signo: [8, 4], sigev_notify: [12, 4] } },
+  {
+    first: 'sival_int',
+    bytes: 64,
+    isCompat: true,
+    fields: { sival_int: [0, 4], sival_ptr: [0, 4], sigev_signo: [4, 4], sigev_notify: [8, 4] },
+  },
   { first: 'sigsetsize', bytes: 16, fields: { sigsetsize: [8, 8] } },
 ];

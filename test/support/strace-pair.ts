@@ -47,6 +47,8 @@ export function callsOf(records: readonly (Entry | Exit)[]): RecordedCall[] {
 /** Calls inside of socketcall that have no number of their own, and the call that does the same. */
 const STRACE_NAMES: Readonly<Record<string, string>> = { send: 'sendto', recv: 'recvfrom', accept: 'accept4' };
 
+const X32_BIT = 0x4000_0000;
+
 interface Decoded {
   readonly name: string;
   readonly args: readonly RecordedArg[];
@@ -95,8 +97,11 @@ function cloneArgs(texts: readonly string[], isIa32: boolean): readonly (string 
 function compareCall(printed: StraceCall, call: RecordedCall, isRaw: boolean, tally: Tally): string | undefined {
   const { name, args } = decode(call);
   const printedName = (call.entry.abi === 'ia32' ? STRACE_NAMES[printed.name] : undefined) ?? printed.name;
-  if (printedName !== name && printed.name !== `syscall_0x${call.entry.nr.toString(16)}`)
-    return `is ${name} in the record`;
+  const number = call.entry.abi === 'x32' ? X32_BIT + call.entry.nr : call.entry.nr;
+  const isNameless = printed.name === `syscall_0x${number.toString(16)}`;
+  // strace's mark for a number of the 64-bit table that x32 does not have.
+  const isNot32 = call.entry.abi === 'x32' && printed.name === `${name}#64`;
+  if (printedName !== name && !isNameless && !isNot32) return `is ${name} in the record`;
   const result = parseResult(printed.ret);
   if (result !== undefined) {
     const wide = call.entry.abi === '64' ? 64 : 32;
@@ -111,7 +116,9 @@ function compareCall(printed: StraceCall, call: RecordedCall, isRaw: boolean, ta
       const arg = args[i];
       if (arg === undefined) continue;
       if (value === undefined) return `has an argument that is no number: ${text}`;
-      if (BigInt.asUintN(64, value) !== arg.value)
+      // Of x32's arguments strace shows 32 bits.
+      const shown = call.entry.abi === 'x32' ? 32 : 64;
+      if (BigInt.asUintN(shown, value) !== BigInt.asUintN(shown, arg.value))
         return `argument ${i}: ${text} was recorded as 0x${arg.value.toString(16)}`;
       tally.values++;
     }

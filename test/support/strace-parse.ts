@@ -20,6 +20,9 @@ const RESTARTS: Readonly<Record<string, number>> = {
   ERESTART_RESTARTBLOCK: 516,
 };
 
+/** Errors without a name in Node. */
+const ERRORS: Readonly<Record<string, number>> = { ENOPKG: 65 };
+
 const OPENING = '([{';
 const CLOSING = ')]}';
 
@@ -72,7 +75,7 @@ export function withoutComments(text: string): string {
 export function parseStrace(text: string): StraceCall[] {
   const calls: StraceCall[] = [];
   for (const line of text.split('\n')) {
-    if (line === '' || /^(---|\+\+\+|strace: )/.test(line)) continue;
+    if (line === '' || /^(---|\+\+\+|strace: |\[ Process PID=)/.test(line)) continue;
     const open = line.indexOf('(');
     const unfinished = line.indexOf(' <unfinished ...>');
     if (unfinished >= 0) {
@@ -107,7 +110,7 @@ export function parseResult(ret: string): bigint | undefined {
   if (ret.startsWith('?')) return undefined;
   const [, name] = /^-1 (E\w+)/.exec(ret) ?? [];
   if (name !== undefined) {
-    const number = RESTARTS[name] ?? (constants.errno as Readonly<Record<string, number>>)[name];
+    const number = RESTARTS[name] ?? ERRORS[name] ?? (constants.errno as Readonly<Record<string, number>>)[name];
     if (number === undefined) throw new Error(`strace names an error that this host does not know: ${name}`);
     return -BigInt(number);
   }
@@ -130,15 +133,25 @@ export function numbersIn(text: string): bigint[] {
   );
 }
 
-/** `key=value` pairs whose value is a number or a string, in order; nested ones too. */
+/** `key=value` pairs whose value is a number or a string, in order; nested ones too. Flags without one set are empty. */
 export function fieldsIn(text: string): { readonly key: string; readonly value: bigint | Buffer }[] {
   const found: { key: string; value: bigint | Buffer }[] = [];
   const plain = withoutComments(text);
   for (const [, key = '', raw = ''] of plain.matchAll(
-    /(\w+)=("[^"]*"|-?(?:0x[0-9a-f]+|\d+)(?:\|(?:0x[0-9a-f]+|\d+))*|NULL)(?![\w.])/g,
+    /(\w+)=("[^"]*"|-?(?:0x[0-9a-f]+|\d+)(?:\|(?:0x[0-9a-f]+|\d+))*|NULL|(?=[,}]))(?![\w.])/g,
   )) {
-    const value = parseNumber(raw) ?? parseBytes(raw)?.bytes;
+    const value = raw === '' ? 0n : (parseNumber(raw) ?? parseBytes(raw)?.bytes);
     if (value !== undefined) found.push({ key, value });
   }
   return found;
+}
+
+/** `key=[1, 2]` and `key=[[VINTR]=0x3, [VQUIT]=0x1c]`: the numbers of arrays, in order. */
+export function arraysIn(text: string): { readonly key: string; readonly values: readonly bigint[] }[] {
+  return [...withoutComments(text).matchAll(/(\w+)=\[((?:(?:\[\w+\]=)?\w+(?:, )?)+)\]/g)].map(
+    ([, key = '', list = '']) => ({
+      key,
+      values: list.split(', ').map((element) => parseNumber(element.replace(/^\[\w+\]=/, '')) ?? 0n),
+    }),
+  );
 }

@@ -3,7 +3,15 @@
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { eventsOf } from '../../lab/trace/events.js';
-import { callsOf, compareThread, type Entry, type Exit, newTally, type Tally } from './strace-pair.js';
+import {
+  callsOf,
+  compareThread,
+  type Entry,
+  type Exit,
+  newTally,
+  type RecordedCall,
+  type Tally,
+} from './strace-pair.js';
 import { parseStrace } from './strace-parse.js';
 
 const EXECVE = 59;
@@ -18,6 +26,17 @@ async function recordsOf(runDir: string, tids: ReadonlySet<number>): Promise<Map
     else list.push(record);
   }
   return records;
+}
+
+/** Calls of threads from their last execve() of the 64-bit ABI on that succeeded, itself left out. */
+export async function callsOfThreads(runDir: string, tids: ReadonlySet<number>): Promise<Map<number, RecordedCall[]>> {
+  const threads = new Map<number, RecordedCall[]>();
+  for (const [tid, records] of await recordsOf(runDir, tids)) {
+    const calls = callsOf(records);
+    const last = calls.findLastIndex((c) => c.entry.abi === '64' && c.entry.nr === EXECVE && c.exit?.ret === 0n);
+    threads.set(tid, calls.slice(last + 1));
+  }
+  return threads;
 }
 
 interface StraceFile {

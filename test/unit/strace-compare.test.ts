@@ -158,6 +158,56 @@ describe('the comparison with strace', () => {
     );
   });
 
+  it("compares what ioctl commands lead to, by the caller's layout", () => {
+    const ifreq = Buffer.alloc(40);
+    ifreq.write('lo');
+    ifreq.writeUInt16LE(2, 16);
+    ifreq.set([127, 0, 0, 1], 20);
+    const text =
+      '{ifr_name="\\x6c\\x6f", ifr_addr={sa_family=0x2, sin_port="\\x00\\x00", sin_addr="\\x7f\\x00\\x00\\x01"}}';
+    for (const size of [40, 32]) {
+      const bytes = ifreq.subarray(0, size);
+      const of = (b: Buffer): RecordedArg => arg(`io:${size}`, [], [capture('STRUCT', b)]);
+      expect(compareArg('ioctl', text, of(bytes))).to.equal('equal');
+      // Name with its zero, family, port, address.
+      for (const at of [0, 1, 2, 16, 17, 18, 19, 20, 21, 22, 23]) {
+        const changed = Buffer.from(bytes);
+        changed[at] = (changed[at] ?? 0) ^ 1;
+        expect(compareArg('ioctl', text, of(changed)), `byte ${at}`).to.match(/^differs/);
+      }
+    }
+    const termio = Buffer.alloc(18);
+    termio.set([3, 28], 9);
+    const modes =
+      '{c_iflag=, c_oflag=0|0|, c_cflag=0, c_lflag=, c_line=0, c_cc=[[VINTR]=0x3, [VQUIT]=0x1c, [VERASE]=0]}';
+    const of = (b: Buffer): RecordedArg => arg('out:18', [], [capture('STRUCT', b)]);
+    expect(compareArg('ioctl', modes, of(termio))).to.equal('equal');
+    for (let at = 0; at < 12; at++) {
+      const changed = Buffer.from(termio);
+      changed[at] = (changed[at] ?? 0) ^ 1;
+      expect(compareArg('ioctl', modes, of(changed)), `byte ${at}`).to.match(/^differs/);
+    }
+    const geometry = '{heads=16, sectors=63, cylinders=5, start=9}';
+    const chs = [16, 63, 5, 0];
+    const wide = Buffer.from([...chs, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
+    expect(compareArg('ioctl', geometry, arg('out:16', [], [capture('STRUCT', wide)]))).to.equal('equal');
+    const narrow = Buffer.from([...chs, 9, 0, 0, 0]);
+    expect(compareArg('ioctl', geometry, arg('out:8', [], [capture('STRUCT', narrow)]))).to.equal('equal');
+    expect(compareArg('ioctl', geometry, arg('out:8', [], [capture('STRUCT', wide.subarray(0, 8))]))).to.match(/start/);
+  });
+
+  it('compares how much room SIOCGIFCONF had and took', () => {
+    const of = (n: number): Capture => capture('STRUCT', longs(BigInt(n), 0n));
+    const both = '{ifc_len=320 /* 8 * sizeof(struct ifreq) */ => 40 /* 1 * sizeof(struct ifreq) */, ifc_buf=[{}]}';
+    expect(compareArg('ioctl', both, arg('io:16', [of(320)], [of(40)]))).to.equal('equal');
+    expect(compareArg('ioctl', both, arg('io:16', [of(320)], [of(80)]))).to.match(/ifc_len=40/);
+    expect(compareArg('ioctl', both, arg('io:16', [of(32)], [of(40)]))).to.match(/ifc_len=320/);
+    expect(compareArg('ioctl', both, arg('io:16', [of(320)]))).to.match(/not recorded/);
+    const asked = '{ifc_len=40 /* 1 * sizeof(struct ifreq) */, ifc_buf=NULL}';
+    expect(compareArg('ioctl', asked, arg('io:16', [of(0)], [of(40)]))).to.equal('equal');
+    expect(compareArg('ioctl', asked, arg('io:16', [of(40)], [of(0)]))).to.match(/^differs/);
+  });
+
   it('compares messages with their lengths, bytes and control', () => {
     const header = Buffer.alloc(56);
     header.writeBigUInt64LE(1n, 24);
