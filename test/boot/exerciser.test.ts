@@ -1,8 +1,7 @@
 import { expect } from 'chai';
 import { describeMismatch } from '../../replay/control.js';
-import type { VerifyRunResult } from '../../replay/verify.js';
 import { accountOf, blameSeed, describeVerdict, type GuestOptions, testSeed, useBench } from '../harness/boot.js';
-import { describeDivergence } from '../harness/divergence.js';
+import { describeDivergence, seedToBlame } from '../harness/divergence.js';
 import {
   BLOCK_MAPS,
   CLUSTERS,
@@ -71,12 +70,6 @@ touch /run/stop
 wait
 exit $status
 `;
-
-/** The seed whose folder the first difference is in; without one, the first seed of all. */
-function seedToBlame(result: VerifyRunResult, seeds: readonly number[]): number {
-  const paths = result.marks.flatMap((mark) => mark.first.map((difference) => difference.path));
-  return seeds.find((seed) => paths.some((name) => name.startsWith(`/root/play-${seed}/`))) ?? seeds[0] ?? 0;
-}
 
 describe('a filesystem exerciser that races on four CPUs', () => {
   const bench = useBench();

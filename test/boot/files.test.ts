@@ -2,20 +2,19 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import { ext4Env, runDebugfs } from '../../images/ext4.js';
+import { runDebugfs } from '../../images/ext4.js';
 import { ROOT } from '../../lab/cli/invocation.js';
 import type { Machine } from '../../lab/vm/machine.js';
 import { describeMismatch } from '../../replay/control.js';
 import type { VerifyRunResult } from '../../replay/verify.js';
+import { breakDisk, inodeOn, sectorOf } from '../harness/bad-disk.js';
 import { accountOf, type GuestOptions, useBench } from '../harness/boot.js';
 import { laidOut, withFeatures } from '../harness/features.js';
 import { guestProgram } from '../harness/program.js';
-import { sh } from '../harness/sh.js';
 import { skip } from '../harness/skip.js';
+import { taintsOf } from '../harness/taints.js';
 import { FILES_GROUPS, type FilesGroup } from './files.js';
 
-const SECTOR_BYTES = 512;
-const BLOCK_BYTES = 4096;
 /** Of the bad file; its first block and its last one stay good. */
 const BAD_BLOCK = 7;
 
@@ -34,45 +33,26 @@ async function missingOptions(wanted: readonly string[]): Promise<string[]> {
   return wanted.filter((name) => !lines.includes(`${name}=y`));
 }
 
-/** Puts the file into the image and returns the first sector of its bad block. */
-async function addBadFile(file: NonNullable<FilesGroup['badFile']>, raw: string, ctx: ToolContext): Promise<number> {
+/** The first sector of a file's bad block, and the file's inode. */
+interface BadPlace {
+  readonly sector: number;
+  readonly ino: bigint;
+}
+
+/** Puts the file into the image. */
+async function addBadFile(file: NonNullable<FilesGroup['badFile']>, raw: string, ctx: ToolContext): Promise<BadPlace> {
   const content = `${raw}.content`;
   await writeFile(content, Buffer.alloc(file.sizeBytes, 'o'));
   await runDebugfs(raw, [`write ${content} ${file.path}`], ctx).catch((error: unknown) => {
     // It tells the new inode's number, which runDebugfs takes for a complaint.
     if (!String(error).includes('Allocated inode')) throw error;
   });
-  const answer = (await sh({ env: ext4Env() })`debugfs -R ${`bmap ${file.path} ${BAD_BLOCK}`} ${raw}`).stdout;
-  const block = Number(answer.trim());
-  if (!Number.isInteger(block) || block === 0) throw new Error(`bmap of ${file.path} said ${JSON.stringify(answer)}`);
-  return (block * BLOCK_BYTES) / SECTOR_BYTES;
+  const inode = await inodeOn(raw, file.path);
+  if (inode === undefined) throw new Error(`there is no ${file.path} in ${raw}`);
+  return { sector: await sectorOf(raw, file.path, BAD_BLOCK), ino: inode.ino };
 }
 
 type ToolContext = Parameters<typeof runDebugfs>[2];
-
-const DISK_DEVICE = '/machine/peripheral-anon/device[1]/virtio-backend';
-
-/**
- * Puts a filter between the guest's disk and its image, in which writes to the block at that sector fail. The guest has
- * not started yet. After the first failure the filter goes: with it the disk could not be marked.
- */
-function breakDisk(machine: Machine, sector: number): void {
-  const send = (command: string, args: Record<string, unknown>) => {
-    machine.qmp.execute(command, args).catch((error: unknown) => {
-      process.stderr.write(`    ${command}: ${String(error)}\n`);
-    });
-  };
-  const rule = { event: 'none', iotype: 'write', errno: 5, sector, once: false, immediately: true };
-  send('blockdev-add', { driver: 'blkdebug', 'node-name': 'bad', image: 'disk0', 'inject-error': [rule] });
-  send('qom-set', { path: DISK_DEVICE, property: 'drive', value: 'bad' });
-  let isBroken = true;
-  machine.qmp.onEvent(({ event }) => {
-    if (event !== 'BLOCK_IO_ERROR' || !isBroken) return;
-    isBroken = false;
-    send('qom-set', { path: DISK_DEVICE, property: 'drive', value: 'disk0' });
-    send('blockdev-del', { 'node-name': 'bad' });
-  });
-}
 
 /** What each mark has for the first time, and taints that no case announced. */
 function describeFindings(group: FilesGroup, result: VerifyRunResult): string {
@@ -106,7 +86,7 @@ describe('files as they really are, rebuilt exactly', () => {
       if (missing.length > 0) skip(this, `the guest's kernel is built without ${missing.join(', ')}`);
       const { folder, ctx } = bench();
       const program = await guestProgram('files', folder);
-      let sector: number | undefined;
+      let bad: BadPlace | undefined;
       const options: GuestOptions = {
         smp: 2,
         copyIn: [{ source: program, destination: '/root/files' }],
@@ -117,10 +97,10 @@ describe('files as they really are, rebuilt exactly', () => {
           ? {}
           : {
               tune: async (raw: string) => {
-                if (group.badFile !== undefined) sector = await addBadFile(group.badFile, raw, ctx);
+                if (group.badFile !== undefined) bad = await addBadFile(group.badFile, raw, ctx);
               },
               onMachine: (machine: Machine) => {
-                if (sector !== undefined) breakDisk(machine, sector);
+                if (bad !== undefined) breakDisk(machine, bad.sector);
               },
             }),
       };
@@ -131,6 +111,9 @@ describe('files as they really are, rebuilt exactly', () => {
       const result = await bench().verify('r');
       expect(describeFindings(group, result)).to.equal('');
       expect(result.marks.map(({ mark }) => mark)).to.include.members(group.cases.map(({ name }) => name));
+      if (bad === undefined) return;
+      const tainted = new Set((await taintsOf(bench().runDir('r'))).map(({ ino }) => ino));
+      expect([...tainted], 'inodes that are not vouched for').to.deep.equal([bad.ino]);
     });
   }
 });

@@ -47,6 +47,14 @@ const ENDS: readonly FilesCase[] = [
 
 const BAD_FILE = '/root/on-bad-blocks';
 
+/** Who is told that the disk failed: the first failure ends it, so that each has a boot of its own. */
+const BAD_WAYS = [
+  { title: 'a disk that fails', name: 'io-errors', what: 'fsync of blocks that cannot be written back' },
+  { title: 'a disk that fails under O_DIRECT', name: 'io-errors-direct', what: 'the write itself, past the cache' },
+  { title: 'a disk that fails under O_SYNC', name: 'io-errors-sync', what: 'the write itself, through the cache' },
+  { title: 'a disk that fails unasked', name: 'io-errors-unasked', what: 'nobody but the whole disk, by sync' },
+] as const;
+
 export const FILES_GROUPS: readonly FilesGroup[] = [
   {
     title: 'names, links and renames',
@@ -149,16 +157,18 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
       { name: 'quota', what: 'EDQUOT of user, group and project', taint: /^a quota was set$/ },
     ],
   },
-  {
-    title: 'a disk that fails',
-    badFile: { path: BAD_FILE, sizeBytes: 65536 },
-    cases: [
-      {
-        name: 'io-errors',
-        what: 'blocks that cannot be written back',
-        taint: /could not be written back|I\/O error/,
-        inDoubt: new RegExp(`^${BAD_FILE}$`),
-      },
-    ],
-  },
+  ...BAD_WAYS.map(
+    ({ title, name, what }): FilesGroup => ({
+      title,
+      badFile: { path: BAD_FILE, sizeBytes: 65536 },
+      cases: [
+        {
+          name,
+          what,
+          taint: /^its content could not be written back$/,
+          inDoubt: new RegExp(`^${BAD_FILE}$`),
+        },
+      ],
+    }),
+  ),
 ];

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** A file system that is told to stop takes nothing more in: what the record has beyond that is no longer on the disk. */
 import { expect } from 'chai';
-import { eventsOf } from '../../lab/trace/events.js';
 import { accountOf, useBench } from '../harness/boot.js';
 import { guestProgram } from '../harness/program.js';
+import { taintsOf } from '../harness/taints.js';
 
 /** How the guest's way of that name is started. Only a journal that has not stopped lets the end be marked. */
 const STOPS = [
@@ -11,13 +11,6 @@ const STOPS = [
   { way: 'shut-down', how: 2, what: 'at once', marks: ['before'] },
   { way: 'shut-down-32', how: 1, what: 'after the journal is, by the 32-bit entry', marks: ['before'] },
 ] as const;
-
-async function taintsOf(runDir: string): Promise<string[]> {
-  const texts: string[] = [];
-  for await (const { record } of eventsOf(runDir, { kinds: new Set(['effect']) }))
-    if (record.kind === 'effect' && record.effect.op === 'TAINT') texts.push(record.effect.text.toString());
-  return texts;
-}
 
 describe('a file system that is shut down while it is mounted', () => {
   const bench = useBench();
@@ -38,7 +31,8 @@ exit 0`;
       const result = await bench().verify('r');
       expect(result.marks.map(({ mark }) => mark)).to.deep.equal(marks);
       expect(result.marks[0]?.first).to.deep.equal([]);
-      expect(await taintsOf(bench().runDir('r'))).to.deep.equal(['the filesystem was shut down']);
+      const taints = await taintsOf(bench().runDir('r'));
+      expect(taints.map(({ text }) => text)).to.deep.equal(['the filesystem was shut down']);
     });
   }
 });

@@ -156,7 +156,8 @@ export function useBench(scope: 'test' | 'suite' = 'test'): () => Bench {
       process.stderr.write(`    kept: ${bench.folder}\n`);
       const seed = seedUsed === undefined ? '' : `LEMONA_SEED=${seedUsed} `;
       const group = path.basename(path.dirname(test?.file ?? 'boot/'));
-      const title = (test?.fullTitle() ?? '').replaceAll("'", "'\\''");
+      // Of a regular expression first, then of a shell.
+      const title = (test?.fullTitle() ?? '').replace(/[\\^$*+?()[\]{}|]/g, '\\$&').replaceAll("'", "'\\''");
       process.stderr.write(`    reproduce: ${seed}./lemona test ${group} --grep '${title}'\n`);
     } else {
       await rm(bench.folder, { recursive: true, force: true });

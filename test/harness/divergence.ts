@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: MIT
 /** Where a rebuild left the recorded way: what a failed test should print besides its seed. */
 import path from 'node:path';
-import { ext4Env } from '../../images/ext4.js';
 import { openRun } from '../../lab/run/folder.js';
 import { exportTruth } from '../../lab/run/truth.js';
 import { eventsOf } from '../../lab/trace/events.js';
 import type { LabContext } from '../../lab/util/context.js';
 import { describeMismatch } from '../../replay/control.js';
 import type { MarkVerdict, VerifyRunResult } from '../../replay/verify.js';
-import { sh } from './sh.js';
+import { type Inode, inodeOn } from './bad-disk.js';
 
 /** Effects on one inode that are shown: the oldest after the last mark that was equal, and the newest. */
-const SHOWN = 12;
-
-interface Inode {
-  readonly ino: bigint;
-  readonly gen: number;
-}
+export const SHOWN = 12;
 
 /** The inode on the guest's own disk, whose number and generation are those of the record. */
 async function inodeOf(
@@ -27,9 +21,7 @@ async function inodeOf(
 ): Promise<Inode | undefined> {
   const raw = path.join(runDir, 'divergence.raw');
   await exportTruth(await openRun(runDir), `mark:${verdict.mark}`, raw, ctx);
-  const answer = (await sh({ env: ext4Env() })`debugfs -R ${`stat "${name}"`} ${raw}`).stdout;
-  const [, ino, gen] = /Inode: (\d+)[\s\S]*Generation: (\d+)/.exec(answer) ?? [];
-  return ino === undefined ? undefined : { ino: BigInt(ino), gen: Number(gen) };
+  return await inodeOn(raw, name);
 }
 
 async function effectsOn(runDir: string, inode: Inode, from: bigint, to: bigint): Promise<string[]> {
@@ -69,4 +61,10 @@ export async function describeDivergence(runDir: string, result: VerifyRunResult
   const left = effects.length - 2 * SHOWN;
   if (left > 0) effects.splice(SHOWN, left, `… ${left} more …`);
   return [...lines, ...effects].join('\n');
+}
+
+/** The seed whose folder the first difference is in; without one, the first seed of all. */
+export function seedToBlame(result: VerifyRunResult, seeds: readonly number[]): number {
+  const paths = result.marks.flatMap((mark) => mark.first.map((difference) => difference.path));
+  return seeds.find((seed) => paths.some((name) => name.startsWith(`/root/play-${seed}/`))) ?? seeds[0] ?? 0;
 }

@@ -72,5 +72,10 @@ void case_quota(void);
 void case_setids(void);
 void case_times(void);
 void case_io_errors(void);
+void case_io_errors_direct(void);
+void case_io_errors_sync(void);
+void case_io_errors_unasked(void);
+void case_journal_stop(void);
+void case_journal_abort(void);
 
 #endif /* LEMONA_TEST_FILES_H */

@@ -29,7 +29,9 @@ static const struct {
 	{ "capabilities", case_capabilities }, { "flags", case_flags },
 	{ "half-flags", case_half_flags }, { "projects", case_projects },
 	{ "quota", case_quota }, { "setids", case_setids }, { "times", case_times },
-	{ "io-errors", case_io_errors },
+	{ "io-errors", case_io_errors }, { "io-errors-direct", case_io_errors_direct },
+	{ "io-errors-sync", case_io_errors_sync }, { "io-errors-unasked", case_io_errors_unasked },
+	{ "journal-stop", case_journal_stop }, { "journal-abort", case_journal_abort },
 };
 
 long check(long result, const char *file, int line, const char *call)

@@ -5,6 +5,7 @@
 #include <linux/falloc.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,4 +231,110 @@ void case_io_errors(void)
 	close(fd);
 	close(make_file("beside", 3 * PAGE, 'b'));
 	sync();
+}
+
+/* The write itself is told. What is written in the same way beside it, before and after, arrives. */
+static void write_through(int flag)
+{
+	static char data[BAD_PAGES * PAGE] __attribute__((aligned(PAGE)));
+	size_t len = sizeof(data);
+	int bad, good;
+
+	pattern(data, len, 9);
+	good = must(open("good", O_CREAT | O_EXCL | O_RDWR | flag, 0644));
+	put_at(good, data, 4 * PAGE, 0);
+	bad = must(open(BAD, O_RDWR | flag));
+	refused(pwrite(bad, data, len, 0), EIO);
+	put_at(good, data + 2 * PAGE, 4 * PAGE, 3 * PAGE);
+	/* The disk fails no more. */
+	put_at(bad, data + PAGE, PAGE, (BAD_PAGES - 1) * PAGE);
+	close(bad);
+	close(good);
+}
+
+void case_io_errors_direct(void)
+{
+	write_through(O_DIRECT);
+}
+
+void case_io_errors_sync(void)
+{
+	write_through(O_SYNC);
+}
+
+/* Only sync(2) writes back, and it tells nobody. */
+void case_io_errors_unasked(void)
+{
+	int fd = must(open(BAD, O_RDWR));
+
+	close(make_file("beside", 3 * PAGE, 'b'));
+	put_at(fd, "not on the disk", 15, 7 * PAGE + 100);
+	close(fd);
+	sync();
+}
+
+#define FILES_MAX 2000
+
+/* Calls that were told EROFS. */
+static int refusals;
+
+/* ext4 refuses the first call that finds the journal aborted; then it calls itself shut down, which is EIO. */
+static bool has_stopped(long result)
+{
+	if (result >= 0)
+		return false;
+	holds(errno == EROFS || errno == EIO);
+	refusals += errno == EROFS;
+	return true;
+}
+
+/* Makes a file that is on the disk for good; false if the journal has stopped. */
+static bool make_durable(const char *name)
+{
+	int fd = open(name, O_CREAT | O_EXCL | O_WRONLY, 0644);
+	bool stopped = has_stopped(fd) || has_stopped(write(fd, name, strlen(name))) || has_stopped(fsync(fd));
+
+	close(fd);
+	return !stopped;
+}
+
+/*
+ * The host lets a write to the journal fail, some commits from here. Prints
+ * the name of the first file that did not become durable.
+ */
+void case_journal_stop(void)
+{
+	char name[16];
+	int i = 0;
+
+	do {
+		holds(i < FILES_MAX);
+		sprintf(name, "%d", i++);
+	} while (make_durable(name));
+	printf("%s\n", name);
+}
+
+/* And then goes on: nothing is taken in any more. */
+void case_journal_abort(void)
+{
+	int fd = make_file("open", 2 * PAGE, 'o');
+
+	must(mkdir("folder", 0755));
+	must(fsync(fd));
+	case_journal_stop();
+	holds(has_stopped(open("new", O_CREAT | O_WRONLY, 0644)));
+	holds(has_stopped(mkdir("new", 0755)));
+	holds(has_stopped(rmdir("folder")));
+	holds(has_stopped(unlink("0")));
+	holds(has_stopped(rename("0", "new")));
+	holds(has_stopped(link("0", "new")));
+	holds(has_stopped(symlink("0", "new")));
+	holds(has_stopped(mknod("new", S_IFIFO | 0644, 0)));
+	holds(has_stopped(truncate("0", 0)));
+	holds(has_stopped(chmod("0", 0600)));
+	holds(has_stopped(pwrite(fd, "x", 1, 5)));
+	holds(has_stopped(fallocate(fd, 0, 0, 10 * PAGE)));
+	holds(has_stopped(fsync(fd)));
+	holds(refusals == 1);
+	close(fd);
 }
