@@ -22,6 +22,12 @@ static_assert(LEMONA_WHEN_ENTRY == LEMONA_ARG_IN);
 
 static const struct lemona_sysdesc unknown_call = { .nargs = 6 };
 
+/* x32's own, or a shared number whose code asks in_compat_syscall()? */
+static bool has_x32_layouts(long nr)
+{
+	return nr >= LEMONA_FIRST_X32 || lemona_sysx32[nr].nargs;
+}
+
 /* Look a call up by its number as the entry code has it. */
 static __always_inline void call_begin(struct lemona_call *call, long nr)
 {
@@ -42,7 +48,11 @@ static __always_inline void call_begin(struct lemona_call *call, long nr)
 	} else if (nr > 0 && (nr & __X32_SYSCALL_BIT)) {
 		call->abi = LEMONA_F_ABI_X32;
 		nr &= ~__X32_SYSCALL_BIT;
-		call->compat = nr >= LEMONA_FIRST_X32;
+		call->compat = has_x32_layouts(nr);
+		if (call->compat) {
+			table = lemona_sysx32;
+			rows = ARRAY_SIZE(lemona_sysx32);
+		}
 	}
 	call->nr = nr;
 	call->desc = nr >= 0 && nr < rows ? &table[nr] : &unknown_call;
@@ -220,6 +230,7 @@ capture_by(struct lemona_call *call, const struct lemona_arg *by, u16 arg,
 {
 	const struct lemona_commands *table = &lemona_commands[by->size];
 	const struct lemona_command *command;
+	bool compat = call->compat;
 	struct lemona_arg encoded = { LEMONA_ARG_STRUCT };
 	u32 nr = call->args[by->k];
 
@@ -229,8 +240,10 @@ capture_by(struct lemona_call *call, const struct lemona_arg *by, u16 arg,
 	nr = (nr & table->mask) >> table->shift;
 	command = find_command(table, nr);
 	if (command) {
-		capture_memory(call, call->compat ? &command->compat :
-						    &command->arg, arg, addr);
+		if (command->ia32 && call->abi == LEMONA_F_ABI_X32)
+			compat = false;
+		capture_memory(call, compat ? &command->compat : &command->arg,
+			       arg, addr);
 		return;
 	}
 	if (!table->encoded || !_IOC_SIZE(nr))

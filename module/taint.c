@@ -84,13 +84,13 @@ void lemona_on_raw_write(struct inode *bd_inode, loff_t pos, size_t bytes)
 }
 
 /* What is found may be found anywhere, under any lock. */
-void lemona_on_fs_error(struct super_block *sb, u64 ino, const char *func)
+void lemona_on_fs_error(dev_t dev, u64 ino, const char *func)
 {
 	char text[96];
 
 	scnprintf(text, sizeof(text), "the file system found an error in %s()",
 		  func);
-	taint(ino, 0, sb->s_dev, LEMONA_TAINT_FS_ERROR, text);
+	taint(ino, 0, dev, LEMONA_TAINT_FS_ERROR, text);
 }
 
 /* Its code is about to run, and may do anything to any disk. */

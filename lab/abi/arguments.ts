@@ -21,7 +21,7 @@
  * bit less · `pages@K` one for each page of argument K bytes. An `i` after K: the kernel takes it as an int.
  * A word may end in `=FORMAT`: how the bytes are shown, see `lab/trace/values.ts`.
  *
- * Addresses inside memory (strv, iov, msg, ptrs) and longs of `bits` have 4 bytes under compat: ia32, and x32 from 512 on.
+ * Addresses inside memory (strv, iov, msg, ptrs) and longs of `bits` have 4 bytes under compat: ia32, and x32's rows.
  */
 
 /** What the kernel does with an argument, and the numbers of it in the generated C. */

@@ -5,6 +5,7 @@
  */
 import { type ArgDesc, parseWord } from './arguments.js';
 import { type CommandRow, IOCTL_GROUPS } from './ioctls.js';
+import type { Abi } from './syscall-row.js';
 
 export interface CommandTable {
   readonly name: string;
@@ -120,7 +121,7 @@ export const COMMAND_TABLES: readonly CommandTable[] = [
         ['PR_GET_TSC', 25],
         ['PR_GET_CHILD_SUBREAPER', 37],
       ]),
-      ['PR_GET_TID_ADDRESS', 40, 'out:8', undefined, 'out:4=x32s'],
+      ['PR_GET_TID_ADDRESS', 40, 'out:8'],
       ['PR_GET_AUXV', 0x41555856, 'out:ret@2'],
     ],
   },
@@ -165,10 +166,10 @@ export const COMMAND_TABLES: readonly CommandTable[] = [
         ],
         'out:4=x32s',
       ),
-      ['PTRACE_GETREGS', 12, 'out:216', undefined, 'out:68'],
-      ['PTRACE_SETREGS', 13, 'in:216', undefined, 'in:68'],
-      ['PTRACE_GETFPREGS', 14, 'out:512', undefined, 'out:108'],
-      ['PTRACE_SETFPREGS', 15, 'in:512', undefined, 'in:108'],
+      ['PTRACE_GETREGS', 12, 'out:216', undefined, 'out:68', 'ia32'],
+      ['PTRACE_SETREGS', 13, 'in:216', undefined, 'in:68', 'ia32'],
+      ['PTRACE_GETFPREGS', 14, 'out:512', undefined, 'out:108', 'ia32'],
+      ['PTRACE_SETFPREGS', 15, 'in:512', undefined, 'in:108', 'ia32'],
       ['PTRACE_GETFPXREGS', 18, 'ptr', undefined, 'out:512'],
       ['PTRACE_SETFPXREGS', 19, 'ptr', undefined, 'in:512'],
       ['PTRACE_GET_THREAD_AREA', 25, 'out:16'],
@@ -445,11 +446,12 @@ export function commandRow(table: string, value: bigint): CommandRow | undefined
 
 /**
  * The argument of a command.
+ * @param layout as `layoutOf` of `syscalls.ts` says
  * @throws Error naming command and word if the language does not know it
  */
-export function commandArg(row: CommandRow, isCompat: boolean): ArgDesc {
-  const [name, , arg, , compat = arg] = row;
-  const text = isCompat ? compat : arg;
+export function commandArg(row: CommandRow, layout: Abi): ArgDesc {
+  const [name, , arg, , compat = arg, of] = row;
+  const text = layout === '64' || (layout === 'x32' && of === 'ia32') ? arg : compat;
   const desc = parseWord(text);
   if (desc === undefined || desc.kind === 'BY')
     throw new Error(`commands.ts: ${name} has the argument word "${text}", which arguments.ts does not know`);

@@ -10,7 +10,7 @@ import {
   SOCKETCALLS,
 } from './commands.js';
 import type { SyscallRow } from './syscall-row.js';
-import { FIRST_X32, RESERVED, ROWS_64, ROWS_IA32 } from './syscalls.js';
+import { FIRST_X32, RESERVED, ROWS_64, ROWS_IA32, ROWS_X32 } from './syscalls.js';
 import { URING_FIELDS, URING_OPS } from './uring.js';
 
 /** The flags of what is captured when a call returns. */
@@ -106,7 +106,12 @@ const tableId = (table: CommandTable): string => `lemona_by_${table.name.replace
 function emitCommands(table: CommandTable): string {
   const rows = [...table.rows].sort((a, b) => a[1] - b[1]);
   const lines = rows.map((row) => {
-    const cells = [`0x${row[1].toString(16)}`, emitArg(commandArg(row, false)), emitArg(commandArg(row, true))];
+    const cells = [
+      `0x${row[1].toString(16)}`,
+      row[5] === undefined ? '0' : '1',
+      emitArg(commandArg(row, '64')),
+      emitArg(commandArg(row, 'ia32')),
+    ];
     return `\t/* ${row[0]} */\n\t{\n${fill(cells, 2)}\n\t},`;
   });
   return [`static const struct lemona_command ${tableId(table)}[] = {`, ...lines, '};'].join('\n');
@@ -186,6 +191,7 @@ export function emitSyscallHeader(): string {
       '/* An argument that a command decides */',
       'struct lemona_command {',
       '\t__u32 nr;',
+      '\t__u32 ia32; /* compat is of ia32 alone, x32 is as 64 bits */',
       '\tstruct lemona_arg arg; /* with 64-bit layouts */',
       '\tstruct lemona_arg compat;',
       '};',
@@ -207,17 +213,18 @@ export function emitSyscallHeader(): string {
       '',
       '/* The first argument inside of socketcall() in a TLV */',
       `#define LEMONA_SOCKETCALL_ARG ${SOCKETCALL_ARG}`,
-      '/* From this number on, calls of lemona_sys64 are of x32 alone */',
+      "/* From this number on, calls are x32's own */",
       `#define LEMONA_FIRST_X32 ${FIRST_X32}`,
     ].join('\n'),
     ...COMMAND_TABLES.map(emitCommands),
     emitCommandTables(),
     emitSocketcalls(),
+    emitTable('lemona_sys64', ['x86-64'], ROWS_64, RESERVED['64']),
     emitTable(
-      'lemona_sys64',
-      ['x86-64, and x32 (whose number has bit 30 taken off). From 512 on, x32 only,', 'with compat layouts.'],
-      ROWS_64,
-      RESERVED['64'],
+      'lemona_sysx32',
+      ['x32 with compat layouts; its other numbers are as in lemona_sys64. Bit 30 is', 'taken off.'],
+      ROWS_X32,
+      [],
     ),
     emitTable('lemona_sys32', ['ia32'], ROWS_IA32, RESERVED.ia32),
     emitTable(

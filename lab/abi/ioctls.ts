@@ -6,13 +6,14 @@
  */
 import type { CallEffect } from './syscall-row.js';
 
-/** One command: name, number, argument, effect, argument under compat. */
+/** One command: name, number, argument, effect, argument under compat, and whether that is of ia32 alone. */
 export type CommandRow = readonly [
   name: string,
   nr: number,
   arg: string,
   effect?: CallEffect | undefined,
   compat?: string,
+  of?: 'ia32',
 ];
 
 export const IOCTL_GROUPS = [
@@ -267,8 +268,8 @@ export const IOCTL_GROUPS = [
       ['FIOGETOWN', 0x8903, 'out:4=i32'],
       ['SIOCGPGRP', 0x8904, 'out:4=i32'],
       ['SIOCATMARK', 0x8905, 'out:4=i32'],
-      ['SIOCGSTAMP_OLD', 0x8906, 'out:16', 'none', 'out:8'],
-      ['SIOCGSTAMPNS_OLD', 0x8907, 'out:16', 'none', 'out:8'],
+      ['SIOCGSTAMP_OLD', 0x8906, 'out:16', 'none', 'out:8', 'ia32'],
+      ['SIOCGSTAMPNS_OLD', 0x8907, 'out:16', 'none', 'out:8', 'ia32'],
       ['SIOCADDRT', 0x890b, 'in:120', 'none', 'in:84'],
       ['SIOCDELRT', 0x890c, 'in:120', 'none', 'in:84'],
       ['SIOCGIFNAME', 0x8910, 'io:40', 'none', 'io:32'],

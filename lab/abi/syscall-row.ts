@@ -12,6 +12,8 @@
  */
 export type CallEffect = 'none' | `none: ${string}` | `replayed: ${string}` | `unsupported: ${string}`;
 
+export type Abi = '64' | 'ia32' | 'x32';
+
 /** The shape of one row of the system-call tables. */
 export interface SyscallRow {
   readonly nr: number;

@@ -678,8 +678,19 @@ export const SYSCALLS_64 = [
   { nr: 462, name: 'mseal', args: 'ptr int int', effect: 'none' },
 ] as const satisfies readonly SyscallRow[];
 
-/** Numbers that only x32 uses: each is the call of the same name, with compat layouts; a third item are its own arguments. */
+/**
+ * Numbers of x32 with compat layouts: those that only x32 uses, from 512 on, and shared ones whose code asks
+ * in_compat_syscall(). Each is the call of the same name; a third item are its own arguments.
+ */
 export const SYSCALLS_X32 = [
+  [157, 'prctl'],
+  [237, 'mbind'],
+  [238, 'set_mempolicy'],
+  [239, 'get_mempolicy'],
+  [256, 'migrate_pages'],
+  [317, 'seccomp'],
+  [427, 'io_uring_register'],
+  [440, 'process_madvise', 'fd in:8*@2 int int int'],
   [512, 'rt_sigaction', 'int in:20 out:20 int'],
   [513, 'rt_sigreturn'],
   [514, 'ioctl'],
@@ -719,7 +730,4 @@ export const SYSCALLS_X32 = [
 ] as const satisfies readonly (readonly [number, string, string?])[];
 
 /** Numbers nobody has: ranges, both ends included. */
-export const RESERVED_64 = [
-  [336, 423],
-  [463, 511],
-] as const;
+export const RESERVED_64 = [[336, 423]] as const;

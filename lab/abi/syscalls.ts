@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /** The system-call tables: what the driver captures of each call, what it can do to a filesystem, names for people. */
 import { parseArgs } from './arguments.js';
-import { type CallEffect, type Ia32Row, type SyscallRow, UNIMPLEMENTED } from './syscall-row.js';
+import { type Abi, type CallEffect, type Ia32Row, type SyscallRow, UNIMPLEMENTED } from './syscall-row.js';
 import { RESERVED_64, SYSCALLS_64, SYSCALLS_X32 } from './syscalls-64.js';
 import { RESERVED_IA32, SYSCALLS_IA32 } from './syscalls-ia32.js';
 
-export type Abi = '64' | 'ia32' | 'x32';
+export type { Abi };
 
-/** From this number on, a call of the 64-bit table is x32's own and has compat layouts. */
+/** From this number on, a call is x32's own. */
 export const FIRST_X32 = 512;
 
 function row64(name: string): SyscallRow | undefined {
@@ -17,7 +17,8 @@ function row64(name: string): SyscallRow | undefined {
 function x32Rows(): SyscallRow[] {
   return SYSCALLS_X32.map(([nr, name, args]) => {
     const row = row64(name);
-    if (!row) throw new Error(`syscalls-64.ts: x32 number ${nr} is called ${name}, which no 64-bit row is`);
+    if (!row || (nr < FIRST_X32 && nr !== row.nr))
+      throw new Error(`syscalls-64.ts: x32 number ${nr} is called ${name}, which no 64-bit row is`);
     return { ...row, nr, args: args ?? row.args };
   });
 }
@@ -38,8 +39,9 @@ function effectOf(row: Ia32Row): CallEffect {
   return effect;
 }
 
-/** Rows of the 64-bit table, x32's own numbers included. */
-export const ROWS_64: readonly SyscallRow[] = [...SYSCALLS_64, ...x32Rows()];
+export const ROWS_64: readonly SyscallRow[] = SYSCALLS_64;
+/** Of x32 with compat layouts; its other numbers are as in the 64-bit table. */
+export const ROWS_X32: readonly SyscallRow[] = x32Rows();
 export const ROWS_IA32: readonly SyscallRow[] = SYSCALLS_IA32.map((row: Ia32Row) => ({
   ...row,
   effect: effectOf(row),
@@ -50,6 +52,7 @@ export const RESERVED: Readonly<Record<'64' | 'ia32', readonly (readonly [number
 };
 
 const BY_NUMBER_64: readonly (SyscallRow | undefined)[] = byNumber(ROWS_64);
+const BY_NUMBER_X32: readonly (SyscallRow | undefined)[] = byNumber(ROWS_X32);
 const BY_NUMBER_IA32: readonly (SyscallRow | undefined)[] = byNumber(ROWS_IA32);
 
 function byNumber(rows: readonly SyscallRow[]): (SyscallRow | undefined)[] {
@@ -63,14 +66,15 @@ export function abiOf(flags: number): Abi {
   return (flags & 3) === 1 ? 'ia32' : (flags & 3) === 2 ? 'x32' : '64';
 }
 
-/** Whether addresses and longs that a call finds in memory have 4 bytes. */
-export function isCompat(nr: number, abi: Abi): boolean {
-  return abi === 'ia32' || nr >= FIRST_X32;
+/** How a call finds addresses and longs in memory: with 8 bytes, or with 4 as ia32 or x32 has them. */
+export function layoutOf(nr: number, abi: Abi): Abi {
+  return abi === 'x32' && nr < FIRST_X32 && BY_NUMBER_X32[nr] === undefined ? '64' : abi;
 }
 
 /** The row of a number, or undefined for a number nobody has. */
 export function syscallRow(nr: number, abi: Abi): SyscallRow | undefined {
-  return (abi === 'ia32' ? BY_NUMBER_IA32 : BY_NUMBER_64)[nr];
+  if (abi === 'ia32') return BY_NUMBER_IA32[nr];
+  return (abi === 'x32' ? BY_NUMBER_X32[nr] : undefined) ?? BY_NUMBER_64[nr];
 }
 
 /**
@@ -95,9 +99,11 @@ export function syscallName(nr: number, abi: Abi): string {
 export function joinWithFacts(factsText: string): string[] {
   const problems: string[] = [];
   const unmatched = new Map<string, SyscallRow>();
-  for (const row of ROWS_64) unmatched.set(`${row.nr >= FIRST_X32 ? 'x32' : '64'} ${row.nr}`, row);
+  const ownX32 = ROWS_X32.filter(({ nr }) => nr >= FIRST_X32);
+  for (const row of ROWS_64) unmatched.set(`64 ${row.nr}`, row);
+  for (const row of ownX32) unmatched.set(`x32 ${row.nr}`, row);
   for (const row of ROWS_IA32) unmatched.set(`ia32 ${row.nr}`, row);
-  if (unmatched.size !== ROWS_64.length + ROWS_IA32.length) problems.push('a number has two rows');
+  if (unmatched.size !== ROWS_64.length + ownX32.length + ROWS_IA32.length) problems.push('a number has two rows');
   for (const line of factsText.split('\n')) {
     if (line === '' || line.startsWith('#')) continue;
     const [abi = '', nr = '', name = '', count = ''] = line.split(' ');

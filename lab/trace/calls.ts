@@ -2,7 +2,7 @@
 /** System calls and their results as text: pure functions. */
 import { type ArgDesc, parseArgs } from '../abi/arguments.js';
 import { commandArg, commandRow, SOCKETCALL_ARG, SOCKETCALLS } from '../abi/commands.js';
-import { type Abi, isCompat, ROWS_IA32, syscallName, syscallRow } from '../abi/syscalls.js';
+import { type Abi, layoutOf, ROWS_IA32, syscallName, syscallRow } from '../abi/syscalls.js';
 import { URING_FIELDS, uringArgs } from '../abi/uring.js';
 import type { Capture, TraceRecord } from './record.js';
 import { fdSetText, formatBytes, ioctlText, openFlagsText, quoted, sockaddrText } from './values.js';
@@ -40,10 +40,10 @@ export function callArgs(nr: number, abi: Abi): readonly ArgDesc[] {
 }
 
 /** What an argument is for this command, or itself. */
-function resolved(desc: ArgDesc | undefined, args: readonly bigint[], compat: boolean): ArgDesc | undefined {
+function resolved(desc: ArgDesc | undefined, args: readonly bigint[], layout: Abi): ArgDesc | undefined {
   if (desc?.table === undefined || desc.flags.includes('DEREF')) return desc;
   const row = commandRow(desc.table, args[desc.k] ?? 0n);
-  return row === undefined ? undefined : commandArg(row, compat);
+  return row === undefined ? undefined : commandArg(row, layout);
 }
 
 function bytesText(capture: Capture, desc: ArgDesc | undefined): string {
@@ -93,13 +93,13 @@ function argsText(
   descs: readonly ArgDesc[],
   args: readonly bigint[],
   captures: readonly Capture[],
-  compat: boolean,
+  layout: Abi,
   firstArg: number,
 ): string {
   return args
     .map((value, i) => {
       const own = captures.filter((c) => c.arg === firstArg + i);
-      const desc = resolved(descs[i], args, compat);
+      const desc = resolved(descs[i], args, layout);
       return own.length > 0 ? captureText(own, desc) : valueText(value, desc);
     })
     .join(', ');
@@ -114,7 +114,7 @@ function socketcallText(entry: Entry): string | undefined {
   const [, name, count] = inner;
   const row = ROWS_IA32.find((r) => r.name === name);
   const args = Array.from({ length: count }, (_, i) => BigInt(vector.readUInt32LE(4 * i)));
-  const text = argsText(row === undefined ? [] : parseArgs(row), args, entry.captures, true, SOCKETCALL_ARG);
+  const text = argsText(row === undefined ? [] : parseArgs(row), args, entry.captures, 'ia32', SOCKETCALL_ARG);
   return `${name}(${text})`;
 }
 
@@ -126,7 +126,7 @@ function callName(record: Entry | Exit): string {
 export function entryText(entry: Entry): string {
   const descs = callArgs(entry.nr, entry.abi);
   const inner = descs.some((d) => d.kind === 'SOCKETCALL') ? socketcallText(entry) : undefined;
-  const args = inner ?? argsText(descs, entry.args, entry.captures, isCompat(entry.nr, entry.abi), 0);
+  const args = inner ?? argsText(descs, entry.args, entry.captures, layoutOf(entry.nr, entry.abi), 0);
   const notes = `${entry.isCut ? ' cut' : ''}${entry.isRestart ? ' restart' : ''}${entry.isDenied ? ' denied' : ''}`;
   return `${callName(entry)}(${args})${notes}`;
 }

@@ -3,7 +3,7 @@
 
 import { parseArgs } from '../../lab/abi/arguments.js';
 import { commandArg, commandRow, SOCKETCALL_ARG, SOCKETCALLS } from '../../lab/abi/commands.js';
-import { isCompat, ROWS_IA32, syscallName } from '../../lab/abi/syscalls.js';
+import { layoutOf, ROWS_IA32, syscallName } from '../../lab/abi/syscalls.js';
 import { callArgs } from '../../lab/trace/calls.js';
 import type { TraceRecord } from '../../lab/trace/record.js';
 import { compareArg, compareTail, type RecordedArg } from './strace-compare.js';
@@ -56,7 +56,7 @@ interface Decoded {
 
 /** Name and arguments; of socketcall those of the call that it makes. */
 function decode({ entry, exit }: RecordedCall): Decoded {
-  const compat = isCompat(entry.nr, entry.abi);
+  const layout = layoutOf(entry.nr, entry.abi);
   let name = syscallName(entry.nr, entry.abi);
   let descs = callArgs(entry.nr, entry.abi);
   let values = entry.args;
@@ -75,10 +75,10 @@ function decode({ entry, exit }: RecordedCall): Decoded {
     const row = by?.table === undefined ? undefined : commandRow(by.table, values[by.k] ?? 0n);
     return {
       value,
-      desc: row === undefined ? by : commandArg(row, compat),
+      desc: row === undefined ? by : commandArg(row, layout),
       atEntry: entry.captures.filter((c) => c.arg === first + i),
       atExit: exit?.captures.filter((c) => c.arg === first + i) ?? [],
-      isCompat: compat,
+      isCompat: layout !== '64',
     };
   });
   return { name, args };

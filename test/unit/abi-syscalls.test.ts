@@ -11,18 +11,19 @@ import { OP } from '../../lab/abi/layout.js';
 import { parseEffect } from '../../lab/abi/syscall-row.js';
 import {
   abiOf,
-  isCompat,
   joinWithFacts,
+  layoutOf,
   RESERVED,
   ROWS_64,
   ROWS_IA32,
+  ROWS_X32,
   syscallName,
   syscallRow,
 } from '../../lab/abi/syscalls.js';
 import { URING_OPS } from '../../lab/abi/uring.js';
 import { FORMAT_NAMES } from '../../lab/trace/values.js';
 
-const ALL_ROWS = [...ROWS_64, ...ROWS_IA32];
+const ALL_ROWS = [...ROWS_64, ...ROWS_X32, ...ROWS_IA32];
 
 describe('system-call table', () => {
   it('agrees with the facts read from the kernel source', () => {
@@ -111,12 +112,31 @@ describe('system-call table', () => {
   });
 
   it('gives compat calls the sizes of compat layouts', () => {
-    const compat = new Map([...ROWS_IA32, ...ROWS_64.filter((r) => r.nr >= 512)].map((r) => [r.name, r.args]));
+    const compat = new Map([...ROWS_IA32, ...ROWS_X32].map((r) => [r.name, r.args]));
     expect(compat.get('setrlimit')).to.equal('int in:8=u32s');
     expect(compat.get('kexec_load')).to.equal('int int in:16*@1 int');
-    expect(isCompat(0, 'ia32')).to.equal(true);
-    expect(isCompat(1, 'x32')).to.equal(false);
-    expect(isCompat(520, 'x32')).to.equal(true);
+    expect(layoutOf(0, 'ia32')).to.equal('ia32');
+    expect(layoutOf(1, 'x32')).to.equal('64');
+    expect(layoutOf(520, 'x32')).to.equal('x32');
+    // A shared number whose code asks in_compat_syscall().
+    expect(layoutOf(317, 'x32')).to.equal('x32');
+    expect(layoutOf(317, '64')).to.equal('64');
+  });
+
+  it('gives a number that only x32 has no name elsewhere', () => {
+    expect(syscallName(515, 'x32')).to.equal('readv');
+    expect(syscallName(515, '64')).to.equal('syscall_515');
+  });
+
+  it('knows what of compat is of ia32 alone', () => {
+    const sizes = (value: bigint, table: string) => {
+      const row = commandRow(table, value);
+      if (row === undefined) throw new Error('no such command');
+      return (['64', 'ia32', 'x32'] as const).map((layout) => commandArg(row, layout).size);
+    };
+    expect(sizes(0x8906n, 'ioctl')).to.deep.equal([16, 8, 16]);
+    expect(sizes(12n, 'ptrace')).to.deep.equal([216, 68, 216]);
+    expect(sizes(22n, 'prctl-2')).to.deep.equal([16, 8, 8]);
   });
 
   it('names calls by ABI, x32 by its own numbers too', () => {
@@ -185,8 +205,8 @@ describe('the language of arguments', () => {
     for (const t of COMMAND_TABLES) {
       expect(new Set(t.rows.map((r) => r[1])).size, t.name).to.equal(t.rows.length);
       for (const row of t.rows) {
-        for (const isCompatLayout of [false, true]) {
-          const { format } = commandArg(row, isCompatLayout);
+        for (const layout of ['64', 'ia32', 'x32'] as const) {
+          const { format } = commandArg(row, layout);
           if (format !== undefined) expect(FORMAT_NAMES.has(format), `${row[0]}: ${format}`).to.equal(true);
         }
         const { kind, ops, note } = parseEffect(row[3] ?? 'none');
@@ -194,14 +214,14 @@ describe('the language of arguments', () => {
         if (kind === 'unsupported') expect(note, row[0]).to.match(/TAINT|nothing is recorded/);
       }
     }
-    expect(() => commandArg(['X', 1, 'by:0:fcntl'], false)).to.throw(/X has/);
+    expect(() => commandArg(['X', 1, 'by:0:fcntl'], '64')).to.throw(/X has/);
   });
 
   it('uses every table, kind, flag and rule', () => {
     const descs = ALL_ROWS.flatMap((r) => parseArgs(r));
     const words = new Set(descs.map((d) => d.table));
     for (const t of COMMAND_TABLES) expect(words.has(t.name), t.name).to.equal(true);
-    const all = [...descs, ...COMMAND_TABLES.flatMap((t) => t.rows.map((r) => commandArg(r, false)))];
+    const all = [...descs, ...COMMAND_TABLES.flatMap((t) => t.rows.map((r) => commandArg(r, '64')))];
     for (const { name } of ARG_KINDS)
       expect(
         all.some((d) => d.kind === name),
@@ -237,7 +257,7 @@ describe('what is generated from the tables', () => {
     );
     const tables = header.slice(header.indexOf('lemona_sys64[]'));
     expect(tables.match(/^\t\/\* .* \*\/$/gm)).to.have.length(
-      ROWS_64.length + ROWS_IA32.length + RESERVED['64'].length + RESERVED.ia32.length + URING_OPS.length,
+      ALL_ROWS.length + RESERVED['64'].length + RESERVED.ia32.length + URING_OPS.length,
     );
   });
 
