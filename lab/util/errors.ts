@@ -52,6 +52,8 @@ export const ERROR_CODES = {
   LAB_VM_EXITED: 3,
   LAB_VM_NO_CONNECT: 3,
   LAB_VM_NO_HELLO: 3,
+  LAB_LINK_NO_CONNECT: 3,
+  LAB_LINK_REFUSED: 3,
 
   // Our own broken contracts.
   LAB_BUG: 4,

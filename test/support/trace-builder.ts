@@ -3,35 +3,12 @@
  * Makes records and sub-buffers for tests, from the same schema that the driver's header is generated from.
  * Everything has a default, so that a test states only what it is about.
  */
-import { ABI_HASH, AT, FLAG, KIND, LAYOUTS, OP, SIZE, type StructName, TLV } from '../../lab/abi/layout.js';
-import { MAGIC, REC_KIND_SHIFT, VERSION, XATTR_REMOVED } from '../../lab/abi/records.js';
-import { subbufCrc } from '../../lab/trace/subbuf.js';
-
-type Values = Readonly<Record<string, number | bigint | string | Buffer | readonly (number | bigint)[]>>;
+import { AT, FLAG, KIND, OP, SIZE, type StructName, TLV } from '../../lab/abi/layout.js';
+import { REC_KIND_SHIFT, XATTR_REMOVED } from '../../lab/abi/records.js';
+import { packRecord, packSubbuf, putStruct, reseal, type Values } from '../../lab/trace/subbuf-builder.js';
 
 function bytesOf(value: string | Buffer): Buffer {
   return typeof value === 'string' ? Buffer.from(value) : value;
-}
-
-/** Writes named fields of a struct at `off`; fields that are not named stay as they are. */
-export function putStruct(buf: Buffer, off: number, name: StructName, values: Values): void {
-  for (const { field, offset, size } of LAYOUTS.get(name)?.fields ?? []) {
-    const value = values[field.name];
-    if (value === undefined) continue;
-    const at = off + offset;
-    if (typeof value === 'string' || Buffer.isBuffer(value)) {
-      bytesOf(value).copy(buf, at, 0, size);
-      continue;
-    }
-    const items = typeof value === 'number' || typeof value === 'bigint' ? [value] : value;
-    const unit = size / (field.count ?? 1);
-    for (const [i, item] of items.entries()) {
-      if (unit === 8) buf.writeBigUInt64LE(BigInt.asUintN(64, BigInt(item)), at + 8 * i);
-      else if (unit === 4) buf.writeUInt32LE(Number(item) >>> 0, at + 4 * i);
-      else if (unit === 2) buf.writeUInt16LE(Number(item), at + 2 * i);
-      else buf.writeUInt8(Number(item), at + i);
-    }
-  }
 }
 
 export interface RecordOptions {
@@ -43,17 +20,7 @@ export interface RecordOptions {
 
 /** A record of any kind: header, then body, padded with zeros to 8. */
 export function record(kind: number, body: Buffer, options: RecordOptions = {}): Buffer {
-  const size = Math.ceil((SIZE.lemona_rec + body.length) / 8) * 8;
-  const buf = Buffer.alloc(size);
-  putStruct(buf, 0, 'lemona_rec', {
-    size_kind: size + kind * 2 ** REC_KIND_SHIFT,
-    code: options.code ?? 0,
-    flags: options.flags ?? 0,
-    tid: options.tid ?? 100,
-    dt: options.dt ?? 0,
-  });
-  body.copy(buf, SIZE.lemona_rec);
-  return buf;
+  return packRecord(kind, body, { tid: 100, ...options });
 }
 
 /** Body of a struct that begins with the record header, without that header; `tail` follows the fixed part. */
@@ -349,29 +316,18 @@ export function subbuf(records: readonly Buffer[], options: SubbufOptions = {}):
     .filter((r) => r.readUInt32LE(0) >>> REC_KIND_SHIFT === KIND.EFFECT && r.length >= SIZE.lemona_effect)
     .map((r) => r.readBigUInt64LE(AT.lemona_effect.seq))
     .sort((a, b) => Number(a - b));
-  const buf = Buffer.concat([Buffer.alloc(SIZE.lemona_subbuf), ...records]);
-  putStruct(buf, 0, 'lemona_subbuf', {
-    magic: MAGIC,
-    version: VERSION,
+  return packSubbuf(records, {
     cpu: options.cpu ?? 0,
-    abi_hash: ABI_HASH,
-    length: buf.length,
     boot_id: options.bootId ?? 0x1122334455667788n,
     number: options.number ?? 0n,
     mono_ns: options.monoNs ?? 1_000_000_000n,
     real_ns: options.realNs ?? 1_700_000_000_000_000_000n,
     seq_first: seqs[0] ?? 0n,
     seq_last: seqs.at(-1) ?? 0n,
-    records: records.length,
     effects: seqs.length,
     issued: options.issued ?? BigInt(records.length),
     dropped: options.dropped ?? 0n,
   });
-  return reseal(buf);
 }
 
-/** Puts the right checksum into a sub-buffer that a test has changed. */
-export function reseal(buf: Buffer): Buffer {
-  buf.writeUInt32LE(subbufCrc(buf, 0, buf.length), AT.lemona_subbuf.crc32c);
-  return buf;
-}
+export { putStruct, reseal };

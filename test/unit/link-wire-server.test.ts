@@ -6,10 +6,11 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
+import { WireRefused } from '../../lab/link/sender.js';
 import { FRAME, MODE, packStreams } from '../../lab/link/wire.js';
 import { partOf } from '../../lab/trace/parts.js';
 import { pollUntil } from '../../lab/util/deadline.js';
-import { SimConnection, type SimDriver, SimRefused } from '../support/sim-driver.js';
+import { SimConnection, type SimDriver } from '../support/sim-driver.js';
 import { info, nop, subbuf } from '../support/trace-builder.js';
 import {
   expectedNumbers,
@@ -102,7 +103,7 @@ describe('the receiver', () => {
       const error: unknown = await SimConnection.open({ ...point.driver().options, ...change }).catch(
         (e: unknown) => e,
       );
-      return error instanceof SimRefused ? error.status : error;
+      return error instanceof WireRefused ? error.status : error;
     };
     expect(await status({ machine: 'stranger' })).to.equal('UNKNOWN_MACHINE');
     expect(await status({ machine: '../m' })).to.equal('UNKNOWN_MACHINE');
@@ -179,7 +180,7 @@ describe('the receiver', () => {
       expect(await connection.closed, 'a whole, or another part, where parts were promised').to.equal('BAD_FRAME');
     }
     const unknown = await SimConnection.open({ ...network, category: 3 }).catch((error: unknown) => error);
-    expect((unknown as SimRefused).status).to.equal('BAD_FRAME');
+    expect((unknown as WireRefused).status).to.equal('BAD_FRAME');
   });
 
   it('takes what a driver sends again after a cut once, and in order', async () => {

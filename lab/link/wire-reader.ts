@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-/** What a driver does with the server's bytes: opens the messages, if there are any, and finds the frames. */
-import type { NoiseCipher } from '../../lab/link/noise.js';
-import { unpackWire, WIRE_SIZE } from '../../lab/link/wire.js';
-import { renew } from '../../lab/link/wire-channel.js';
+/** What a sender does with the server's bytes: opens the messages, if there are any, and finds the frames. */
+import type { NoiseCipher } from './noise.js';
+import { unpackWire, WIRE_SIZE } from './wire.js';
+import { renew } from './wire-channel.js';
 
 const LENGTH_BYTES = 2;
 
