@@ -46,6 +46,8 @@ export interface RecordOptions {
   readonly bootTimeoutMs?: number;
   readonly kernelArgs?: readonly string[];
   readonly qemuArgs?: readonly string[];
+  /** Of a guest that crashed `memory.elf` stays, to look into why. It holds the machine's keys. */
+  readonly keepsMemory?: boolean;
   /** Ports that lead into the guest; nothing leads out of it. */
   readonly forwards?: readonly Forward[];
   /** Count system calls outside the guest; emulates, whatever the host could do. */

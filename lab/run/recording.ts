@@ -377,7 +377,7 @@ export class Recording {
     } catch (error) {
       state.problem(`recovering the record from the guest's memory failed: ${messageOf(error)}`);
     } finally {
-      await rm(dump, { force: true });
+      if (this.#parts.options.keepsMemory !== true) await rm(dump, { force: true });
     }
   }
 

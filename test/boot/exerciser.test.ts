@@ -83,6 +83,7 @@ describe('a filesystem exerciser that races on four CPUs', () => {
       const { without = '', taint, ...options } = VARIANTS[first % VARIANTS.length] ?? {};
       const { manifest, output } = await bench().record('r', script(seeds, without), {
         smp: 4,
+        keepsMemory: true,
         copyIn: [{ source: program, destination: '/root/exerciser' }],
         ...options,
       });

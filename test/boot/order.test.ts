@@ -47,6 +47,7 @@ describe('the order of effects on four CPUs with tiny buffers', function () {
       const program = await guestProgram('order', bench().folder);
       const { manifest, output } = await bench().record('r', script(mode, seed), {
         smp: 4,
+        keepsMemory: true,
         copyIn: [{ source: program, destination: '/root/order' }],
         kernelArgs: TINY_BUFFERS,
       });

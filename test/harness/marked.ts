@@ -33,6 +33,7 @@ export async function expectExact(
   const seed = testSeed();
   const { manifest, output } = await bench.record('r', markedScript(work, seed, wantedMarks), {
     smp: 2,
+    keepsMemory: true,
     command: ['bash', '/root/test.sh'],
     ...options,
   });
