@@ -66,7 +66,7 @@ An \`i\` marks an argument that the kernel takes as an int. What stands after \`
 
 Plain buffers are kept up to the parameter \`snap\` (256 bytes unless told, at most 2,048), structures up to 2,048 bytes;
 more is flagged as truncated, with the true length. What can't be read is flagged as a fault, with what could be. Addresses
-and longs inside memory have 4 bytes for ia32 calls, and for x32's own numbers. An address that a call returns may be
+and longs inside memory have 4 bytes for ia32 calls, and for those of x32 in its table. An address that a call returns may be
 longer than the buffer the caller gave (accept, getsockname, recvfrom, recvmsg): then its end is not the call's, and the
 length that the caller gave, in the record of the entry, says so.
 `.trim();
