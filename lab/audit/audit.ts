@@ -7,12 +7,13 @@ import { readFile } from 'node:fs/promises';
 import { checkChain } from './chain.js';
 import { checkCustody } from './custody.js';
 import { checkFiles, type FilesOptions, type FilesReport } from './files.js';
-import { checkHead, checkHeads, type SeenLogs } from './heads.js';
+import { checkHead, checkHeads, isHead, type SeenLogs } from './heads.js';
+import { checkKept, type Keeper } from './kept-heads.js';
 import { type Finding, fingerprint } from './log.js';
 import { checkStamps, type StampReport } from './timestamps.js';
 
 export interface AuditOptions extends Partial<FilesOptions> {
-  /** Heads in hex or files of them, which must know this run. */
+  /** Heads in hex, files of them, or folders of a server that keeps them, which must know this run. */
   readonly heads?: readonly string[];
   /** A witness that need not know this run. */
   readonly witness?: string;
@@ -38,6 +39,10 @@ export interface AuditReport extends Omit<FilesReport & StampReport, 'findings'>
   readonly custody: number;
   /** Entries of the chain that a witness outside saw as they are now. */
   readonly witnessed: number;
+  /** Of those witnesses, the servers. */
+  readonly keepers: readonly Keeper[];
+  /** Identities of runs that a witness saw begin in this folder before: this one has taken their place. */
+  readonly earlier: readonly string[];
   readonly resumed: readonly string[];
   readonly findings: readonly Finding[];
 }
@@ -54,20 +59,26 @@ export async function auditRun(dir: string, options: AuditOptions = {}): Promise
   }
   const seen: SeenLogs = { folder: dir, id: chain.id, chain: chain.hashes, custody: custody.hashes };
   let witnessed = 0;
+  const earlier = new Set<string>();
   const asked = [
-    ...heads.map((head) => (/^[0-9a-f]{64}$/i.test(head) ? checkHead(head, seen) : checkHeads(head, seen, true))),
+    ...heads.map((head) => (isHead(head) ? checkHead(head, seen) : checkHeads(head, seen, true))),
     ...(witness === undefined ? [] : [checkHeads(witness, seen, false)]),
   ];
   for (const report of await Promise.all(asked)) {
     findings.push(...report.findings);
     witnessed = Math.max(witnessed, report.entries);
+    for (const id of report.earlier) earlier.add(id);
   }
+  const kept = await Promise.all(heads.filter((head) => !isHead(head)).map(checkKept));
+  const keepers = kept.filter((keeper) => keeper !== undefined);
+  findings.push(...keepers.flatMap((keeper) => keeper.findings));
   const { stamps, unchecked, findings: wrong } = await checkStamps(dir, seen, options.tsa);
   findings.push(...wrong);
   return {
     ...{ run: chain.run ?? null, id: chain.id ?? null, lab: chain.lab ?? null },
     ...{ entries: chain.hashes.length, head: chain.hashes.at(-1) ?? null, isClosed: chain.apart !== undefined },
-    ...{ files: chain.files.size, bytes: files.bytes, unsigned: files.unsigned, skipped: files.skipped },
+    ...{ files: chain.files.size, bytes: files.bytes, keepers, earlier: [...earlier], skipped: files.skipped },
+    unsigned: [...files.unsigned, ...keepers.flatMap((keeper) => keeper.unsigned)],
     ...{ custody: custody.hashes.length, witnessed, resumed: chain.resumed, stamps, unchecked, findings },
   };
 }

@@ -5,8 +5,8 @@ import { lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import type { ChainReport, SignedFile } from './chain.js';
-import { damageOf } from './damage.js';
 import type { Finding } from './log.js';
+import { damageOf } from './segments.js';
 
 export interface FilesReport {
   readonly findings: readonly Finding[];

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-/** What a witness outside of the run says about it: a head that was written down, or a file of them. */
-import { createReadStream } from 'node:fs';
+/**
+ * What a witness outside of the run says about it: a head that was written down, a file of them, or what a server keeps
+ * that they were sent to.
+ */
 import path from 'node:path';
-import { createInterface } from 'node:readline';
+import { headLines } from './kept-heads.js';
 import type { Finding } from './log.js';
 
 /** The logs of one run, as they are now. */
@@ -17,6 +19,13 @@ export interface WitnessReport {
   readonly findings: readonly Finding[];
   /** Entries of the chain that the witness vouches for. */
   readonly entries: number;
+  /** Identities of other runs that it saw begin in this folder, before this one. */
+  readonly earlier: readonly string[];
+}
+
+/** A head in hex, and no file of them. */
+export function isHead(text: string): boolean {
+  return /^[0-9a-f]{64}$/i.test(text);
 }
 
 /** A head in hex, as somebody wrote it down. */
@@ -24,12 +33,13 @@ export function checkHead(head: string, seen: SeenLogs): WitnessReport {
   const at = seen.chain.indexOf(head.toLowerCase());
   const what = `is the hash of no entry of the chain, whose head is ${seen.chain.at(-1) ?? 'nothing'}`;
   return at < 0
-    ? { findings: [{ file: 'the head given', at: '', what }], entries: 0 }
-    : { findings: [], entries: at + 1 };
+    ? { findings: [{ file: 'the head given', at: '', what }], entries: 0, earlier: [] }
+    : { findings: [], entries: at + 1, earlier: [] };
 }
 
 /**
- * A file of heads, one JSON object a line.
+ * Heads that were collected, one JSON object a line.
+ * @param file of them, or folder of a server
  * @param mustKnow the witness was named: a run it does not know is another run than it should be
  */
 export async function checkHeads(file: string, seen: SeenLogs, mustKnow: boolean): Promise<WitnessReport> {
@@ -38,12 +48,15 @@ export async function checkHeads(file: string, seen: SeenLogs, mustKnow: boolean
   const wrong = { chain: false, custody: false };
   /** Identity of the run that was last begun in this folder. */
   let begun: string | undefined;
-  const lines = createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY });
-  for await (const line of lines) {
+  const all = new Set<string>();
+  for await (const line of headLines(file)) {
     const head = parseHead(line);
     if (head === undefined) continue;
     const { log, id, entries, hash, folder } = head;
-    if (log === 'chain' && entries === 1 && folder === path.resolve(seen.folder)) begun = id;
+    if (log === 'chain' && entries === 1 && folder === path.resolve(seen.folder)) {
+      begun = id;
+      all.add(id);
+    }
     if (id !== seen.id) continue;
     last[log] = Math.max(last[log], entries);
     const now = seen[log][entries - 1];
@@ -60,7 +73,7 @@ export async function checkHeads(file: string, seen: SeenLogs, mustKnow: boolean
     const what = isOther ? `saw another run begin in this folder: ${begun}` : 'does not know this run';
     findings.push({ file, at: '', what });
   }
-  return { findings, entries: last.chain };
+  return { findings, entries: last.chain, earlier: isOther ? [] : [...all].filter((id) => id !== seen.id) };
 }
 
 /** One line of such a file; undefined for half a line, which a writer that was killed leaves. */
@@ -75,4 +88,19 @@ export function parseHead(line: string) {
   const { log, id, entries, head, folder } = value as Record<string, unknown>;
   if ((log !== 'chain' && log !== 'custody') || typeof id !== 'string' || typeof head !== 'string') return undefined;
   return { log, id, entries: Number(entries), hash: head, folder } as const;
+}
+
+/** Runs that a witness saw begin below a folder, and that are not there: an empty folder looks untouched by itself. */
+export async function checkGone(witness: string, dir: string, runs: readonly string[]): Promise<Finding[]> {
+  const there = new Set(runs);
+  const gone = new Map<string, string>();
+  for await (const line of headLines(witness)) {
+    const head = parseHead(line);
+    if (head === undefined || head.log !== 'chain' || typeof head.folder !== 'string') continue;
+    if (head.folder.startsWith(`${dir}/`) && !there.has(head.folder)) gone.set(head.folder, head.id);
+  }
+  return [...gone].map(([folder, id]) => {
+    const what = `is gone: the witness ${witness} saw run ${id} there`;
+    return { file: path.relative(dir, folder), at: '', what };
+  });
 }

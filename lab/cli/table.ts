@@ -382,12 +382,29 @@ export const VERBS: readonly VerbSpec[] = [
       },
     ],
     flags: [
-      { name: 'head', kind: 'list', value: 'HEAD', help: 'a head that was written down, or a file of heads' },
+      {
+        name: 'head',
+        kind: 'list',
+        value: 'HEAD',
+        help: "a head that was written down, a file of heads, or what a witness' server keeps: …/machines/NAME",
+      },
       { name: 'lab-key', kind: 'string', value: 'F.pem', help: 'public key of the lab that must have recorded it' },
       { name: 'tsa', kind: 'string', value: 'CA.pem', help: 'an authority that must have stamped the chain' },
       { name: 'quick', kind: 'bool', help: 'compare the sizes of disks, not their content' },
       JSON_FLAG,
       RUNS,
+    ],
+  },
+  {
+    name: 'witness',
+    module: 'witness',
+    summary: "send the heads of this lab's logs to a logging server of somebody else, which chains and signs them",
+    args: [{ name: 'server', help: 'its address: HOST:PORT' }],
+    flags: [
+      { name: 'machine', kind: 'string', value: 'NAME', help: 'what this lab is enrolled as there', required: true },
+      { name: 'key-file', kind: 'string', value: 'FILE', help: 'its key, as `enroll` wrote it', required: true },
+      { name: 'follow', kind: 'bool', help: 'go on with heads as they come, until Ctrl-C' },
+      JSON_FLAG,
     ],
   },
   {

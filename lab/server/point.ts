@@ -168,6 +168,11 @@ export async function keyOfFile(file: string): Promise<{ readonly key: Buffer; r
   } catch (error) {
     if (systemCodeOf(error) !== 'EEXIST') throw ioError(`making the key file ${file}`, error);
   }
+  return { key: await readKeyFile(file), isNew: false };
+}
+
+/** The key in a file that is there. */
+export async function readKeyFile(file: string): Promise<Buffer> {
   const handle = await open(file, 'r').catch((error: unknown) => {
     throw ioError(`reading the key file ${file}`, error);
   });
@@ -184,7 +189,7 @@ export async function keyOfFile(file: string): Promise<{ readonly key: Buffer; r
     const text = (await handle.readFile('latin1')).trim();
     if (!/^[0-9a-f]{64}$/i.test(text))
       throw new LabError('LAB_USAGE', `the key file ${file} holds no key: 64 hexadecimal digits are wanted`);
-    return { key: Buffer.from(text, 'hex'), isNew: false };
+    return Buffer.from(text, 'hex');
   } finally {
     await handle.close();
   }

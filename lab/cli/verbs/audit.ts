@@ -3,7 +3,8 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type AuditOptions, type AuditReport, auditRun, readPublicKey } from '../../audit/audit.js';
-import { checkGone, findRuns } from '../../audit/boots.js';
+import { findRuns } from '../../audit/boots.js';
+import { checkGone, isHead } from '../../audit/heads.js';
 import { type Finding, fingerprint } from '../../audit/log.js';
 import { auditPackage } from '../../audit/package.js';
 import { runTool } from '../../proc/tool.js';
@@ -29,6 +30,10 @@ export function auditLines(report: AuditReport): string[] {
       ? 'no witness outside of the run was asked: who holds the lab’s key could have signed it anew'
       : `a witness outside of the run saw ${witnessed} of ${entries} entries as they are`,
   );
+  for (const id of report.earlier)
+    lines.push(`it has taken the place of run ${id}, which a witness saw begin here before`);
+  for (const { folder, boots, labs } of report.keepers)
+    lines.push(`witness ${folder}: ${boots} boots, kept by lab ${labs.map(fingerprint).join(', ') || 'unknown'}`);
   for (const { log, entries, time } of report.stamps)
     lines.push(`stamped: ${entries} entries of ${log}.jsonl at ${time}`);
   if (report.unchecked > 0) lines.push(`${report.unchecked} time stamps were not looked at (--tsa CA.pem)`);
@@ -103,7 +108,8 @@ export async function run(invocation: Invocation): Promise<number> {
     isAllIntact &&= isIntact(report);
   }
   // What a server holds is a set of runs, and each of them may be taken away as a whole.
-  const witnesses = [...(options.heads ?? []), ...(options.witness === undefined ? [] : [options.witness])];
+  const collected = (options.heads ?? []).filter((head) => !isHead(head));
+  const witnesses = [...collected, ...(options.witness === undefined ? [] : [options.witness])];
   const gone: Finding[] = [];
   if (runs[0] !== where) for (const witness of witnesses) gone.push(...(await checkGone(witness, where, runs)));
   await printFindings(invocation, gone, '');

@@ -5,13 +5,13 @@ import { serve } from '../../server/serve.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
 
-/** `HOST:PORT`, `[V6]:PORT` or `:PORT`. Pure. */
-export function parseListen(text: string): { readonly host: string; readonly port: number } {
+/** `HOST:PORT`, `[V6]:PORT` or `:PORT`; `what` was given so. Pure. */
+export function parseListen(text: string, what = '--listen'): { readonly host: string; readonly port: number } {
   const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   const host = match?.[1] ?? match?.[2] ?? '';
   if (match === null || port > 65535 || (match[1] !== undefined && !isIPv6(host)))
-    throw new LabError('LAB_USAGE', `--listen ${text}: HOST:PORT is wanted`, { next: 'such as 0.0.0.0:4270' });
+    throw new LabError('LAB_USAGE', `${what} ${text}: HOST:PORT is wanted`, { next: 'such as 0.0.0.0:4270' });
   return { host: host === '' ? '::' : host, port };
 }
 
