@@ -79,6 +79,15 @@ describe('a second server as a witness', function () {
 
   const kept = () => path.join(server.dir, 'machines', machine);
   const boots = () => readdir(path.join(kept(), 'boots'));
+  /** The server closes a chain when the sender has left. */
+  const whole = () =>
+    pollUntil(
+      async () => {
+        const files = await readdir(kept(), { recursive: true });
+        return files.some((file) => file.endsWith('chain.lock')) ? undefined : true;
+      },
+      { label: 'the chains to be closed', timeoutMs: 60_000 },
+    );
   const auditOfBoot = async () =>
     auditRun(bootDir(pointFolderAt(server.dir), { machine, bootId: BigInt(`0x${(await boots())[0]}`) }));
 
@@ -147,6 +156,7 @@ describe('a second server as a witness', function () {
     await send();
     expect(await boots()).to.have.length(1);
     expect(await linesKept()).to.deep.equal(all);
+    await whole();
     const { findings, isClosed, files, lab } = await auditOfBoot();
     expect([findings, isClosed, files]).to.deep.equal([[], true, 2]);
     expect(await state()).to.deep.include({ lines: all.length, boot: null });
@@ -156,6 +166,7 @@ describe('a second server as a witness', function () {
     expect(await boots()).to.have.length(2);
     expect(await linesKept()).to.deep.equal(await linesOf(heads));
 
+    await whole();
     await cp(kept(), `${home}/copy`, { recursive: true });
     const audited = await command('audit', `${run}2`, '--head', `${home}/copy`);
     expect(audited.stdout).to.match(/a witness outside of the run saw 5 of 5 entries as they are/);
@@ -166,6 +177,7 @@ describe('a second server as a witness', function () {
   it('contradicts a run that was made anew and signed by the same key, and one whose end was cut', async () => {
     await makeSealedRun(run, dataDir, SHAPE);
     await send();
+    await whole();
     const { id, findings: none } = await auditRun(run, { heads: [kept()] });
     expect(none).to.deep.equal([]);
     const chain = path.join(run, 'chain.jsonl');
@@ -186,6 +198,7 @@ describe('a second server as a witness', function () {
     // Witnessed too, it is a run that took the place of another: that is said.
     await appendFile(heads, await readFile(path.join(thief, 'heads.jsonl')));
     await send();
+    await whole();
     const { findings, earlier } = await auditRun(run, { heads: [kept()] });
     expect([findings, earlier]).to.deep.equal([[], [id]]);
   });
@@ -200,6 +213,7 @@ describe('a second server as a witness', function () {
       `boots/${(await boots())[0]}/segments/000000.seg`,
     ]);
     await follower.end();
+    await whole();
     expect((await auditRun(run, { heads: [kept()] })).unsigned).to.deep.equal([]);
     const segment = path.join(kept(), 'boots', (await boots())[0] ?? '', 'segments/000000.seg');
     const bytes = await readFile(segment);
@@ -229,6 +243,7 @@ describe('a second server as a witness', function () {
     expect(await follower.end()).to.equal(all.length);
     expect(await linesKept()).to.deep.equal(all);
     expect(await boots()).to.have.length(1);
+    await whole();
     const { findings, isClosed, resumed } = await auditOfBoot();
     expect([findings, isClosed, resumed.length]).to.deep.equal([[], true, 2]);
     expect(await found(kept())).to.deep.equal([]);
@@ -258,12 +273,14 @@ describe('a second server as a witness', function () {
       [7, 14],
     ]);
     // Nor that the record was ended.
+    await whole();
     const boot = { id: old.boot?.id, bytes: 0, lines: 0, isEnding: true };
     await writeFile(stateFile(), JSON.stringify({ ...(await state()), boot }));
     await send();
     expect(await linesKept()).to.deep.equal(await linesOf(heads));
     expect(await boots()).to.have.length(1);
     expect(await state()).to.deep.include({ lines: 14, boot: null });
+    await whole();
     expect((await auditOfBoot()).isClosed).to.equal(true);
   });
 
@@ -274,6 +291,7 @@ describe('a second server as a witness', function () {
     expect(status).to.equal(0);
     expect(JSON.parse(stdout)).to.include({ type: 'acknowledged', heads: 7, machine });
     expect(await state()).to.deep.include({ lines: 7, boot: null });
+    await whole();
     expect((await auditOfBoot()).isClosed).to.equal(true);
   });
 
