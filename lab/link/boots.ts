@@ -139,8 +139,10 @@ export class Boots {
     clearTimeout(boot.idle);
     const { store } = boot;
     await this.#closeStore(boot);
-    if (boot.claims === 0) this.#boots.delete(boot.key);
+    // Whoever claims it meanwhile waits for its turn: its chain is still being written.
     if (store !== undefined) await this.#keeper.closed(boot, store, boot.isEnded);
+    boot.isEnded = false;
+    if (boot.claims === 0) this.#boots.delete(boot.key);
   }
 
   async #closeStore(boot: Boot): Promise<void> {
