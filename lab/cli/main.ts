@@ -9,6 +9,7 @@ import { withCustody } from './custody.js';
 import { Invocation, ROOT, type VerbHandler } from './invocation.js';
 import { Output } from './output.js';
 import { buildProgram, unknownTopic } from './parse.js';
+import { withoutPasswords } from './passphrase.js';
 
 function versionOf(root: string): string {
   const parsed: unknown = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
@@ -50,6 +51,9 @@ async function main(argv: readonly string[]): Promise<number> {
   return status;
 }
 
+const shown = withoutPasswords(process.argv);
+// Whoever lists processes sees this instead.
+if (shown.some((word, i) => word !== process.argv[i])) process.title = shown.join(' ');
 process.exitCode = await main(process.argv.slice(2));
 // Whatever a verb may have left pending must not keep a finished command alive.
 process.exit();

@@ -48,3 +48,12 @@ function dropLast(typed: number[]): void {
 function decode(bytes: readonly number[]): string {
   return Buffer.from(bytes).toString('utf8');
 }
+
+/** Arguments as others may see them: without the passwords in URLs of databases. Pure. */
+export function withoutPasswords(argv: readonly string[]): string[] {
+  return argv.map((word) =>
+    /^(--db=)?postgres(ql)?:\/\//i.test(word)
+      ? word.replace(/(:\/\/[^:@/?]*:).*@/, '$1***@').replace(/([?&]password=)[^&]*/gi, '$1***')
+      : word,
+  );
+}

@@ -6,19 +6,41 @@ import { type Answer, PAGE_ROWS, type Page, type Question, questionError } from 
 
 export type PostgresCell = string | null;
 
+/** One that is there and does not answer would be waited for without an end. */
+const CONNECT_MS = 10_000;
+
 /** Whether `--db` names a server's database and not a file. */
 export function isPostgres(db: string): boolean {
-  return /^postgres(ql)?:\/\//.test(db);
+  const [scheme] = /^[a-z][a-z0-9+.-]*:\/\//i.exec(db) ?? [];
+  if (scheme === undefined) return false;
+  // As a file its name would be in messages, and a password may stand in it.
+  if (!/^postgres(ql)?:/i.test(scheme))
+    throw new LabError('LAB_USAGE', `--db ${scheme}…: there is no such kind of database`, {
+      next: 'name a file, or postgres://…',
+    });
+  return true;
+}
+
+function clientOf(Client: typeof pg.Client, url: string): pg.Client {
+  try {
+    return new Client({
+      connectionString: url,
+      connectionTimeoutMillis: CONNECT_MS,
+      // A number would become a double, or text, as its type is: all are text.
+      types: { getTypeParser: () => (text: string) => text },
+    });
+  } catch (error) {
+    // Without its cause: an error of a URL has the URL.
+    throw new LabError('LAB_USAGE', `--db: this is no URL of a database in PostgreSQL: ${messageOf(error)}`, {
+      next: 'a password is better in PGPASSWORD or ~/.pgpass; in a URL, / ? # @ % are %2F %3F %23 %40 %25',
+    });
+  }
 }
 
 /** Connects; the message of an error does not hold the URL, in which a password may stand. */
 export async function connect(url: string): Promise<pg.Client> {
   const { default: driver } = await import('pg');
-  const client = new driver.Client({
-    connectionString: url,
-    // A number would become a double, or text, as its type is: all are text.
-    types: { getTypeParser: () => (text: string) => text },
-  });
+  const client = clientOf(driver.Client, url);
   // One that is lost fails the next statement, which says so.
   client.on('error', () => {});
   try {
@@ -30,7 +52,7 @@ export async function connect(url: string): Promise<pg.Client> {
       `connecting to PostgreSQL at ${client.host}:${client.port}: ${messageOf(error)}`,
       {
         cause: error,
-        next: 'start the server, or check the URL of --db',
+        next: 'start the server, or check the URL of --db, and the password: PGPASSWORD, ~/.pgpass or in the URL',
       },
     );
   }

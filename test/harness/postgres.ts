@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** A PostgreSQL server of its own for a test: in a folder, behind a socket, as a user that is not root. */
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Child } from '../../lab/proc/child.js';
@@ -13,6 +13,7 @@ const PROGRAMS = '/usr/lib/postgresql';
 const USER = 'postgres';
 
 export interface PostgresServer {
+  /** Without a password. */
   readonly url: string;
 }
 
@@ -23,8 +24,8 @@ async function programs(): Promise<string | undefined> {
   return newest === undefined ? undefined : path.join(PROGRAMS, newest, 'bin');
 }
 
-/** Runs a server while the tests of the surrounding `describe` run. */
-export function usePostgres(): () => PostgresServer {
+/** Runs a server while the tests of the surrounding `describe` run. With a password it lets nobody in without. */
+export function usePostgres(password?: string): () => PostgresServer {
   let server: PostgresServer | undefined;
   let child: Child | undefined;
   let folder: string | undefined;
@@ -36,12 +37,15 @@ export function usePostgres(): () => PostgresServer {
     const as = isRoot ? (['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--init-groups', '--'] as const) : [];
     const data = path.join(folder, 'data');
     await mkdir(data, { mode: 0o700 });
+    const secret = path.join(folder, 'password');
+    await writeFile(secret, `${password ?? ''}\n`, { mode: 0o600 });
     if (isRoot) {
-      await sh`chown ${USER}: ${folder} ${data}`;
+      await sh`chown ${USER}: ${folder} ${data} ${secret}`;
     }
+    const auth = password === undefined ? ['-A', 'trust'] : ['-A', 'scram-sha-256', '--pwfile', secret];
     const argv = (program: string, ...args: string[]): [string, ...string[]] =>
       [...as, path.join(bin, program), ...args] as [string, ...string[]];
-    await sh`${argv('initdb')} -D ${data} -U lemona -A trust -E UTF8 --no-locale --no-sync`;
+    await sh`${argv('initdb')} -D ${data} -U lemona ${auth} -E UTF8 --no-locale --no-sync`;
     child = await Child.spawn({
       label: 'PostgreSQL',
       argv: argv('postgres', '-D', data, '-k', folder, '-c', 'listen_addresses=', '-c', 'fsync=off'),

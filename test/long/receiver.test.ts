@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { expect } from 'chai';
+import { median } from '../../lab/bench/statistics.js';
 import { FRAME, frame, MODE } from '../../lab/link/wire.js';
 import { pollUntil } from '../../lab/util/deadline.js';
 import { freePort } from '../../lab/util/free-port.js';
@@ -22,7 +23,8 @@ import { ServerProcess } from '../support/server-process.js';
 import { SimConnection } from '../support/sim-driver.js';
 import { info, putStruct, reseal, subbuf } from '../support/trace-builder.js';
 
-const ROUNDS = 3;
+/** Of both; odd, so that a round is the median. */
+const ROUNDS = 5;
 /** More than what both write in a round. */
 const WARM_MIB = 3000;
 const SUBBUFS = 4096;
@@ -119,32 +121,37 @@ describe('the receiver', function () {
         await file.close();
         const key = await ServerProcess.enroll(server.dir, ['m'], mode);
         await server.start();
-        const rates = { cat: [] as number[], receiver: [] as number[] };
-        for (let round = 0; round < ROUNDS; round++) {
-          await warmMemory(WARM_MIB);
-          const cat = await byCat(frames);
-          const boot = BOOT.toString(16);
+        const byReceiver = async () => {
           const before = await cpuSeconds(server.pid);
-          const args = [mode, 'm', key.toString('hex'), boot, '1', String(SUBBUFS)];
+          const args = [mode, 'm', key.toString('hex'), BOOT.toString(16), '1', String(SUBBUFS)];
           const seconds = await flood(frames, String(server.port), ...args);
           await pollUntil(() => server.log.at(-1)?.event === 'closed' || undefined, {
             label: 'its end',
             timeoutMs: 5000,
           });
           const cpu = (await cpuSeconds(server.pid)) - before;
-          rates.cat.push(megabytes / cat.seconds);
-          rates.receiver.push(megabytes / seconds);
-          process.stderr.write(
-            `    ${Math.round(megabytes)} MB: cat ${(megabytes / cat.seconds).toFixed(0)} MB/s, ${cat.cpu.toFixed(2)} s of ` +
-              `processor; receiver ${(megabytes / seconds).toFixed(0)} MB/s, ${cpu.toFixed(2)} s\n`,
-          );
           await server.kill();
           await rm(join(server.dir, 'machines/m/boots'), { recursive: true });
           await server.start();
+          return { seconds, cpu };
+        };
+        const shares: number[] = [];
+        const rate = ({ seconds, cpu }: { seconds: number; cpu: number }) =>
+          `${(megabytes / seconds).toFixed(0)} MB/s, ${cpu.toFixed(2)} s of processor`;
+        for (let round = 0; round < ROUNDS; round++) {
+          await warmMemory(WARM_MIB);
+          // What is fast or slow now is so for both; neither is always the first.
+          const early = round % 2 === 0 ? undefined : await byReceiver();
+          const cat = await byCat(frames);
+          const receiver = early ?? (await byReceiver());
+          const share = cat.seconds / receiver.seconds;
+          shares.push(share);
+          process.stderr.write(
+            `    ${Math.round(megabytes)} MB: cat ${rate(cat)}; receiver ${rate(receiver)}: ${(100 * share).toFixed(0)} %\n`,
+          );
         }
-        const best = (all: readonly number[]) => Math.max(...all);
-        const share = best(rates.receiver) / best(rates.cat);
-        process.stderr.write(`    the best of each: ${(100 * share).toFixed(0)} %\n`);
+        const share = median(shares);
+        process.stderr.write(`    the median of ${ROUNDS} rounds: ${(100 * share).toFixed(0)} %\n`);
         expect(share).to.be.at.least(WANTED_SHARE);
       } finally {
         await rm(memory, { recursive: true });

@@ -8,6 +8,7 @@ import { checkImports, importsOf } from '../../lab/check-deps.js';
 import { type FlagValue, ROOT } from '../../lab/cli/invocation.js';
 import { Output } from '../../lab/cli/output.js';
 import { buildProgram, unknownTopic } from '../../lab/cli/parse.js';
+import { withoutPasswords } from '../../lab/cli/passphrase.js';
 import { VERBS } from '../../lab/cli/table.js';
 import { toJson } from '../../lab/util/json.js';
 
@@ -98,6 +99,17 @@ describe('the command line', () => {
     expect(await failure('reconstruct', 'r', '--output', 'f', '--format', 'vmdk')).to.equal(
       'commander.invalidArgument',
     );
+  });
+
+  it('shows others no password of a database, however odd the URL is', () => {
+    for (const [word, shown] of [
+      ['postgres://u:s3cret@h/x', 'postgres://u:***@h/x'],
+      ['--db=PostgreSQL://u:s3:c@r/e?t@h:5/x', '--db=PostgreSQL://u:***@h:5/x'],
+      ['postgres://u@/x?host=/run&password=s3cret&port=1', 'postgres://u@/x?host=/run&password=***&port=1'],
+      ['postgres://u@h:5432/x', 'postgres://u@h:5432/x'],
+      ['some:thing@else', 'some:thing@else'],
+    ] as const)
+      expect(withoutPasswords(['index', word])).to.deep.equal(['index', shown]);
   });
 
   it('knows what help can be about', () => {
