@@ -127,14 +127,25 @@ static void do_chattr(void)
 {
 	static const int some[] = {
 		FS_SECRM_FL, FS_UNRM_FL, FS_COMPR_FL, FS_NODUMP_FL, FS_NOATIME_FL, FS_SYNC_FL,
-		FS_JOURNAL_DATA_FL, FS_NOTAIL_FL, FS_IMMUTABLE_FL, FS_APPEND_FL, FS_DAX_FL,
-		FS_EOFBLOCKS_FL,
+		FS_NOTAIL_FL, FS_IMMUTABLE_FL, FS_APPEND_FL, FS_DAX_FL, FS_EOFBLOCKS_FL,
 	};
 	int flags, fd = open_some(O_RDONLY);
 
 	if (fd >= 0 && !ioctl(fd, FS_IOC_GETFLAGS, &flags)) {
-		flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL | FS_SYNC_FL | FS_JOURNAL_DATA_FL);
-		flags ^= some[below(below(3) ? 6 : 12)];
+		flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL | FS_SYNC_FL);
+		flags ^= some[below(below(3) ? 6 : 11)];
+		try(ioctl(fd, FS_IOC_SETFLAGS, &flags));
+	}
+	close(fd);
+}
+
+/* Whether content goes through the journal. */
+static void do_journal_data(void)
+{
+	int flags, fd = open_some(O_RDONLY);
+
+	if (fd >= 0 && !ioctl(fd, FS_IOC_GETFLAGS, &flags)) {
+		flags ^= FS_JOURNAL_DATA_FL;
 		try(ioctl(fd, FS_IOC_SETFLAGS, &flags));
 	}
 	close(fd);
@@ -175,5 +186,5 @@ const struct step attribute_steps[] = {
 	{ 2, "chmod", do_chmod }, { 2, "chown", do_chown }, { 3, "xattr", do_xattr },
 	{ 1, "remove-xattr", do_remove_xattr }, { 2, "acl", do_acl }, { 1, "capability", do_capability },
 	{ 2, "times", do_times }, { 2, "chattr", do_chattr }, { 1, "chattr-dir", do_chattr_dir },
-	{ 1, "project", do_project }, { 0, NULL, NULL },
+	{ 1, "journal-data", do_journal_data }, { 1, "project", do_project }, { 0, NULL, NULL },
 };
