@@ -100,6 +100,7 @@ void lemona_on_write(struct inode *inode, struct folio *folio, loff_t pos,
 	if (!copied)
 		return;
 	lemona_content_changes(inode);
+	lemona_write_to_strays(inode, pos);
 	w = lemona_effect(&slot, LEMONA_OP_WRITE, inode, sizeof(*w) + copied);
 	if (!w) {
 		lemona_lost(&slot, inode, LEMONA_LOST_CONTENT, pos, copied, 1);

@@ -231,6 +231,7 @@ int lemona_mapped_init(void);
 void lemona_mapped_exit(void);
 void lemona_capture_mm(struct mm_struct *mm);
 void lemona_content_changes(struct inode *inode);
+void lemona_write_to_strays(struct inode *inode, loff_t pos);
 u64 lemona_capture_frozen(struct super_block *sb, struct list_head *held,
 			  const char *label, u32 len);
 void lemona_capture_umount(struct super_block *sb);

@@ -27,10 +27,19 @@
  * pending twice, its second shadow may hold stores of the first mapper: they
  * are captured with the first shadow, which is still to come.
  *
+ * Stray bytes: a page has bytes behind the end of the file, too, and may be
+ * stored to there. If the file then grows over them and its blocks are smaller
+ * than pages, their block may have no buffer that is mapped. The kernel does not
+ * write such a one back, so they are not in the file, although it reads so until
+ * the page goes. A later fault or write may map it, and then they are. So what
+ * is recorded of such a block is what the disk has; and from then on, whatever
+ * may map one of that inode makes the whole page be captured.
+ *
  * Inodes are put outside of capture_sem, since the last reference of an
  * unlinked inode may wait for a frozen filesystem. nr_unput counts what is
  * between the two, for umount.
  */
+#include <linux/buffer_head.h>
 #include <linux/gfp.h>
 #include <linux/hash.h>
 #include <linux/highmem.h>
@@ -48,8 +57,9 @@
 
 #include "lemona.h"
 
-/* In mapping->flags, beside enum mapping_flags: was ever stored to by a mapping */
-#define AS_LEMONA	15
+/* In mapping->flags, beside enum mapping_flags */
+#define AS_LEMONA_STRAY	14	/* had stray bytes */
+#define AS_LEMONA	15	/* was ever stored to by a mapping */
 
 /**
  * struct lemona_pending - a page to be captured
@@ -299,7 +309,7 @@ static void put_disk_page(struct lemona_pending *p)
 	if (pos >= size)
 		return;
 	page = alloc_page(GFP_NOFS | __GFP_NOFAIL);
-	if (lemona_ext4_read_disk(p->inode, p->index, page)) {
+	if (lemona_ext4_read_disk(p->inode, pos, page, 0, PAGE_SIZE)) {
 		lemona_taint(p->inode, LEMONA_TAINT_WRITE_ERROR,
 			     "a mapped page could not be read from the disk");
 	} else {
@@ -311,14 +321,78 @@ static void put_disk_page(struct lemona_pending *p)
 	__free_page(page);
 }
 
-static void capture(struct lemona_pending *p, const struct lemona_which *which)
+/*
+ * Which bytes of a page are in the file, if there are stray ones among them.
+ * @data, @len: what the cache has of the page at @pos, whose folio is locked.
+ * Return: a page to be freed; NULL if all are in the file
+ */
+static struct page *without_strays(struct inode *inode, struct folio *folio,
+				   loff_t pos, const void *data, size_t len)
+{
+	struct buffer_head *head = folio_buffers(folio), *bh = head;
+	size_t size = i_blocksize(inode);
+	loff_t at = folio_pos(folio);
+	struct page *copy = NULL;
+
+	if (size >= PAGE_SIZE || !head)
+		return NULL;
+	do {
+		size_t offset = at - pos;
+
+		/* nothing is on its way to such a block */
+		if (at >= pos && offset < len && !buffer_mapped(bh) &&
+		    memchr_inv(data + offset, 0, min(size, len - offset))) {
+			if (!copy) {
+				copy = alloc_page(GFP_NOFS | __GFP_NOFAIL);
+				memcpy_to_page(copy, 0, data, len);
+			}
+			if (lemona_ext4_read_disk(inode, at, copy, offset,
+						  size))
+				lemona_taint(inode, LEMONA_TAINT_WRITE_ERROR,
+					     "a mapped page could not be read from the disk");
+		}
+		at += size;
+		bh = bh->b_this_page;
+	} while (bh != head);
+	if (copy && !memcmp(page_address(copy), data, len)) {
+		__free_page(copy);
+		copy = NULL;
+	}
+	return copy;
+}
+
+/* Record what the file has of a pending page; its folio is locked. */
+static void record_page(struct lemona_pending *p, struct folio *folio,
+			bool pinned)
 {
 	loff_t pos = (loff_t)p->index << PAGE_SHIFT;
-	struct folio *folio = pending_folio(p, which);
-	bool pinned;
-	loff_t size;
+	loff_t size = i_size_read(p->inode);
+	struct page *copy;
 	void *data;
 	size_t len;
+
+	if (pos >= size)
+		return;
+	len = min_t(loff_t, PAGE_SIZE, size - pos);
+	data = kmap_local_folio(folio, offset_in_folio(folio, pos));
+	copy = without_strays(p->inode, folio, pos, data, len);
+	if (copy) {
+		set_bit(AS_LEMONA_STRAY, &p->inode->i_mapping->flags);
+		put_page_bytes(p, page_address(copy), 0, len);
+		__free_page(copy);
+	} else if (p->shadow && !pinned &&
+		   p->changes == atomic_read(changes_of(p->inode))) {
+		put_changed_bytes(p, data, len);
+	} else {
+		put_page_bytes(p, data, 0, len);
+	}
+	kunmap_local(data);
+}
+
+static void capture(struct lemona_pending *p, const struct lemona_which *which)
+{
+	struct folio *folio = pending_folio(p, which);
+	bool pinned;
 
 	if (IS_ERR(folio)) {
 		if (folio == ERR_PTR(-EAGAIN) && !which->once)
@@ -337,19 +411,10 @@ static void capture(struct lemona_pending *p, const struct lemona_which *which)
 	if (!which->once && pinned)
 		pend(p->inode, p->index, p->mm, p->tid, NULL);
 
-	size = i_size_read(p->inode);
-	if (pinned && which->frozen) {
+	if (pinned && which->frozen)
 		put_disk_page(p);
-	} else if (pos < size) {
-		len = min_t(loff_t, PAGE_SIZE, size - pos);
-		data = kmap_local_folio(folio, offset_in_folio(folio, pos));
-		if (p->shadow && !pinned &&
-		    p->changes == atomic_read(changes_of(p->inode)))
-			put_changed_bytes(p, data, len);
-		else
-			put_page_bytes(p, data, 0, len);
-		kunmap_local(data);
-	}
+	else
+		record_page(p, folio, pinned);
 	folio_unlock(folio);
 	folio_put(folio);
 }
@@ -540,8 +605,20 @@ void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio)
 		return;
 	}
 	set_bit(AS_LEMONA, &inode->i_mapping->flags);
-	pend(inode, vmf->pgoff, vmf->vma->vm_mm, current->pid, folio);
+	pend(inode, vmf->pgoff, vmf->vma->vm_mm, current->pid,
+	     test_bit(AS_LEMONA_STRAY, &inode->i_mapping->flags) ? NULL : folio);
 	lemona_fault(inode, vmf->pgoff, vmf->address);
+}
+
+/**
+ * lemona_write_to_strays - a write may have got stray bytes a block
+ * @inode: which
+ * @pos: in the page that was written to
+ */
+void lemona_write_to_strays(struct inode *inode, loff_t pos)
+{
+	if (test_bit(AS_LEMONA_STRAY, &inode->i_mapping->flags))
+		pend(inode, pos >> PAGE_SHIFT, NULL, current->pid, NULL);
 }
 
 /*

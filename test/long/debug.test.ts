@@ -5,7 +5,7 @@ import { buildKernel } from '../../guest-kernel/build.js';
 import { runFolderAt } from '../../lab/run/folder.js';
 import { readManifest } from '../../lab/run/manifest.js';
 import { accountOf, describeVerdict, type GuestOptions, testSeed, useBench } from '../harness/boot.js';
-import { loadAndUnload } from '../harness/load-cycles.js';
+import { loadAndUnload, loadWithFailures } from '../harness/load-cycles.js';
 import { guestProgram } from '../harness/program.js';
 
 /** Emulated, with all checkers, a guest is some ten times as slow. */
@@ -140,6 +140,14 @@ describe('a kernel that checks itself', () => {
     const { module } = await buildKernel('debug-m', bench().ctx);
     await loadAndUnload(bench(), { module, cycles: CYCLES, timeoutMs: TIMEOUT_MS, isDebug: true });
   });
+
+  for (const parameters of ['pool_mb=1 subbuf_kb=96', 'pool_mb=1 server=192.0.2.1:4270 machine=m selftest=1']) {
+    it(`has nothing to report when each allocation of the driver's loading fails once, with ${parameters}`, async function () {
+      this.timeout(TIMEOUT_MS);
+      const { module } = await buildKernel('debug-m', bench().ctx);
+      await loadWithFailures(bench(), { module, parameters, timeoutMs: TIMEOUT_MS });
+    });
+  }
 
   for (const { name, script, options } of TRIALS) {
     it(`has nothing to report when ${name}, and the disk is rebuilt exactly`, async function () {

@@ -42,38 +42,75 @@ static void grow(int fd, enum growth how, off_t size)
 	}
 }
 
-/* Stores behind the end, to every byte of its page; then the file grows over them, written back before or not. */
-static void one_tail(off_t size, enum growth how, int written_back)
-{
-	off_t start = size / PAGE * PAGE;
-	char name[60], *map;
-	int fd;
+/* What comes after the growth; but for the first, when the page has been captured. */
+enum after { AFTER_STORE_AT_ONCE, AFTER_NOTHING, AFTER_STORE, AFTER_WRITE, AFTERS };
 
-	sprintf(name, "tail-%lld-%d-%d", (long long)size, how, written_back);
-	fd = make_file(name, size, 'o');
-	map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, start);
+/* A page of a file, mapped. */
+struct tail {
+	int fd;
+	char *map;
+	off_t start;
+};
+
+/* Stores behind the end, to every byte of its page; then the file grows over them, written back before or not. */
+static struct tail make_tail(off_t size, enum growth how, int written_back, enum after after)
+{
+	struct tail tail = { .start = size / PAGE * PAGE };
+	char name[60], *map;
+
+	sprintf(name, "tail-%lld-%d-%d-%d", (long long)size, how, written_back, after);
+	tail.fd = make_file(name, size, 'o');
+	map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, tail.fd, tail.start);
 	holds(map != MAP_FAILED);
-	memset(map + size - start, 'x', PAGE - (size - start));
+	memset(map + size - tail.start, 'x', PAGE - (size - tail.start));
 	if (written_back)
-		must(fdatasync(fd));
+		must(fdatasync(tail.fd));
 	if (written_back > 1)
-		memset(map + size - start, 'y', PAGE - (size - start));
-	grow(fd, how, size);
-	map[PAGE - 1] = 'z';
-	must(munmap(map, PAGE));
-	close(fd);
+		memset(map + size - tail.start, 'y', PAGE - (size - tail.start));
+	grow(tail.fd, how, size);
+	tail.map = map;
+	return tail;
 }
+
+static void end_tail(const struct tail *tail, enum after after)
+{
+	if (after == AFTER_STORE || after == AFTER_STORE_AT_ONCE)
+		tail->map[PAGE - 1] = 'z';
+	else if (after == AFTER_WRITE)
+		put_at(tail->fd, "after", 5, tail->start + PAGE - 700);
+	must(munmap(tail->map, PAGE));
+	close(tail->fd);
+}
+
+/* Longer than what is stored waits for its capture. */
+#define CAPTURED_US 300000
 
 void case_tails(void)
 {
 	static const off_t sizes[] = { 1, 700, 1024, 1500, 2048, 4000, PAGE + 5, 2 * PAGE + 3000, 5 * PAGE + 1024 };
-	size_t i;
-	int how, written_back;
+	struct tail tails[COUNT(sizes) * GROWTHS * 3];
+	size_t i, count;
+	int how, written_back, after;
 
-	for (i = 0; i < COUNT(sizes); i++)
-		for (how = 0; how < GROWTHS; how++)
-			for (written_back = 0; written_back < 3; written_back++)
-				one_tail(sizes[i], how, written_back);
+	for (after = 0; after < AFTERS; after++) {
+		count = 0;
+		for (i = 0; i < COUNT(sizes); i++) {
+			for (how = 0; how < GROWTHS; how++) {
+				for (written_back = 0; written_back < 3; written_back++) {
+					struct tail tail = make_tail(sizes[i], how, written_back, after);
+
+					if (after == AFTER_STORE_AT_ONCE)
+						end_tail(&tail, after);
+					else
+						tails[count++] = tail;
+				}
+			}
+		}
+		if (after != AFTER_STORE_AT_ONCE)
+			usleep(CAPTURED_US);
+		for (i = 0; i < count; i++)
+			end_tail(&tails[i], after);
+	}
 }
 
 /* A hole of an old page, of which single blocks are made, by stores and by writes, and cut again. */
