@@ -239,7 +239,7 @@ void lemona_put_captured(struct list_head *held);
 void lemona_on_page_stored(struct page *page);
 void lemona_on_resample(struct address_space *mapping, loff_t pos);
 void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio);
-void lemona_on_isize_extended(struct inode *inode, loff_t from);
+void lemona_on_isize_extended(struct inode *inode, loff_t from, loff_t to);
 void lemona_on_zeroed(struct inode *inode, loff_t from);
 void lemona_on_flush_inode(struct inode *inode);
 

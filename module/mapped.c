@@ -333,27 +333,31 @@ static struct page *without_strays(struct inode *inode, struct folio *folio,
 	size_t size = i_blocksize(inode);
 	loff_t at = folio_pos(folio);
 	struct page *copy = NULL;
+	int ret;
 
-	if (size >= PAGE_SIZE || !head)
+	if (size >= PAGE_SIZE)
 		return NULL;
 	do {
 		size_t offset = at - pos;
 
-		/* nothing is on its way to such a block */
-		if (at >= pos && offset < len && !buffer_mapped(bh) &&
+		/* without a mapped buffer, nothing is on its way to a block */
+		if (at >= pos && offset < len && !(bh && buffer_mapped(bh)) &&
 		    memchr_inv(data + offset, 0, min(size, len - offset))) {
 			if (!copy) {
 				copy = alloc_page(GFP_NOFS | __GFP_NOFAIL);
 				memcpy_to_page(copy, 0, data, len);
 			}
-			if (lemona_ext4_read_disk(inode, at, copy, offset,
-						  size))
+			ret = lemona_ext4_read_disk(inode, at, copy, offset,
+						    size);
+			if (ret == -ENODATA)
+				break;
+			if (ret)
 				lemona_taint(inode, LEMONA_TAINT_WRITE_ERROR,
 					     "a mapped page could not be read from the disk");
 		}
 		at += size;
-		bh = bh->b_this_page;
-	} while (bh != head);
+		bh = bh ? bh->b_this_page : NULL;
+	} while (bh ? bh != head : at < pos + len);
 	if (copy && !memcmp(page_address(copy), data, len)) {
 		__free_page(copy);
 		copy = NULL;
@@ -621,15 +625,53 @@ void lemona_write_to_strays(struct inode *inode, loff_t pos)
 		pend(inode, pos >> PAGE_SHIFT, NULL, current->pid, NULL);
 }
 
-/*
- * A store behind the end of file was clipped when its page was captured. When
- * the file grows over it, the page's content changes without a store.
- */
-void lemona_on_isize_extended(struct inode *inode, loff_t from)
+/* Whether a page has something from @from on, where its file ended, to @to. */
+static bool has_more(struct folio *folio, loff_t from, loff_t to)
 {
-	if (lemona_traced(inode) && (from & ~PAGE_MASK) &&
-	    test_bit(AS_LEMONA, &inode->i_mapping->flags))
-		pend(inode, from >> PAGE_SHIFT, NULL, current->pid, NULL);
+	size_t first = from > folio_pos(folio) ? from - folio_pos(folio) : 0;
+	size_t end = min_t(loff_t, PAGE_SIZE, to - folio_pos(folio));
+	void *data;
+	bool ret;
+
+	if (!folio_test_uptodate(folio))
+		return true;
+	data = kmap_local_folio(folio, 0);
+	ret = memchr_inv(data + first, 0, end - first);
+	kunmap_local(data);
+	return ret;
+}
+
+/*
+ * A store behind the end of file was clipped when its page was captured; and
+ * Linux may itself have filled pages there, with what was before them when it
+ * read them and the file became shorter. When the file grows over them, its
+ * content changes without a store.
+ */
+void lemona_on_isize_extended(struct inode *inode, loff_t from, loff_t to)
+{
+	struct address_space *mapping = inode->i_mapping;
+	pgoff_t next = from >> PAGE_SHIFT;
+	struct folio_batch batch;
+	unsigned int i;
+
+	if (from >= to || !lemona_traced(inode))
+		return;
+	/* it may be stored to at this moment */
+	if ((from & ~PAGE_MASK) && test_bit(AS_LEMONA, &mapping->flags))
+		pend(inode, next++, NULL, current->pid, NULL);
+	folio_batch_init(&batch);
+	while (filemap_get_folios(mapping, &next, (to - 1) >> PAGE_SHIFT,
+				  &batch)) {
+		for (i = 0; i < folio_batch_count(&batch); i++) {
+			struct folio *folio = batch.folios[i];
+
+			if (!has_more(folio, from, to))
+				continue;
+			set_bit(AS_LEMONA, &mapping->flags);
+			pend(inode, folio->index, NULL, current->pid, NULL);
+		}
+		folio_batch_release(&batch);
+	}
 }
 
 /*

@@ -6,7 +6,8 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import { useBench } from '../harness/boot.js';
+import { describeVerdict, useBench } from '../harness/boot.js';
+import { laidOut, SMALL_BLOCKS } from '../harness/features.js';
 import { guestProgram } from '../harness/program.js';
 
 describe('Linux, without the lab in it', () => {
@@ -27,5 +28,35 @@ describe('Linux, without the lab in it', () => {
     expect(error).to.include({ code: 'LAB_GUEST_PANIC' });
     const said = await readFile(path.join(bench().runDir('r'), 'console.log'), 'latin1');
     expect(said).to.match(/NULL pointer dereference.*RIP: 0010:__block_write_begin_int.*ext4_page_mkwrite/s);
+  });
+
+  /*
+   * ext4_mpage_readpages() forgets no mapping when it leaves a page to another function. The next page, if the file ends
+   * before it by now, is then read from the blocks of the page before.
+   */
+  it('fills a page behind the end of a file with what is before it', async () => {
+    const program = await guestProgram('beyond-end', bench().folder);
+    const { output } = await bench().record('r', 'cd /root; chmod +x beyond-end; ./beyond-end', {
+      ...{ config: 'vanilla', smp: 4, tune: laidOut(SMALL_BLOCKS) },
+      copyIn: [{ source: program, destination: '/root/beyond-end' }],
+    });
+    expect(output).to.match(/^filled [1-9]/m);
+  });
+});
+
+describe('what Linux puts behind the end of a file', () => {
+  const bench = useBench();
+
+  it('is rebuilt if the file grows over it and it gets a block', async () => {
+    const program = await guestProgram('beyond-end', bench().folder);
+    const script = 'mkdir /root/b; cd /root/b; chmod +x ../beyond-end; ../beyond-end; lemona-mark done';
+    const { output } = await bench().record('r', script, {
+      ...{ smp: 4, tune: laidOut(SMALL_BLOCKS) },
+      copyIn: [{ source: program, destination: '/root/beyond-end' }],
+    });
+    expect(output).to.match(/^filled [1-9]/m);
+    const result = await bench().verify('r', { strict: true });
+    expect(describeVerdict(result)).to.equal('');
+    expect(result.isEqual).to.equal(true);
   });
 });
