@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /**
- * What Linux 6.12 itself falls over, so that other tests keep away from it: without the lab's patches and driver. Where
- * one of these fails, Linux has been mended, and what keeps away from it need not any more.
+ * What Linux 6.12 itself does wrong, without the lab's patches and driver, and what the lab makes of it. Where one of the
+ * first group fails, Linux has been mended: what keeps away from it, or is there for it, need not be any more.
  */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';

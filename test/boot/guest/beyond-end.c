@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * A page behind the end of a file that the kernel fills with what is before it.
- * A fault has decided to read pages of a file, and waits;
- * meanwhile the file becomes shorter, and its last blocks move into the page
- * before. Then the file grows again, and a byte is stored there. Prints how often
- * there was something in that page that nobody ever put there.
+ * A fault has decided to read pages of a file, and waits; meanwhile the file
+ * becomes shorter, and its last blocks move into the page before. Then the file
+ * grows again, and a byte is stored there. Prints how often there was something
+ * in that page that nobody ever put there.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
