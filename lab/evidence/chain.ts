@@ -11,10 +11,10 @@
  * machine afterwards finds nothing to sign an older run with, except the lab's key, and then the witness contradicts.
  */
 import { randomBytes } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
-import { tryLock } from '../util/lock.js';
+import { isAlive, tryLock } from '../util/lock.js';
 import { beginCustody } from './custody.js';
 import {
   APART,
@@ -177,6 +177,18 @@ export class EvidenceChain {
     const { dir, dataDir } = this.#options;
     await witnessHead(dataDir, { log: 'chain', id: this.#id, folder: path.resolve(dir) }, this.#end, time);
   }
+}
+
+/** Whether the chain in a folder has its last entry: no file of it changes any more. */
+export async function isChainClosed(dir: string): Promise<boolean> {
+  const file = path.join(dir, CHAIN_FILE);
+  return (await hasEntry(file)) && (await readLog(file)).entries.at(-1)?.kind === 'close';
+}
+
+/** Whether a process that lives writes the chain in a folder. */
+export async function isChainHeld(dir: string): Promise<boolean> {
+  const owner = Number(await readFile(path.join(dir, CHAIN_LOCK), 'utf8').catch(() => ''));
+  return owner > 0 && isAlive(owner);
 }
 
 /** Takes the lock for good, unless the work that needs it first fails. */

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 /** Effects as rows, and what they say of names. */
 import { type Attr, decodeEffect, type Effect } from '../abi/effects.js';
-import { AT, OP, SIZE } from '../abi/layout.js';
+import { AT, KIND, OP, SIZE } from '../abi/layout.js';
+import { REC_KIND_SHIFT } from '../abi/records.js';
 import { xattrName } from '../trace/render.js';
 import { displayBytes } from '../trace/text.js';
 import type { File, Files } from './files.js';
-import { readSigned, signed } from './numbers.js';
+import { nearU64, readSigned, signed } from './numbers.js';
+import type { Cursor } from './ordered.js';
 import type { Process } from './processes.js';
 import { placesOf, Rows } from './rows.js';
-import type { Spot } from './spot.js';
+import type { Spot, Stretch } from './spot.js';
 import type { Store } from './store.js';
 import type { Texts } from './texts.js';
 import { isPasswd, passwdLines, type Users } from './users.js';
@@ -26,9 +28,21 @@ interface Move {
 
 /** What must be in the database before the next record is looked at. */
 export interface Barrier {
+  /** Its number is not above all before it: whether it is there already must be looked up, and it comes again then. */
+  doubtful: boolean;
   moved: { readonly directories: readonly Move[]; readonly seq: number | bigint } | undefined;
   mounted: { readonly dev: number; readonly uuid: Buffer } | undefined;
 }
+
+/** An effect whose number was there already: which of the two happened, nobody can say, so the first one stays. */
+export interface Doubled {
+  readonly segment: number;
+  readonly offset: number;
+  readonly kind: 'doubled';
+  readonly detail: string;
+}
+
+const NO_BARRIER: Readonly<Barrier> = { doubtful: false, moved: undefined, mounted: undefined };
 
 const [ID, TRACE, SEQ, TIME, KIND_OF, PROCESS, TID, CPU, FILE, PATH, OTHER, POS, LEN, MODE, UID, GID, BYTES, NLINK] =
   placesOf('effects', [
@@ -59,7 +73,12 @@ export class EffectRows {
   readonly #users: Users;
   readonly #rows = new Rows('effects');
   #nextEffect: number;
-  #barrier: Barrier = { moved: undefined, mounted: undefined };
+  #barrier: Barrier = { ...NO_BARRIER };
+  /** Greatest number so far that a double holds. */
+  #highest = -1;
+  /** Numbers that are there, as far as the stretch needs them; undefined: it was not in doubt yet. */
+  #there: Set<string> | undefined;
+  #doubled: Doubled[] = [];
 
   constructor(trace: number, texts: Texts, files: Files, users: Users, nextEffect: number) {
     this.#trace = trace;
@@ -69,17 +88,77 @@ export class EffectRows {
     this.#nextEffect = nextEffect;
   }
 
+  /** Goes on where the rows of the trace end. */
+  async restore(store: Store): Promise<void> {
+    const [row] = await store.select(
+      `SELECT max(seq) AS seq FROM effects WHERE trace = {int 1} AND seq <= ${Number.MAX_SAFE_INTEGER}`,
+      [this.#trace],
+    );
+    this.#highest = Number(row?.seq ?? -1);
+  }
+
+  get isInDoubt(): boolean {
+    return this.#barrier.doubtful;
+  }
+
   get isAtBarrier(): boolean {
     return this.#barrier.moved !== undefined || this.#barrier.mounted !== undefined;
   }
 
   takeBarrier(): Barrier {
     const barrier = this.#barrier;
-    this.#barrier = { moved: undefined, mounted: undefined };
+    this.#barrier = { ...NO_BARRIER };
     return barrier;
   }
 
+  /** Looks up which numbers of the rest of a stretch are in the database; all rows before it must be. */
+  async lookUp(store: Store, { cursors, offs, length }: Stretch, from: number): Promise<void> {
+    const numbers: (number | bigint)[] = [];
+    for (let i = from; i < length; i++) {
+      const { bytes } = cursors[i] as Cursor;
+      const off = offs[i] as number;
+      if (bytes.readUInt32LE(off) >>> REC_KIND_SHIFT === KIND.EFFECT) numbers.push(readSigned(bytes, off + E.seq));
+    }
+    const rows = await store.select(
+      `SELECT CAST(seq AS text) AS seq FROM effects WHERE trace = {int 1} AND seq IN (${numbers.join(', ')})`,
+      [this.#trace],
+    );
+    this.#there = new Set(rows.map(({ seq }) => String(seq)));
+  }
+
+  /** The stretch is over. */
+  forgetLookedUp(): void {
+    this.#there = undefined;
+  }
+
+  takeDoubled(): Doubled[] {
+    const doubled = this.#doubled;
+    this.#doubled = [];
+    return doubled;
+  }
+
+  /** Whether the effect is to be a row. */
+  #isNew({ cursor, buf, off }: Spot): boolean {
+    const near = nearU64(buf, off + E.seq);
+    const isAbove = near > this.#highest && near <= Number.MAX_SAFE_INTEGER;
+    if (isAbove) this.#highest = near;
+    if (this.#there === undefined) {
+      this.#barrier.doubtful = !isAbove;
+      return isAbove;
+    }
+    const number = String(readSigned(buf, off + E.seq));
+    if (!this.#there.has(number)) {
+      this.#there.add(number);
+      return true;
+    }
+    const detail = `effect ${BigInt.asUintN(64, BigInt(number))} is there twice: this one is left out`;
+    const { segment, offset } = cursor.stored;
+    this.#doubled.push({ segment, offset: offset + off, kind: 'doubled', detail });
+    return false;
+  }
+
   add(spot: Spot, what: number, process: Process): void {
+    if (!this.#isNew(spot)) return;
     const { buf, off, code } = spot;
     const rows = this.#rows;
     const row = rows.add();

@@ -26,6 +26,8 @@ export interface TraceSource {
   readonly name: string;
   /** Folder of its segments. */
   readonly folder: string;
+  /** Something may still be added to it. */
+  readonly isGrowing: boolean;
   readonly base?: Base | undefined;
 }
 
@@ -49,6 +51,7 @@ interface Held {
 }
 
 interface Problem {
+  readonly segment: number;
   readonly offset: number;
   readonly kind: string;
   readonly detail: string;
@@ -66,13 +69,13 @@ export class Inserter {
     this.#source = source;
   }
 
-  /** Numbers of the segments that are in the database. */
-  async loaded(): Promise<ReadonlySet<number>> {
+  /** Numbers of the segments that are in the database, and whether they were sealed then. */
+  async loaded(): Promise<ReadonlyMap<number, boolean>> {
     const rows = await this.#store.select(
-      'SELECT s.number FROM segments s JOIN traces t ON t.id = s.trace WHERE t.name = {text 1}',
+      'SELECT s.number, s.is_sealed FROM segments s JOIN traces t ON t.id = s.trace WHERE t.name = {text 1}',
       [this.#source.name],
     );
-    return new Set(rows.map(({ number }) => Number(number)));
+    return new Map(rows.map(({ number, is_sealed }) => [Number(number), is_sealed === '1']));
   }
 
   /**
@@ -97,7 +100,7 @@ export class Inserter {
         const progress = await this.#at(item);
         const detail = refusal(item, progress.bootId);
         if (detail !== undefined) {
-          problems.push({ offset: item.offset, kind: 'malformed', detail });
+          problems.push({ segment: number, offset: item.offset, kind: 'malformed', detail });
           continue;
         }
         const { records, length, realNs } = item.header;
@@ -117,12 +120,7 @@ export class Inserter {
       for (const ns of [firstNs, lastNs]) row.values.push(ns === undefined ? null : ns - timeBase);
       await this.#store.insert(row);
       problems.push(...(await this.#missingBefore(progress.trace, number)));
-      const rows = new Batch('problems');
-      let id = await this.#nextId('problems');
-      for (const { offset, kind, detail } of problems)
-        rows.values.push(id++, progress.trace, number, offset, kind, detail);
-      await this.#store.insert(rows);
-      await this.#save(progress);
+      await this.#save(progress, problems);
       return sum;
     });
   }
@@ -132,7 +130,7 @@ export class Inserter {
     await this.#transaction(async () => {
       const progress = await this.#at(undefined);
       await this.#drain(progress, true);
-      await this.#save(progress);
+      await this.#save(progress, []);
     });
   }
 
@@ -165,9 +163,14 @@ export class Inserter {
     this.#stretch.clear();
   }
 
-  async #save(progress: Progress): Promise<void> {
+  async #save(progress: Progress, problems: readonly Problem[]): Promise<void> {
     await this.#loadStretch(progress);
     const { merge, loader, trace } = progress;
+    const rows = new Batch('problems');
+    let id = await this.#nextId('problems');
+    for (const { segment, offset, kind, detail } of [...problems, ...loader.takeDoubled()])
+      rows.values.push(id++, trace, segment, offset, kind, detail);
+    await this.#store.insert(rows);
     await loader.checkpoint(merge.bases.monoNs);
     const { newest } = merge;
     const held: Held = { newest: newest === undefined ? null : String(newest), places: merge.held() };
@@ -210,7 +213,9 @@ export class Inserter {
     );
     const missing = number - 1 - Number(row?.before);
     if (missing === 0) return [];
-    return [{ offset: 0, kind: 'missing', detail: `${missing} segments before this one are not there` }];
+    return [
+      { segment: number, offset: 0, kind: 'missing', detail: `${missing} segments before this one are not there` },
+    ];
   }
 
   async #nextId(table: 'segments' | 'problems' | 'traces'): Promise<number> {

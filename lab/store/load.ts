@@ -15,15 +15,25 @@ export interface LoadSum {
   readonly bytes: number;
 }
 
-/** The traces in a folder: it holds segments itself, or boots that do, or machines that hold boots. */
-export async function findTraces(folder: string, name: string): Promise<TraceSource[]> {
+/**
+ * The traces in a folder: it holds segments itself, or boots that do, or machines that hold boots.
+ * @param mayGrow of the folder that holds `segments`
+ */
+export async function findTraces(
+  folder: string,
+  name: string,
+  mayGrow: (dir: string) => Promise<boolean>,
+): Promise<TraceSource[]> {
   const found: TraceSource[] = [];
   const entries = await readFolder(folder);
-  if (entries.includes('segments')) found.push({ name, folder: path.join(folder, 'segments') });
+  if (entries.includes('segments'))
+    found.push({ name, folder: path.join(folder, 'segments'), isGrowing: await mayGrow(folder) });
   for (const kind of ['boots', 'machines']) {
     if (!entries.includes(kind)) continue;
-    for (const entry of (await readFolder(path.join(folder, kind))).sort())
-      found.push(...(await findTraces(path.join(folder, kind, entry), kind === 'boots' ? `${name}/${entry}` : entry)));
+    for (const entry of (await readFolder(path.join(folder, kind))).sort()) {
+      const below = kind === 'boots' ? `${name}/${entry}` : entry;
+      found.push(...(await findTraces(path.join(folder, kind, entry), below, mayGrow)));
+    }
   }
   return found;
 }
@@ -44,18 +54,34 @@ async function readFolder(folder: string): Promise<string[]> {
   }
 }
 
+/** Errors that are of one trace: the others are loaded all the same. */
+const OF_ONE_TRACE: ReadonlySet<string> = new Set([
+  'LAB_RUN_STATE',
+  'LAB_RUN_CORRUPT',
+  'LAB_RUN_UNKNOWN',
+  'LAB_SEGMENT_CORRUPT',
+]);
+
+export interface LoadOptions {
+  readonly onSegment?: (sum: LoadSum) => void;
+  /** A trace can't be loaded, and is not tried again; without it that is an error. */
+  readonly onLeftOut?: (source: TraceSource, error: LabError) => void;
+}
+
 /** Loads traces into a store, pass after pass; what is there already is left alone. */
 export class Load {
   readonly #store: Store;
   readonly #signal: AbortSignal;
-  readonly #onSegment: (sum: LoadSum) => void;
+  readonly #options: LoadOptions;
   readonly #inserters = new Map<string, Inserter>();
+  /** Names of those that are loaded to their end, and of those left out. */
+  readonly #done = new Set<string>();
   #sum: LoadSum = { traces: 0, segments: 0, records: 0, bytes: 0 };
 
-  constructor(store: Store, signal: AbortSignal, onSegment: (sum: LoadSum) => void = () => {}) {
+  constructor(store: Store, signal: AbortSignal, options: LoadOptions = {}) {
     this.#store = store;
     this.#signal = signal;
-    this.#onSegment = onSegment;
+    this.#options = options;
   }
 
   get sum(): LoadSum {
@@ -63,26 +89,52 @@ export class Load {
   }
 
   /**
-   * Loads the segments that are sealed and not loaded yet.
-   * @param isEnd nothing will be added any more: a last segment without a seal and all that waits are loaded too
+   * Loads the segments that are sealed and not loaded yet; of a trace that grows no more a last segment without a seal
+   * too, and all that waits.
    */
-  async pass(sources: readonly TraceSource[], isEnd: boolean): Promise<void> {
+  async pass(sources: readonly TraceSource[]): Promise<void> {
+    const { onLeftOut } = this.#options;
     for (const source of sources) {
-      const inserter = await this.#inserterFor(source);
-      const loaded = await inserter.loaded();
-      const there = await listSegments(source.folder);
-      for (const number of there) {
-        throwIfAborted(this.#signal, 'indexing');
-        if (loaded.has(number)) continue;
-        const isLast = number === there.at(-1);
-        if (isLast && !isEnd && (await peekSegment(source.folder, number))?.isSealed !== true) continue;
-        const { records, bytes } = await inserter.load(number, isLast, this.#signal);
-        const { traces, segments, ...sums } = this.#sum;
-        this.#sum = { traces, segments: segments + 1, records: sums.records + records, bytes: sums.bytes + bytes };
-        this.#onSegment(this.#sum);
+      if (this.#done.has(source.name)) continue;
+      try {
+        await this.#one(source);
+      } catch (error) {
+        if (onLeftOut === undefined || !(error instanceof LabError) || !OF_ONE_TRACE.has(error.code)) throw error;
+        this.#done.add(source.name);
+        onLeftOut(source, error);
       }
-      if (isEnd) await inserter.end();
     }
+  }
+
+  async #one(source: TraceSource): Promise<void> {
+    const inserter = await this.#inserterFor(source);
+    const loaded = await inserter.loaded();
+    const there = await listSegments(source.folder);
+    for (const number of there) {
+      throwIfAborted(this.#signal, 'indexing');
+      const isLast = number === there.at(-1);
+      const isSealed = async () => (await peekSegment(source.folder, number))?.isSealed === true;
+      if (loaded.has(number)) {
+        if (loaded.get(number) === false && (await isSealed())) throw this.#outgrown(source, number);
+        continue;
+      }
+      if (isLast && source.isGrowing && !(await isSealed())) continue;
+      const { records, bytes } = await inserter.load(number, isLast, this.#signal);
+      const { traces, segments, ...sums } = this.#sum;
+      this.#sum = { traces, segments: segments + 1, records: sums.records + records, bytes: sums.bytes + bytes };
+      this.#options.onSegment?.(this.#sum);
+    }
+    if (source.isGrowing) return;
+    await inserter.end();
+    this.#done.add(source.name);
+  }
+
+  #outgrown({ name }: TraceSource, number: number): LabError {
+    return new LabError(
+      'LAB_RUN_STATE',
+      `${this.#store.label}: segment ${number} of '${name}' was loaded before its end, and has grown since`,
+      { next: 'choose another database with --db, or delete that one and make it again' },
+    );
   }
 
   async #inserterFor(source: TraceSource): Promise<Inserter> {
@@ -97,25 +149,28 @@ export class Load {
   }
 }
 
-/** The traces as they are now, and whether something may still be added to them. */
-export type Sources = () => Promise<{ readonly traces: readonly TraceSource[]; readonly isGrowing: boolean }>;
+/** The traces as they are now, and whether others may come. */
+export type Sources = () => Promise<{ readonly traces: readonly TraceSource[]; readonly mayCome: boolean }>;
 
 /** How often a folder is looked at that something may be added to. */
 const POLL_MS = 500;
 
-/** Loads what is there, and, if it is followed, what comes, until nothing may come any more. */
+/**
+ * Loads what is there, and, if it is followed, what comes, until nothing may come any more.
+ * @returns the traces as they were at last
+ */
 export async function loadAll(
   load: Load,
   store: Store,
   sources: Sources,
   isFollowed: boolean,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<readonly TraceSource[]> {
   for (let isFirst = true; ; isFirst = false) {
-    const { traces, isGrowing } = await sources();
-    await load.pass(traces, !isGrowing);
+    const { traces, mayCome } = await sources();
+    await load.pass(traces);
     if (isFirst) await store.finish();
-    if (!isFollowed || !isGrowing) return;
+    if (!isFollowed || (!mayCome && traces.every(({ isGrowing }) => !isGrowing))) return traces;
     await setTimeout(POLL_MS, undefined, { signal }).catch((error: unknown) => {
       throw abortError('indexing', error);
     });

@@ -7,7 +7,7 @@ import { AT, KIND, SIZE } from '../abi/layout.js';
 import { decodeRecord, type TraceRecord } from '../trace/record.js';
 import { displayBytes } from '../trace/text.js';
 import { Calls } from './calls.js';
-import { EffectRows } from './effect-rows.js';
+import { type Doubled, EffectRows } from './effect-rows.js';
 import { type BaseName, Files } from './files.js';
 import { inodesOf } from './inodes.js';
 import { Kinds } from './kinds.js';
@@ -73,6 +73,7 @@ export class Loader {
     await loader.#users.restore(store);
     await loader.#processes.restore(store, loader.#texts);
     await loader.#calls.restore(store, monoBase);
+    await loader.#effects.restore(store);
     return loader;
   }
 
@@ -82,10 +83,17 @@ export class Loader {
       await this.#files.prefetch(inodesOf(stretch, at));
       at = this.#loadUntilBarrier(stretch, at);
       await this.#flush();
-      const { moved, mounted } = this.#effects.takeBarrier();
+      const { moved, mounted, doubtful } = this.#effects.takeBarrier();
+      if (doubtful) await this.#effects.lookUp(this.#store, stretch, at);
       if (moved !== undefined) await this.#files.move(moved.directories, moved.seq);
       if (mounted !== undefined) await this.#rootMounted(mounted.dev, mounted.uuid);
     }
+    this.#effects.forgetLookedUp();
+  }
+
+  /** Effects that were there twice, and are left out, since it was last asked. */
+  takeDoubled(): Doubled[] {
+    return this.#effects.takeDoubled();
   }
 
   /** Writes what must outlast this process. */
@@ -98,6 +106,7 @@ export class Loader {
     for (let at = from; at < length; at++) {
       spot.go(cursors[at] as Cursor, offs[at] as number);
       this.#one(spot);
+      if (this.#effects.isInDoubt) return at;
       if (this.#effects.isAtBarrier) return at + 1;
     }
     return length;

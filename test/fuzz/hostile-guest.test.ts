@@ -9,21 +9,24 @@
  */
 import { readFile } from 'node:fs/promises';
 import { expect } from 'chai';
+import { prepareBinding } from '../../lab/store/binding.js';
 import { FrameAssembler } from '../../lab/trace/frames.js';
 import { SEGMENT_FOOTER_BYTES, SEGMENT_HEADER_BYTES } from '../../lab/trace/segment-format.js';
 import { checkHeader, parseSubbuf } from '../../lab/trace/subbuf.js';
 import { skip } from '../harness/skip.js';
+import { storeContext } from '../harness/store.js';
 import { withRun } from '../support/run-builder.js';
 import { type FrameCounts, fuzzFrames } from './frames.js';
 import { memoryNow } from './memory.js';
 import { Random } from './random.js';
-import { checkRun, hostileRun } from './runs.js';
+import { checkRun, checkStore, hostileRun } from './runs.js';
 import { SEED_FRAMES } from './seeds.js';
 
 const FRAMES = Number(process.env.LEMONA_FUZZ_FRAMES ?? 10_000_000);
 const SEED = Number(process.env.LEMONA_SEED ?? 1 + Math.floor(Math.random() * 1_000_000));
 /** Runs in files take a thousand times as long as frames in memory. */
 const FRAMES_A_RUN = 2500;
+const FRAMES_A_DATABASE = 10_000;
 /** Live memory may move by this: tables that are being filled, compiled code. */
 const GROWTH_BYTES = 48 * 1024 * 1024;
 /** One stream of four small frames; the machine may be busy with something else, or collect garbage. */
@@ -80,6 +83,24 @@ describe(`a hostile guest (LEMONA_SEED=${SEED})`, () => {
     );
     expect(sum.problems).to.be.above(0);
     expect(after.liveBytes - before.liveBytes).to.be.below(GROWTH_BYTES);
+  });
+
+  it('cannot keep the inserter from loading what is good, each effect once', async () => {
+    await prepareBinding(storeContext);
+    const random = new Random(SEED);
+    const runs = Math.max(20, Math.floor(FRAMES / FRAMES_A_DATABASE));
+    const sum = { effects: 0, doubled: 0 };
+    for (let run = 0; run < runs; run++) {
+      const frames = hostileRun(random, SEED_FRAMES);
+      try {
+        const counts = await withRun(frames, checkStore, random.oneIn(4) ? 900 : undefined);
+        for (const key of ['effects', 'doubled'] as const) sum[key] += counts[key];
+      } catch (error) {
+        throw new Error(`run ${run}: ${frames.map((frame) => frame.toString('hex')).join(' ')}`, { cause: error });
+      }
+    }
+    console.log(`      ${runs} runs: ${JSON.stringify(sum)}`);
+    expect(sum.doubled).to.be.above(0);
   });
 
   it('cannot get a damaged byte of a real segment past the checksum', async function () {

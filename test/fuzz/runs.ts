@@ -8,19 +8,22 @@
  *   plan    the same over (after, to], however large `to` is, with few items
  *   index   what is left out is named
  */
-import { AT, KIND } from '../../lab/abi/layout.js';
+import path from 'node:path';
+import { AT, KIND, SIZE } from '../../lab/abi/layout.js';
 import { analyse } from '../../lab/demo/analyse.js';
 import { BasePaths } from '../../lab/demo/base-paths.js';
 import { accountRun } from '../../lab/trace/account.js';
 import { eventsOf } from '../../lab/trace/events.js';
 import { mergeEffects } from '../../lab/trace/merge.js';
-import { indexRun, type RunIndex } from '../../lab/trace/run-index.js';
+import { indexRun, type RunIndex, segmentsFolder } from '../../lab/trace/run-index.js';
+import { readSegments } from '../../lab/trace/segment-reader.js';
 import { statsOf } from '../../lab/trace/stats.js';
 import type { SubbufHeader } from '../../lab/trace/subbuf.js';
-import { walkRecords } from '../../lab/trace/walk.js';
+import { surveySubbuf, walkRecords } from '../../lab/trace/walk.js';
 import { LabError } from '../../lab/util/errors.js';
 import { resolveInstant } from '../../replay/instants.js';
 import { findRootDev, planEffects } from '../../replay/plan.js';
+import { ask, loadFolder } from '../harness/store.js';
 import { type Draft, FRAME_MAX, mutateStructure } from './mutate.js';
 import type { Random } from './random.js';
 import { ROOT_DEV, ROOT_UUID } from './seeds.js';
@@ -151,4 +154,27 @@ export async function checkRun(random: Random, runDir: string, signal: AbortSign
   await analyse(runDir, index, new BasePaths(new Map()), signal);
   await index.close();
   return { subbufs: index.totals.subbufs, problems: index.problems.length, events };
+}
+
+/** Loads a run into a database. Each good effect is a row, or named as one that was there twice. @throws as `checkRun` */
+export async function checkStore(runDir: string): Promise<{ readonly effects: number; readonly doubled: number }> {
+  const db = path.join(runDir, 'index.db');
+  await loadFolder(runDir, db);
+  demand((await loadFolder(runDir, db)).segments === 0, 'store: a segment was loaded again');
+  let stored = 0;
+  for await (const item of readSegments(segmentsFolder(runDir))) {
+    if (item.type !== 'subbuf' || surveySubbuf(item.bytes, item.header).problem !== undefined) continue;
+    walkRecords(item.bytes, item.header, (_buf, _off, size, kind) => {
+      if (kind === KIND.EFFECT && size >= SIZE.lemona_effect) stored++;
+    });
+  }
+  const [line = ''] = await ask(
+    db,
+    `SELECT (SELECT count(*) FROM effects), (SELECT count(*) FROM problems WHERE kind = 'doubled'),
+ (SELECT count(*) FROM problems WHERE kind = 'malformed')`,
+  );
+  const [effects = 0, doubled = 0, refused = 0] = line.split(' ').map(Number);
+  // A sub-buffer of another boot, or of no time there is, is refused as a whole.
+  demand(effects + doubled === stored || refused > 0, `store: ${effects} effects and ${doubled} doubled of ${stored}`);
+  return { effects, doubled };
 }

@@ -15,7 +15,7 @@ import { silentProgress, stderrProgress } from '../../lab/util/progress.js';
 import { collect } from '../support/run-builder.js';
 
 /** Compiling sqlite3 on a slow machine that does other things too. */
-const COMPILE_MS = 1_200_000;
+export const COMPILE_MS = 1_200_000;
 
 export const storeContext = {
   log: silentLog,
@@ -57,11 +57,8 @@ export async function loadFolder(folder: string, db: string, options: LoadFolder
   const store = await SqliteStore.open(db, storeContext);
   try {
     const load = new Load(store, storeContext.signal);
-    const sources = await findTraces(folder, name);
-    await load.pass(
-      sources.map((source) => ({ ...source, base })),
-      isEnd,
-    );
+    const sources = await findTraces(folder, name, async () => !isEnd);
+    await load.pass(sources.map((source) => ({ ...source, base })));
     await store.finish();
     return load.sum;
   } finally {

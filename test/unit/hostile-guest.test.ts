@@ -10,6 +10,7 @@ import { AT, FLAG, SIZE } from '../../lab/abi/layout.js';
 import { unnamedInodes } from '../../lab/demo/base-paths.js';
 import { Processes } from '../../lab/demo/processes.js';
 import { serveMarks } from '../../lab/link/mark.js';
+import { prepareBinding } from '../../lab/store/binding.js';
 import { accountRun } from '../../lab/trace/account.js';
 import { eventsOf } from '../../lab/trace/events.js';
 import { mergeEffects } from '../../lab/trace/merge.js';
@@ -24,14 +25,15 @@ import { displayBytes } from '../../lab/trace/text.js';
 import { BoundedMap } from '../../lab/util/bounded-map.js';
 import { describeError, LabError } from '../../lab/util/errors.js';
 import { createLog } from '../../lab/util/log.js';
-import { createProgress } from '../../lab/util/progress.js';
+import { createProgress, stderrProgress } from '../../lab/util/progress.js';
 import { GuestConsole } from '../../lab/vm/console.js';
 import { CtlClient, CtlFrameParser, encodeCtlFrame } from '../../lab/vm/ctl.js';
 import { planEffects } from '../../replay/plan.js';
 import { fuzzFrames } from '../fuzz/frames.js';
 import { Random } from '../fuzz/random.js';
-import { checkRun, hostileRun } from '../fuzz/runs.js';
+import { checkRun, checkStore, hostileRun } from '../fuzz/runs.js';
 import { ROOT_DEV, SEED_FRAMES } from '../fuzz/seeds.js';
+import { COMPILE_MS, storeContext } from '../harness/store.js';
 import { collect, withRun } from '../support/run-builder.js';
 import * as b from '../support/trace-builder.js';
 
@@ -52,6 +54,17 @@ describe('a hostile guest, briefly', () => {
     // The oracles have seen something: frames that passed, records that did not fit, damage.
     for (const key of ['accepted', 'resealed', 'damaged', 'malformed', 'unknown', 'rendered'] as const)
       expect(counts[key], key).to.be.above(200);
+  });
+
+  it('meets the inserter', async function () {
+    this.timeout(COMPILE_MS);
+    await prepareBinding({ ...storeContext, progress: stderrProgress() });
+    const random = new Random(SEED);
+    let doubled = 0;
+    for (let run = 0; run < 25; run++)
+      doubled += (await withRun(hostileRun(random, SEED_FRAMES), checkStore, random.oneIn(4) ? 900 : undefined))
+        .doubled;
+    expect(doubled).to.be.above(0);
   });
 
   it('meets everything that reads a run', async () => {

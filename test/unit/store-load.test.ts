@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { copyFile, mkdir } from 'node:fs/promises';
+import { copyFile, mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { FLAG } from '../../lab/abi/layout.js';
@@ -298,7 +298,7 @@ describe('the inserter', () => {
       const sources = async () => {
         seen.push(load.sum.segments);
         if (seen.length === 2) await append(2);
-        return { traces: await findTraces(folder(), 'run'), isGrowing: seen.length < 4 };
+        return { traces: await findTraces(folder(), 'run', async () => seen.length < 4), mayCome: false };
       };
       await loadAll(load, store, sources, true, storeContext.signal);
       // Segment 0 was sealed when 1 began, and 1 when 2 began; 2 never was.
@@ -329,5 +329,91 @@ describe('the inserter', () => {
     expect(
       await ask(db, 'SELECT t.name, e.what FROM event_list e JOIN traces t ON t.id = e.trace ORDER BY t.name'),
     ).to.deep.equal(['db/cc open', 'web/aa read', 'web/bb write']);
+  });
+
+  it('leaves the unsealed end of a trace that grows, and loads it whole later', async () => {
+    const writer = await SegmentWriter.create({ folder: path.join(folder(), 'segments'), now: () => FIRST_NS });
+    const append = (nr: number) => writer.append(b.subbuf([b.entry(nr)], { number: BigInt(nr) }));
+    const db = path.join(folder(), 'index.db');
+    await append(0);
+    expect((await loadFolder(folder(), db, { isEnd: false })).segments).to.equal(0);
+    await append(1);
+    await writer.close();
+    // Its one sub-buffer waits for a later one; nothing is lost when there is none.
+    expect((await loadFolder(folder(), db, { isEnd: false })).segments).to.equal(1);
+    expect((await loadFolder(folder(), db)).segments).to.equal(0);
+    expect(await ask(db, 'SELECT what FROM event_list ORDER BY id')).to.deep.equal(['read', 'write']);
+  });
+
+  it('says so when a segment was taken for whole, and was not', async () => {
+    const writer = await SegmentWriter.create({ folder: path.join(folder(), 'segments'), now: () => FIRST_NS });
+    const append = (nr: number) => writer.append(b.subbuf([b.entry(nr)], { number: BigInt(nr) }));
+    const db = path.join(folder(), 'index.db');
+    await append(0);
+    await loadFolder(folder(), db);
+    await append(1);
+    await writer.close();
+    const error = await loadFolder(folder(), db).catch((e: unknown) => e);
+    expect(String(error)).to.match(/segment 0 of 'run' was loaded before its end/);
+  });
+
+  it('ends a trace that grows no more, while the folder is followed', async () => {
+    await writeSegments(path.join(folder(), 'boots/aa'), [b.subbuf([b.entry(0)])]);
+    const db = path.join(folder(), 'index.db');
+    const store = await SqliteStore.open(db, storeContext);
+    const over = new AbortController();
+    try {
+      let passes = 0;
+      const sources = async () => {
+        if (++passes === 3) over.abort();
+        const traces = await findTraces(folder(), 'web', async () => passes < 2);
+        return { traces, mayCome: true };
+      };
+      const load = new Load(store, storeContext.signal);
+      const error = await loadAll(load, store, sources, true, over.signal).catch((e: unknown) => e);
+      expect(String(error)).to.match(/indexing/);
+    } finally {
+      await store.close();
+    }
+    expect(await ask(db, 'SELECT what FROM event_list')).to.deep.equal(['read']);
+  });
+
+  it('takes an effect once, wherever the other one is', async () => {
+    const effects = (...numbers: bigint[]) => numbers.map((seq) => b.nop(seq));
+    const far = 2n ** 64n - 3n;
+    const db = path.join(folder(), 'index.db');
+    await writeSegments(folder(), [
+      b.subbuf(effects(1n, 2n, 2n, far), { number: 0n, monoNs: 1n }),
+      b.subbuf(effects(5n, 3n, far, 4n), { number: 1n, monoNs: 2n }),
+      b.subbuf(effects(4n, 6n), { number: 2n, monoNs: 2n ** 33n }),
+    ]);
+    await loadFolder(folder(), db, { isEnd: false });
+    await loadFolder(folder(), db);
+    expect(await ask(db, 'SELECT seq FROM effects ORDER BY seq')).to.deep.equal(['-3', '1', '2', '3', '4', '5', '6']);
+    expect((await ask(db, "SELECT detail FROM problems WHERE kind = 'doubled'")).sort()).to.deep.equal(
+      [2n, 4n, far].map((seq) => `effect ${seq} is there twice: this one is left out`).sort(),
+    );
+  });
+
+  it('loads the others of a fleet when one can not be', async () => {
+    const boots = path.join(folder(), 'machines/web/boots');
+    await writeSegments(path.join(boots, 'aa'), [b.subbuf([b.entry(0)])]);
+    const db = path.join(folder(), 'index.db');
+    await loadFolder(folder(), db);
+    await rm(path.join(boots, 'aa'), { recursive: true });
+    await writeSegments(path.join(boots, 'aa'), [b.subbuf([b.entry(0)], { bootId: 5n })]);
+    await writeSegments(path.join(boots, 'bb'), [b.subbuf([b.entry(1)], { bootId: 6n })]);
+    const store = await SqliteStore.open(db, storeContext);
+    const out: string[] = [];
+    try {
+      const load = new Load(store, storeContext.signal, {
+        onLeftOut: ({ name }, { code }) => out.push(`${name} ${code}`),
+      });
+      for (let pass = 0; pass < 2; pass++) await load.pass(await findTraces(folder(), 'run', async () => false));
+    } finally {
+      await store.close();
+    }
+    expect(out).to.deep.equal(['web/aa LAB_RUN_STATE']);
+    expect(await ask(db, 'SELECT what FROM event_list ORDER BY id')).to.deep.equal(['read', 'write']);
   });
 });

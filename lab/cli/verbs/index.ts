@@ -3,6 +3,8 @@ import path from 'node:path';
 import { baseOfRun } from '../../parts/base-names.js';
 import { goneSince, SUDDEN_END } from '../../run/arrived.js';
 import { type OpenRun, openRun, runDirOf } from '../../run/folder.js';
+import { mayGrow } from '../../run/growing.js';
+import type { TraceSource } from '../../store/inserter.js';
 import { findTraces, Load, loadAll, type Sources } from '../../store/load.js';
 import { isPostgres } from '../../store/postgres-db.js';
 import { PostgresStore } from '../../store/postgres-store.js';
@@ -26,11 +28,14 @@ export function folderOf(operand: string, runsDir: string): string {
 async function sourcesOf(operand: string, isFollowed: boolean, ctx: LabContext): Promise<Sources> {
   const folder = folderOf(operand, ctx.runsDir);
   const name = path.basename(folder);
-  if (operand.includes('/')) return async () => ({ traces: await findTraces(folder, name), isGrowing: isFollowed });
+  if (operand.includes('/')) {
+    const find = () => findTraces(folder, name, (dir) => mayGrow(dir, isFollowed));
+    return async () => ({ traces: await find(), mayCome: isFollowed });
+  }
   const base = await baseOfRun(await openRun(folder), ctx);
   return async () => {
-    const { segmentsDir, manifest } = await openRun(folder);
-    return { traces: [{ name, folder: segmentsDir, base }], isGrowing: manifest.state === 'recording' };
+    const { dir, segmentsDir } = await openRun(folder);
+    return { traces: [{ name, folder: segmentsDir, base, isGrowing: await mayGrow(dir, false) }], mayCome: false };
   };
 }
 
@@ -74,10 +79,21 @@ export async function run(invocation: Invocation): Promise<number> {
   const step = ctx.progress.step(`load into ${store.label}`);
   step.update('what is there');
   try {
-    const load = new Load(store, ctx.signal, ({ segments, records }) =>
-      step.update(`${segments} segments, ${records} records`),
-    );
-    await loadAll(load, store, sources, isFollowed, ctx.signal);
+    let leftOut = 0;
+    const load = new Load(store, ctx.signal, {
+      onSegment: ({ segments, records }) => step.update(`${segments} segments, ${records} records`),
+      // Of a fleet, one machine's must not keep the others out.
+      ...(invocation.run.includes('/')
+        ? {
+            onLeftOut: ({ name }: TraceSource, { message, next }: LabError) => {
+              leftOut++;
+              ctx.log.warn(`${name} is left out: ${message}${next === undefined ? '' : `; ${next}`}`);
+            },
+          }
+        : {}),
+    });
+    const traces = await loadAll(load, store, sources, isFollowed, ctx.signal);
+    const growing = traces.filter(({ isGrowing }) => isGrowing);
     const seconds = (performance.now() - beganMs) / 1000;
     const { sum } = load;
     const perSecond = (count: number) => Math.round(count / Math.max(seconds, 0.001));
@@ -91,8 +107,10 @@ export async function run(invocation: Invocation): Promise<number> {
       const rates = `${recordsPerSecond} records/s, ${rowsPerSecond} rows/s`;
       await invocation.out.line(`${store.label}: ${loaded} in ${seconds.toFixed(1)} s (${rates})`);
     }
+    for (const { name } of growing)
+      ctx.log.info(`${name}: its record may go on; what is not sealed yet, and its last second, are left for later`);
     const run = invocation.run.includes('/') ? undefined : await openRun(runDirOf(ctx.runsDir, invocation.run));
-    return (await tellDamage(store, run, ctx.log)) ? 1 : 0;
+    return (await tellDamage(store, run, ctx.log)) || leftOut > 0 ? 1 : 0;
   } catch (error) {
     step.fail();
     throw error;
