@@ -94,13 +94,13 @@ void lemona_on_write(struct inode *inode, struct folio *folio, loff_t pos,
 
 	if (!lemona_traced(inode))
 		return;
+	lemona_write_to_strays(inode, pos);
 	/* as ->write_end() will judge it */
 	if (copied < bytes && !folio_test_uptodate(folio))
 		copied = 0;
 	if (!copied)
 		return;
 	lemona_content_changes(inode);
-	lemona_write_to_strays(inode, pos);
 	w = lemona_effect(&slot, LEMONA_OP_WRITE, inode, sizeof(*w) + copied);
 	if (!w) {
 		lemona_lost(&slot, inode, LEMONA_LOST_CONTENT, pos, copied, 1);
@@ -113,6 +113,12 @@ void lemona_on_write(struct inode *inode, struct folio *folio, loff_t pos,
 	lemona_copy(w->data, data, copied);
 	kunmap_local(data);
 	lemona_end(&slot);
+}
+
+void lemona_on_write_failed(struct inode *inode, loff_t pos)
+{
+	if (lemona_traced(inode))
+		lemona_write_to_strays(inode, pos);
 }
 
 void lemona_on_fallocate(struct inode *inode, int mode, loff_t offset,
@@ -331,6 +337,15 @@ void lemona_on_setattr(struct inode *inode, unsigned int valid)
 	lemona_end(&slot);
 }
 
+/* What is recorded shall be on the disk too. */
+void lemona_on_half_done(struct inode *inode)
+{
+	if (!lemona_traced(inode))
+		return;
+	mark_inode_dirty_sync(inode);
+	lemona_on_setattr(inode, 0);
+}
+
 void lemona_on_xattr(struct inode *inode, int name_index, const char *name,
 		     const void *value, size_t value_len)
 {
@@ -381,9 +396,26 @@ static void mount_effect(enum lemona_op op, struct super_block *sb,
 	lemona_end(&slot);
 }
 
+static void taint_cuts(struct super_block *sb)
+{
+	const char *cuts;
+
+	if (!sb->s_root || !lemona_traced(d_inode(sb->s_root)))
+		return;
+	cuts = lemona_ext4_cuts(sb);
+	if (cuts)
+		lemona_taint(d_inode(sb->s_root), LEMONA_TAINT_IOCTL, cuts);
+}
+
 void lemona_on_mount(struct super_block *sb, const char *source)
 {
 	mount_effect(LEMONA_OP_MOUNT, sb, source);
+	taint_cuts(sb);
+}
+
+void lemona_on_remount(struct super_block *sb)
+{
+	taint_cuts(sb);
 }
 
 void lemona_on_umount(struct super_block *sb)
@@ -394,7 +426,7 @@ void lemona_on_umount(struct super_block *sb)
 
 static void mounted_before(struct super_block *sb, void *unused)
 {
-	mount_effect(LEMONA_OP_MOUNT, sb, sb->s_id);
+	lemona_on_mount(sb, sb->s_id);
 }
 
 /** lemona_effect_mounts - tell of the filesystems that are there already */

@@ -197,6 +197,7 @@ u64 lemona_effect_mark(const char *label, u32 len);
 void lemona_effect_mounts(void);
 void lemona_on_write(struct inode *inode, struct folio *folio, loff_t pos,
 		     size_t bytes, size_t copied);
+void lemona_on_write_failed(struct inode *inode, loff_t pos);
 void lemona_on_fallocate(struct inode *inode, int mode, loff_t offset,
 			 loff_t len, long ret);
 void lemona_on_dentry(enum lemona_ns op, struct inode *dir,
@@ -208,9 +209,11 @@ void lemona_on_rename(struct inode *old_dir, struct dentry *old,
 void lemona_on_whiteout(struct inode *whiteout);
 void lemona_on_evict(struct inode *inode);
 void lemona_on_setattr(struct inode *inode, unsigned int valid);
+void lemona_on_half_done(struct inode *inode);
 void lemona_on_xattr(struct inode *inode, int name_index, const char *name,
 		     const void *value, size_t value_len);
 void lemona_on_mount(struct super_block *sb, const char *source);
+void lemona_on_remount(struct super_block *sb);
 void lemona_on_umount(struct super_block *sb);
 
 /* taint.c */

@@ -19,7 +19,7 @@
 
 #define LEMONA_MAGIC 0x414e4d4cu /* the bytes "LMNA" */
 #define LEMONA_VERSION 1 /* of the sub-buffer header */
-#define LEMONA_ABI_HASH 0x9ad62bd1u /* CRC-32C of the schema */
+#define LEMONA_ABI_HASH 0xa7d2827u /* CRC-32C of the schema */
 #define LEMONA_SUBBUF_MAX 1048576u /* bytes of the largest sub-buffer */
 #define LEMONA_REC_KIND_SHIFT 26 /* kind in the top bits of size_kind */
 #define LEMONA_REC_SIZE_MASK 0x3ffffffu /* size in the low bits */
@@ -765,6 +765,18 @@ static_assert(offsetof(struct lemona_settimes, pad) == 4);
 static_assert(offsetof(struct lemona_settimes, sec) == 8);
 static_assert(offsetof(struct lemona_settimes, nsec) == 40);
 
+/* Argument of LEMONA_IOC_GETCAPS. */
+struct lemona_caps {
+	__s32 fd; /* 0: in: the inode; may be opened with O_PATH */
+	__u32 size; /* 4: out: bytes of value */
+	__u8 value[24]; /* 8: out: security.capability as the disk has it */
+};
+
+static_assert(sizeof(struct lemona_caps) == 32);
+static_assert(offsetof(struct lemona_caps, fd) == 0);
+static_assert(offsetof(struct lemona_caps, size) == 4);
+static_assert(offsetof(struct lemona_caps, value) == 8);
+
 /* Argument of LEMONA_IOC_STATS. */
 struct lemona_stats {
 	__u64 issued; /* 0: records issued */
@@ -802,5 +814,10 @@ static_assert(offsetof(struct lemona_stats, throttled) == 56);
 #define LEMONA_IOC_SETTIMES _IOW('L', 5, struct lemona_settimes)
 #define LEMONA_IOC_STATS _IOR('L', 6, struct lemona_stats) /* counters */
 #define LEMONA_IOC_DRAIN _IO('L', 7) /* wait until the consumer has everything recorded so far */
+/*
+ * read a file's capabilities, which getxattr() converts; ENODATA: it has
+ * none
+ */
+#define LEMONA_IOC_GETCAPS _IOWR('L', 8, struct lemona_caps)
 
 #endif /* LEMONA_ABI_H */

@@ -28,12 +28,13 @@
  * are captured with the first shadow, which is still to come.
  *
  * Stray bytes: a page has bytes behind the end of the file, too, and may be
- * stored to there. If the file then grows over them and its blocks are smaller
- * than pages, their block may have no buffer that is mapped. The kernel does not
- * write such a one back, so they are not in the file, although it reads so until
- * the page goes. A later fault or write may map it, and then they are. So what
- * is recorded of such a block is what the disk has; and from then on, whatever
- * may map one of that inode makes the whole page be captured.
+ * stored to there; or Linux has filled it with others when it read it. If the
+ * file then grows over them, their block may have no buffer that is mapped. The
+ * kernel does not write such a one back, so they are not in the file, although
+ * it reads so until the page goes. A later fault or write may map it, also one
+ * that fails, and then they are. So what is recorded of such a block is what the
+ * disk has; and from then on, whatever may map one of that inode makes the whole
+ * page be captured.
  *
  * Inodes are put outside of capture_sem, since the last reference of an
  * unlinked inode may wait for a frozen filesystem. nr_unput counts what is
@@ -335,8 +336,6 @@ static struct page *without_strays(struct inode *inode, struct folio *folio,
 	struct page *copy = NULL;
 	int ret;
 
-	if (size >= PAGE_SIZE)
-		return NULL;
 	do {
 		size_t offset = at - pos;
 
@@ -580,12 +579,32 @@ void lemona_capture_umount(struct super_block *sb)
 	wait_event(unputq, !atomic_read(&nr_unput));
 }
 
-void lemona_on_resample(struct address_space *mapping, loff_t pos)
+static void stored(struct address_space *mapping, loff_t pos)
 {
 	if (!lemona_traced(mapping->host))
 		return;
 	set_bit(AS_LEMONA, &mapping->flags);
 	pend(mapping->host, pos >> PAGE_SHIFT, NULL, current->pid, NULL);
+}
+
+/*
+ * What was copied and then rejected may stay in the cache, in a page that is
+ * not dirty: it would be in the file until the page goes. Let it be there.
+ */
+void lemona_on_resample(struct address_space *mapping, loff_t pos)
+{
+	struct folio *folio;
+
+	if (!lemona_traced(mapping->host))
+		return;
+	folio = filemap_lock_folio(mapping, pos >> PAGE_SHIFT);
+	if (!IS_ERR(folio)) {
+		if (folio_test_uptodate(folio) && folio_buffers(folio))
+			folio_mark_dirty(folio);
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	stored(mapping, pos);
 }
 
 /* A tracer's or a device's store, through no pin: a capture may have come first */
@@ -595,7 +614,7 @@ void lemona_on_page_stored(struct page *page)
 	struct address_space *mapping = folio_mapping(folio);
 
 	if (mapping && !folio_test_anon(folio) && !folio_test_swapcache(folio))
-		lemona_on_resample(mapping, page_offset(page));
+		stored(mapping, page_offset(page));
 }
 
 void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio)

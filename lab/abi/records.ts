@@ -468,6 +468,16 @@ export const IOCTL_STRUCTS = [
     ],
   },
   {
+    name: 'lemona_caps',
+    size: 32,
+    doc: 'Argument of LEMONA_IOC_GETCAPS.',
+    fields: [
+      { name: 'fd', type: 's32', doc: 'in: the inode; may be opened with O_PATH' },
+      { name: 'size', type: 'u32', doc: 'out: bytes of value' },
+      { name: 'value', type: 'u8', count: 24, doc: 'out: security.capability as the disk has it' },
+    ],
+  },
+  {
     name: 'lemona_stats',
     size: 64,
     doc: 'Argument of LEMONA_IOC_STATS.',
@@ -680,4 +690,11 @@ export const IOCTLS = [
   { name: 'SETTIMES', nr: 5, dir: '_IOW', struct: 'lemona_settimes', doc: 'set the four times of an inode outright' },
   { name: 'STATS', nr: 6, dir: '_IOR', struct: 'lemona_stats', doc: 'counters' },
   { name: 'DRAIN', nr: 7, dir: '_IO', doc: 'wait until the consumer has everything recorded so far' },
+  {
+    name: 'GETCAPS',
+    nr: 8,
+    dir: '_IOWR',
+    struct: 'lemona_caps',
+    doc: "read a file's capabilities, which getxattr() converts; ENODATA: it has none",
+  },
 ] as const satisfies readonly IoctlDef[];

@@ -91,7 +91,7 @@ enum caps_state {
 /* File capabilities that an operation is not to remove; size < 0: none. */
 struct caps {
 	ssize_t size;
-	unsigned char value[64];
+	unsigned char value[24];
 };
 
 struct early {

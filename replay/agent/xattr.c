@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 #include <linux/limits.h>
@@ -143,6 +144,25 @@ int xattr_apply(struct object *o, const struct lemona_xattr *x, const char **wha
 	return r;
 }
 
+/*
+ * Capabilities as the disk has them: getxattr() makes version 2 of version 3.
+ * Without the driver it has to do. Returns their size, or -1 with errno.
+ */
+static ssize_t caps_read(int fd, unsigned char value[24])
+{
+	struct lemona_caps caps = { .fd = fd };
+	char path[40];
+
+	if (rp.lemona < 0) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		return getxattr(path, CAPABILITY, value, 24);
+	}
+	if (ioctl(rp.lemona, LEMONA_IOC_GETCAPS, &caps) < 0)
+		return -1;
+	memcpy(value, caps.value, sizeof(caps.value));
+	return caps.size;
+}
+
 /* Strict only: the attribute reads back as the record has it. */
 void xattr_check(struct object *o, const struct lemona_xattr *x)
 {
@@ -156,7 +176,7 @@ void xattr_check(struct object *o, const struct lemona_xattr *x)
 	if (fd < 0 || attribute_of(x, &a, &what) < 0)
 		return; /* applying it has said so */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	len = getxattr(path, a.name, seen, sizeof(seen));
+	len = a.is_caps ? caps_read(fd, seen) : getxattr(path, a.name, seen, sizeof(seen));
 	if (a.is_removed ? len >= 0 || errno != ENODATA :
 			   len != (ssize_t)a.len || memcmp(seen, a.value, a.len))
 		mismatch(o, a.name, a.is_removed ? "none after" : "the value after",
@@ -174,7 +194,7 @@ void caps_keep(struct object *o, int fd, struct caps *c)
 	c->size = -1;
 	if (o->caps == CAPS_NONE)
 		return;
-	c->size = fgetxattr(fd, CAPABILITY, c->value, sizeof(c->value));
+	c->size = caps_read(fd, c->value);
 	o->caps = c->size >= 0 ? CAPS_SET : CAPS_NONE;
 }
 
@@ -195,12 +215,11 @@ int acl_forget(struct object *o)
 /* chown() removes file capabilities, which belong to an older effect here. */
 int chown_keeping_caps(int fd, uid_t uid, gid_t gid)
 {
-	unsigned char caps[64];
+	unsigned char caps[24];
 	char path[40];
-	ssize_t size;
+	ssize_t size = caps_read(fd, caps);
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	size = getxattr(path, CAPABILITY, caps, sizeof(caps));
 	if (fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
 		return -1;
 	return size >= 0 ? setxattr(path, CAPABILITY, caps, size, 0) : 0;

@@ -33,6 +33,8 @@ export interface FilesGroup {
   readonly mountOptions?: string;
   /** Options of the guest's kernel without which the image can't be mounted. */
   readonly needs?: readonly string[];
+  /** What the replay may be refused, and says so. */
+  readonly refused?: RegExp;
   /** A file whose blocks refuse to be written to, and how many bytes it has. */
   readonly badFile?: { readonly path: string; readonly sizeBytes: number };
 }
@@ -43,6 +45,7 @@ const ENDS: readonly FilesCase[] = [
   { name: 'blocks', what: 'single blocks of a page, made and cut' },
   { name: 'small-mapped', what: 'files of every size below a page' },
   { name: 'faults', what: 'writes that fault half-way, bad vectors, copies in the kernel' },
+  { name: 'rejected', what: 'writes whose source goes away between two tries' },
 ];
 
 const BAD_FILE = '/root/on-bad-blocks';
@@ -64,6 +67,7 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
       { name: 'links', what: 'a web of hard links, torn and tied again' },
       { name: 'symlinks', what: 'symbolic links of 1 to 4,095 bytes' },
       { name: 'nodes', what: 'devices, FIFOs and sockets' },
+      { name: 'terminal', what: 'a terminal that was written to' },
       { name: 'renames', what: 'plain, NOREPLACE and EXCHANGE between all kinds' },
       { name: 'whiteouts', what: 'renames that leave a whiteout' },
     ],
@@ -146,8 +150,43 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
     cases: [
       { name: 'full', what: 'ENOSPC in the middle of writes, then room again' },
       { name: 'full-mapped', what: 'stores into holes without a block' },
+      { name: 'full-names', what: 'links and renames that find no room for a name' },
     ],
   },
+  {
+    title: 'a full disk, four blocks to a page',
+    layout: SMALL_BLOCKS,
+    cases: [{ name: 'full-strays', what: 'blocks for stray bytes, by writes that fail' }],
+    // A few blocks are elsewhere than they were: so full a disk has no room for that.
+    refused: /wanted success, seen No space left on device/,
+  },
+  {
+    title: 'a disk so full that writeback gives up',
+    cases: [
+      {
+        name: 'lost-writeback',
+        what: 'no block for the extents of what is written',
+        taint: /^its content could not be written back$/,
+        inDoubt: /\/lost-writeback\/given-up$/,
+      },
+    ],
+    // The guest does without ext4's reserve, and the replay does not.
+    refused: /fallocate: wanted success, seen No space left on device/,
+  },
+  // All that comes later is in doubt, so that each has a boot of its own.
+  ...(['owners', 'inodes'] as const).map(
+    (what): FilesGroup => ({
+      title: `a mount option that cuts ${what}`,
+      cases: [
+        {
+          name: `cut-${what}`,
+          what: 'of whatever is written later',
+          taint: /cut .*by a mount option$/,
+          inDoubt: new RegExp(`/cut-${what}(/cut)?$`),
+        },
+      ],
+    }),
+  ),
   {
     title: 'project ids and quotas',
     features: PROJECTS_AND_QUOTAS,

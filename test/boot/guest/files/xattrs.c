@@ -244,6 +244,17 @@ static void set_capability(const char *name)
 	must(setxattr(name, "security.capability", &caps, sizeof(caps), 0));
 }
 
+/* As `unshare -Ur setcap` of root makes it: getxattr() will say that it is of version 2. */
+static void set_capability_of_root(const char *name)
+{
+	struct vfs_ns_cap_data caps = {
+		.magic_etc = VFS_CAP_REVISION_3 | VFS_CAP_FLAGS_EFFECTIVE,
+		.data = { { .permitted = 1u << CAP_NET_RAW } },
+	};
+
+	must(setxattr(name, "security.capability", &caps, sizeof(caps), 0));
+}
+
 static int has_capability(const char *name)
 {
 	return getxattr(name, "security.capability", NULL, 0) > 0;
@@ -252,6 +263,7 @@ static int has_capability(const char *name)
 void case_capabilities(void)
 {
 	static const char *const names[] = { "kept", "written", "cut", "owned", "mapped", "allocated", "renamed", "mode" };
+	static const char *const of_root[] = { "owned-3", "mapped-3", "mode-3" };
 	char *map;
 	size_t i;
 	int fd;
@@ -288,4 +300,16 @@ void case_capabilities(void)
 	must(chmod("kept", 04755));
 	set_capability("cut");
 	must(removexattr("cut", "security.capability"));
+	for (i = 0; i < COUNT(of_root); i++) {
+		close(make_file(of_root[i], PAGE, 'c'));
+		must(chown(of_root[i], 3, 4));
+		set_capability_of_root(of_root[i]);
+	}
+	fd = must(open("mapped-3", O_RDWR));
+	map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	holds(map != MAP_FAILED);
+	map[10] = 'm';
+	must(munmap(map, PAGE));
+	close(fd);
+	must(chmod("mode-3", 0755));
 }

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+/* Operations that fail, and leave something behind all the same. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "files.h"
+
+#define MIB (1 << 20)
+/* Files without a block, for the last ones of the disk: to give them one takes no block of metadata. */
+#define CRUMBS 64
+
+static int crumbs[CRUMBS];
+
+static void make_crumbs(void)
+{
+	char name[16];
+
+	for (int i = 0; i < CRUMBS; i++) {
+		sprintf(name, "crumb%d", i);
+		crumbs[i] = make_file(name, 0, 0);
+	}
+}
+
+/* Takes all of the disk. */
+static void take_all(size_t block)
+{
+	int fd = make_file("filler", 0, 0);
+	off_t size = 0;
+
+	for (off_t step = 64 * MIB; step >= (off_t)block;) {
+		if (fallocate(fd, 0, size, step))
+			step /= 2;
+		else
+			size += step;
+	}
+	for (int turn = 0; turn < 2; turn++) {
+		for (int i = 0; i < CRUMBS; i++)
+			if (fallocate(crumbs[i], 0, 0, block))
+				holds(errno == ENOSPC);
+		sync();
+	}
+	close(fd);
+}
+
+static void give_all(void)
+{
+	for (int i = 0; i < CRUMBS; i++)
+		close(crumbs[i]);
+	must(unlink("filler"));
+}
+
+/* ext4 changes the times of a file and of a folder before it finds that there is no room for the new name. */
+void case_full_names(void)
+{
+	char name[256];
+	int fd, i;
+
+	make_crumbs();
+	fd = make_file("linked", 0, 0);
+	must(fallocate(fd, 0, 0, PAGE));
+	must(mkdir("to", 0755));
+	must(mkdir("from", 0755));
+	close(make_file("from/renamed", 10, 'r'));
+	take_all(PAGE);
+	for (i = 0; i < 10000; i++) {
+		sprintf(name, "to/%0240d", i);
+		if (mknod(name, S_IFREG | 0600, 0)) {
+			holds(errno == ENOSPC);
+			break;
+		}
+	}
+	sync();
+	put_at(fd, "w", 1, 10);
+	usleep(20000);
+	sprintf(name, "to/%0240d", 20001);
+	refused(link("linked", name), ENOSPC);
+	refused(syscall(SYS_renameat2, AT_FDCWD, "from/renamed", AT_FDCWD, name, RENAME_WHITEOUT), ENOSPC);
+	/* Its block is written now, and its inode with it. */
+	must(fsync(fd));
+	close(fd);
+	give_all();
+}
+
+/* A terminal sets its node's times in memory alone; a call that is refused shows them. */
+void case_terminal(void)
+{
+	struct timespec old[2] = { { .tv_sec = 946684800 }, { .tv_sec = 946684800 } };
+	int fd, status;
+
+	must(mknod("tty", S_IFCHR | 0666, makedev(4, 64)));
+	must(utimensat(AT_FDCWD, "tty", old, 0));
+	fd = must(open("tty", O_WRONLY | O_NOCTTY | O_NONBLOCK));
+	holds(write(fd, "\n", 1) == 1);
+	if (must(fork()) == 0) {
+		must(setgid(1000));
+		must(setuid(1000));
+		refused(fchmod(fd, 0600), EPERM);
+		exit(0);
+	}
+	must(wait(&status));
+	holds(status == 0);
+	close(fd);
+}
+
+#define STRAYS 40
+#define BLOCK 1024
+
+/* Stray bytes get a block from a write that finds none for the next one; or from a fault that does. */
+void case_full_strays(void)
+{
+	char name[16], data[2 * BLOCK], *map;
+	int fds[STRAYS], i, failed = 0, kept = 0;
+
+	make_crumbs();
+	memset(data, 'd', sizeof(data));
+	for (i = 0; i < STRAYS; i++) {
+		sprintf(name, "spare%d", i);
+		fds[i] = make_file(name, BLOCK, 's');
+		must(fsync(fds[i]));
+		close(fds[i]);
+		sprintf(name, "strays%d", i);
+		fds[i] = make_file(name, BLOCK, 'f');
+		map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fds[i], 0);
+		holds(map != MAP_FAILED);
+		memset(map + BLOCK, 'x', PAGE - BLOCK);
+		must(ftruncate(fds[i], PAGE));
+		must(munmap(map, PAGE));
+	}
+	sync();
+	take_all(BLOCK);
+	/* Captured: they have no block yet. */
+	usleep(500000);
+	for (i = 0; i < STRAYS; i++) {
+		sprintf(name, "spare%d", i);
+		must(unlink(name));
+		sync();
+		if (pwrite(fds[i], data, sizeof(data), BLOCK) < 0) {
+			holds(errno == ENOSPC);
+			failed++;
+		}
+	}
+	sync();
+	for (i = 0; i < STRAYS; i++) {
+		must(posix_fadvise(fds[i], 0, 0, POSIX_FADV_DONTNEED));
+		kept += pread(fds[i], data, 1, BLOCK + 5) == 1 && data[0] == 'x';
+		close(fds[i]);
+	}
+	holds(failed > 0 && kept > 0);
+	give_all();
+}
+
+#define REJECTED 2000
+
+static _Atomic(char *) source;
+static char *volatile watched;
+
+/* Takes the source away when the first try is over, which leaves the page up to date. */
+static void *take_away(void *unused)
+{
+	char *last = NULL;
+
+	for (char *at = source; at != MAP_FAILED; at = source) {
+		unsigned char there = 0;
+
+		if (at == NULL || at == last)
+			continue;
+		while (!(there & 1) && source == at)
+			mincore(watched, PAGE, &there);
+		munmap(at, PAGE);
+		last = at;
+	}
+	return unused;
+}
+
+/* Bytes that were copied and rejected stay in the cache, and nobody says that the page is dirty. */
+void case_rejected(void)
+{
+	int fd = make_file("rejected", REJECTED * PAGE, 'o'), failed = 0;
+	char *map, *room;
+	pthread_t thread;
+
+	must(fsync(fd));
+	must(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	must(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
+	map = mmap(NULL, REJECTED * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	/* No address is used again: the other thread may be late. */
+	room = mmap(NULL, REJECTED * 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	holds(map != MAP_FAILED && room != MAP_FAILED);
+	holds(pthread_create(&thread, NULL, take_away, NULL) == 0);
+	for (int i = 0; i < REJECTED; i++) {
+		char *at = room + i * 2 * PAGE;
+		ssize_t n;
+
+		must(mprotect(at, PAGE, PROT_READ | PROT_WRITE));
+		memset(at, 'N', PAGE);
+		watched = map + i * PAGE;
+		source = at;
+		n = pwrite(fd, at + PAGE - 2000, 3000, i * PAGE);
+		source = NULL;
+		holds(n == 2000 || (n < 0 && errno == EFAULT));
+		failed += n < 0;
+		usleep(50);
+	}
+	source = MAP_FAILED;
+	holds(failed > 0);
+	holds(pthread_join(thread, NULL) == 0);
+	usleep(300000);
+	must(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	close(fd);
+}
+
+#define LOST 32
+
+/*
+ * Writeback that finds no block for the extents of what it writes gives it up:
+ * fsync() is told nothing, and the kernel's log that data will be lost.
+ */
+void case_lost_writeback(void)
+{
+	static char data[PAGE];
+	int fd, control;
+
+	make_crumbs();
+	fd = make_file("given-up", 0, 0);
+	must(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 4 * LOST * PAGE));
+	must(fsync(fd));
+	control = must(open("/sys/fs/ext4/vda/reserved_clusters", O_WRONLY));
+	holds(write(control, "0", 1) == 1);
+	close(control);
+	take_all(PAGE);
+	memset(data, 'w', sizeof(data));
+	for (int i = 0; i < LOST; i++)
+		put_at(fd, data, sizeof(data), i * 2 * PAGE);
+	must(fsync(fd));
+	sync();
+	close(fd);
+	give_all();
+}
+
+/* From here on owners are cut to 16 bits on their way to the disk. */
+void case_cut_owners(void)
+{
+	must(mount(NULL, "/", NULL, MS_REMOUNT | MS_RELATIME, "nouid32"));
+	close(make_file("cut", 10, 'c'));
+	must(chown("cut", 100000, 100001));
+}
+
+/* New inodes have no room for nanoseconds and the time of birth. */
+void case_cut_inodes(void)
+{
+	must(mount(NULL, "/", NULL, MS_REMOUNT | MS_RELATIME, "debug_want_extra_isize=4"));
+	close(make_file("cut", 10, 'c'));
+}
