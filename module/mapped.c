@@ -44,6 +44,7 @@
 #include <linux/gfp.h>
 #include <linux/hash.h>
 #include <linux/highmem.h>
+#include <linux/jbd2.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
@@ -587,9 +588,24 @@ static void stored(struct address_space *mapping, loff_t pos)
 	pend(mapping->host, pos >> PAGE_SHIFT, NULL, current->pid, NULL);
 }
 
+/* Let buffers that are as the disk has them be read again; the folio is locked. */
+static void forget_clean_buffers(struct folio *folio)
+{
+	struct buffer_head *head = folio_buffers(folio), *bh = head;
+
+	do {
+		if (buffer_mapped(bh) && !buffer_dirty(bh) &&
+		    !buffer_jbddirty(bh) && !buffer_delay(bh) &&
+		    !buffer_unwritten(bh))
+			clear_buffer_uptodate(bh);
+		bh = bh->b_this_page;
+	} while (bh != head);
+}
+
 /*
- * What was copied and then rejected may stay in the cache, in a page that is
- * not dirty: it would be in the file until the page goes. Let it be there.
+ * What was copied and then rejected may stay in the cache, in a page or a
+ * buffer that is not dirty: it would be in the file until the page goes. If the
+ * whole page is valid by now, somebody may have seen it: let it be there.
  */
 void lemona_on_resample(struct address_space *mapping, loff_t pos)
 {
@@ -599,8 +615,10 @@ void lemona_on_resample(struct address_space *mapping, loff_t pos)
 		return;
 	folio = filemap_lock_folio(mapping, pos >> PAGE_SHIFT);
 	if (!IS_ERR(folio)) {
-		if (folio_test_uptodate(folio) && folio_buffers(folio))
+		if (folio_buffers(folio) && folio_test_uptodate(folio))
 			folio_mark_dirty(folio);
+		else if (folio_buffers(folio))
+			forget_clean_buffers(folio);
 		folio_unlock(folio);
 		folio_put(folio);
 	}

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -162,60 +163,64 @@ void case_full_strays(void)
 	give_all();
 }
 
-#define REJECTED 2000
+#define REJECTED 500
+/* A write that takes its time: so many pieces, each in a page of its own; then one that is not there. */
+#define PIECES 1000
+#define PIECE 1
 
-static _Atomic(char *) source;
-static char *volatile watched;
+static char *first_page;
+static atomic_int asked, taken, spins = 1000;
 
-/* Takes the source away when the first try is over, which leaves the page up to date. */
 static void *take_away(void *unused)
 {
-	char *last = NULL;
-
-	for (char *at = source; at != MAP_FAILED; at = source) {
-		unsigned char there = 0;
-
-		if (at == NULL || at == last)
-			continue;
-		while (!(there & 1) && source == at)
-			mincore(watched, PAGE, &there);
-		munmap(at, PAGE);
-		last = at;
+	for (int turn = 1; turn <= REJECTED; turn++) {
+		while (asked < turn)
+			;
+		for (volatile int i = spins; i > 0; i--)
+			;
+		mprotect(first_page, PAGE, PROT_NONE);
+		taken = turn;
 	}
 	return unused;
 }
 
-/* Bytes that were copied and rejected stay in the cache, and nobody says that the page is dirty. */
+/*
+ * The first try ends at the piece that is not there, and the second finds that
+ * the first piece has gone as well: bytes that were copied and rejected stay in
+ * the cache, and nobody says that the page is dirty.
+ */
 void case_rejected(void)
 {
+	static struct iovec pieces[PIECES + 1];
 	int fd = make_file("rejected", REJECTED * PAGE, 'o'), failed = 0;
-	char *map, *room;
 	pthread_t thread;
+	char *room;
 
 	must(fsync(fd));
 	must(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
 	must(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
-	map = mmap(NULL, REJECTED * PAGE, PROT_READ, MAP_SHARED, fd, 0);
-	/* No address is used again: the other thread may be late. */
-	room = mmap(NULL, REJECTED * 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	holds(map != MAP_FAILED && room != MAP_FAILED);
+	room = mmap(NULL, (PIECES + 1) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	holds(room != MAP_FAILED);
+	memset(room, 'N', (PIECES + 1) * PAGE);
+	for (int i = 0; i <= PIECES; i++)
+		pieces[i] = (struct iovec){ .iov_base = room + i * PAGE, .iov_len = PIECE };
+	must(mprotect(room + PIECES * PAGE, PAGE, PROT_NONE));
+	first_page = room;
 	holds(pthread_create(&thread, NULL, take_away, NULL) == 0);
 	for (int i = 0; i < REJECTED; i++) {
-		char *at = room + i * 2 * PAGE;
 		ssize_t n;
 
-		must(mprotect(at, PAGE, PROT_READ | PROT_WRITE));
-		memset(at, 'N', PAGE);
-		watched = map + i * PAGE;
-		source = at;
-		n = pwrite(fd, at + PAGE - 2000, 3000, i * PAGE);
-		source = NULL;
-		holds(n == 2000 || (n < 0 && errno == EFAULT));
+		must(mprotect(room, PAGE, PROT_READ | PROT_WRITE));
+		asked = i + 1;
+		n = pwritev(fd, pieces, PIECES + 1, i * PAGE);
+		while (taken <= i)
+			;
+		holds(n == PIECES * PIECE || (n < 0 && errno == EFAULT));
+		/* As late as it goes, so that it is not before the first try. */
 		failed += n < 0;
-		usleep(50);
+		spins += n < 0 ? spins / 8 + 1 : -spins / 8;
 	}
-	source = MAP_FAILED;
-	holds(failed > 0);
+	holds(failed > 0 && failed < REJECTED);
 	holds(pthread_join(thread, NULL) == 0);
 	usleep(300000);
 	must(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
