@@ -68,6 +68,8 @@ enum lemona_wire_code {
 	LEMONA_WIRE_BAD_FRAME = 7, /* a frame or a sub-buffer that breaks the format */
 	LEMONA_WIRE_TAMPERED = 8, /* a message was not authentic */
 	LEMONA_WIRE_REPLACED = 9, /* the same boot has connected anew */
+	LEMONA_WIRE_ENDED = 10, /* the record of this boot was closed: nothing more is taken */
+	LEMONA_WIRE_FAILED = 11, /* the server can not keep records just now: come again */
 };
 
 /* States of a relic */

@@ -114,6 +114,10 @@ int lemona_status_error(u32 status)
 		return -EBUSY;
 	case LEMONA_WIRE_DISK_FULL:
 		return -ENOSPC;
+	case LEMONA_WIRE_ENDED:
+		return -ESHUTDOWN;
+	case LEMONA_WIRE_FAILED:
+		return -EREMOTEIO;
 	}
 	return -EPROTO;
 }

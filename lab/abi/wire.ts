@@ -117,6 +117,8 @@ export const WIRE_STATUSES = [
   { name: 'BAD_FRAME', value: 7, doc: 'a frame or a sub-buffer that breaks the format' },
   { name: 'TAMPERED', value: 8, doc: 'a message was not authentic' },
   { name: 'REPLACED', value: 9, doc: 'the same boot has connected anew' },
+  { name: 'ENDED', value: 10, doc: 'the record of this boot was closed: nothing more is taken' },
+  { name: 'FAILED', value: 11, doc: 'the server can not keep records just now: come again' },
 ] as const satisfies readonly NumberDef[];
 
 /** Begins each `lemona_relic`. */

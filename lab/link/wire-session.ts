@@ -133,8 +133,12 @@ export class WireSession implements BootOwner {
 
   #fail(error: unknown): void {
     if (error instanceof Refusal) this.refuse(error.status, error.message);
-    // Before READY a full disk is all that can be said of ours; later the driver just comes again.
-    else if (this.#boot === undefined) this.refuse(STATUS.DISK_FULL, messageOf(error));
+    else if (this.#boot?.store?.isEnded === true) this.refuse(STATUS.ENDED, messageOf(error));
+    else if (this.#boot === undefined) {
+      const isFull = error instanceof LabError && error.code === 'LAB_ENV_DISK_FULL';
+      this.refuse(isFull ? STATUS.DISK_FULL : STATUS.FAILED, messageOf(error));
+    }
+    // The driver just comes again.
     else this.#finish({ status: STATUS.OK, why: messageOf(error) });
   }
 

@@ -55,8 +55,8 @@ const RECORD_MS = 3_600_000;
 const ACK_MS = 30_000;
 /** As `docs/wire.md` says. */
 const [RETRY_MS, RETRY_MAX_MS] = [100, 5000];
-/** Refusals that pass: a man in the middle, an older connection of ours, too many of others'. */
-const PASSING = ['BUSY', 'DISK_FULL', 'TAMPERED', 'REPLACED'];
+/** Refusals that pass: a man in the middle, an older connection of ours, too many of others', a server in trouble. */
+const PASSING = ['BUSY', 'DISK_FULL', 'TAMPERED', 'REPLACED', 'FAILED'];
 
 const CUT_NEXT = 'audit the runs with what the witness keeps (`audit RUN --head …/machines/NAME`); put the file back';
 

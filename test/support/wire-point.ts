@@ -40,6 +40,8 @@ export interface TestPointOptions {
   readonly limits?: Partial<WireLimits>;
   readonly segmentBytes?: number;
   readonly modes?: readonly number[];
+  /** What the keeper does with a boot before it hands it out. */
+  readonly onOpen?: (store: BootStore) => void;
 }
 
 /** Machines are called m…; segments of a boot lie in `folder/MACHINE-BOOT`. */
@@ -49,13 +51,16 @@ export async function startPoint(folder: string, options: TestPointOptions = {})
   const events: WireEvent[] = [];
   const closed: { machine: string; isEnded: boolean }[] = [];
   const keeper: BootKeeper = {
-    open: ({ machine, bootId }) =>
-      BootStore.open({
+    open: async ({ machine, bootId }) => {
+      const store = await BootStore.open({
         folder: `${folder}/${machine}-${bootId.toString(16)}`,
         now: () => SEGMENT_CLOCK_NS,
         syncGate: gate,
         limitBytes: options.segmentBytes ?? 20_000,
-      }),
+      });
+      options.onOpen?.(store);
+      return store;
+    },
     closed: async ({ machine }, _store, isEnded) => {
       closed.push({ machine, isEnded });
     },

@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { WireRefused } from '../../lab/link/sender.js';
-import { FRAME, MODE, packStreams } from '../../lab/link/wire.js';
+import { FRAME, frame, MODE, packStreams } from '../../lab/link/wire.js';
 import { partOf } from '../../lab/trace/parts.js';
 import { pollUntil } from '../../lab/util/deadline.js';
+import { LabError } from '../../lab/util/errors.js';
 import { SimConnection, type SimDriver } from '../support/sim-driver.js';
 import { info, nop, subbuf } from '../support/trace-builder.js';
 import {
@@ -278,6 +279,28 @@ describe('the receiver', () => {
       { machine: 'm', isEnded: true },
     ]);
     await demandAll(8);
+  });
+
+  it('says that a boot was closed to whoever sends more of it, and that it is in trouble when it is', async () => {
+    let trouble: Error | undefined;
+    const point = await start({
+      onOpen: (store) => {
+        if (trouble !== undefined) throw trouble;
+        store.isEnded = true;
+      },
+    });
+    const connection = await SimConnection.open(point.driver().options);
+    const ended = connection.closed;
+    await connection.write(Buffer.concat(frame(FRAME.SUBBUF, subbuf([nop(1n)], { cpu: 0, bootId: SIM_BOOT }))));
+    expect(await ended).to.match(/ENDED/);
+    const refusalFor = async (error: Error, bootId: bigint) => {
+      trouble = error;
+      const refused: unknown = await SimConnection.open({ ...point.driver().options, bootId }).catch((e: unknown) => e);
+      return refused instanceof WireRefused ? refused.status : refused;
+    };
+    expect(await refusalFor(new Error('no key'), 2n)).to.equal('FAILED');
+    expect(await refusalFor(new LabError('LAB_ENV_DISK_FULL', 'full'), 3n)).to.equal('DISK_FULL');
+    expect(Object.fromEntries(point.server.refusals)).to.deep.equal({ ENDED: 1, FAILED: 1, DISK_FULL: 1 });
   });
 
   it('lets half-open and silent openings go, and an honest driver past them', async () => {

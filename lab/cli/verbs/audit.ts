@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type AuditOptions, type AuditReport, auditRun, readPublicKey } from '../../audit/audit.js';
@@ -9,7 +9,7 @@ import { type Finding, fingerprint } from '../../audit/log.js';
 import { auditPackage } from '../../audit/package.js';
 import { runTool } from '../../proc/tool.js';
 import { runDirOf } from '../../run/folder.js';
-import { ioError, LabError, throwIfAborted } from '../../util/errors.js';
+import { ioError, LabError, systemCodeOf, throwIfAborted } from '../../util/errors.js';
 import { withStep } from '../../util/progress.js';
 import type { Invocation } from '../invocation.js';
 
@@ -83,12 +83,20 @@ async function auditArchive(file: string, options: AuditOptions, signal: AbortSi
   }
 }
 
+function runsIn(dir: string): string[] {
+  try {
+    return findRuns(dir);
+  } catch (error) {
+    throw ioError(`looking for runs in ${dir}`, error);
+  }
+}
+
 /** `audit`: every finding on stdout, one line each; 1 if there is any, or if a chain was not closed. */
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
   const { where, isPackage } = await target(invocation.run, ctx.runsDir);
   const options = await optionsOf(invocation);
-  const runs = isPackage ? [where] : findRuns(where);
+  const runs = isPackage ? [where] : runsIn(where);
   if (runs.length !== 1 && options.heads?.some((head) => /^[0-9a-f]{64}$/i.test(head)) === true)
     throw new LabError('LAB_USAGE', `a head belongs to one run, and ${where} holds ${runs.length}`, {
       next: 'audit each by its path, or give a file of heads',
@@ -126,6 +134,19 @@ export async function knownHere(dataDir: string): Promise<Pick<AuditOptions, 'wi
   };
 }
 
+/** The path of a PEM file that an option names; what is no such file says nothing of the run. */
+async function pemFile(option: string, file: string, kind: 'PUBLIC KEY' | 'CERTIFICATE'): Promise<string> {
+  const text = await readFile(file, 'latin1').catch((error: unknown) => {
+    throw new LabError('LAB_USAGE', `--${option} ${file} can not be read (${systemCodeOf(error)})`, {
+      next: `name a PEM file that holds a ${kind.toLowerCase()}`,
+    });
+  });
+  if (text.includes(`-----BEGIN ${kind}-----`)) return path.resolve(file);
+  throw new LabError('LAB_USAGE', `--${option} ${file} holds no ${kind.toLowerCase()} in PEM`, {
+    next: kind === 'CERTIFICATE' ? "name the authority's certificates" : "name the recording lab's lab-key.pub.pem",
+  });
+}
+
 async function optionsOf(invocation: Invocation): Promise<AuditOptions> {
   const { dataDir } = invocation.context();
   const lab = invocation.string('lab-key');
@@ -134,8 +155,8 @@ async function optionsOf(invocation: Invocation): Promise<AuditOptions> {
     heads: invocation.list('head'),
     isQuick: invocation.bool('quick'),
     ...(await knownHere(dataDir)),
-    ...(lab === undefined ? {} : { lab: await readPublicKey(lab) }),
-    ...(tsa === undefined ? {} : { tsa: path.resolve(tsa) }),
+    ...(lab === undefined ? {} : { lab: await readPublicKey(await pemFile('lab-key', lab, 'PUBLIC KEY')) }),
+    ...(tsa === undefined ? {} : { tsa: await pemFile('tsa', tsa, 'CERTIFICATE') }),
   };
 }
 

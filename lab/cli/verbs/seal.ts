@@ -6,6 +6,7 @@ import { noteCustody } from '../../evidence/custody.js';
 import { checkPackageNames, writePackage } from '../../evidence/seal.js';
 import { sha256File, sha256FileCached } from '../../run/digest.js';
 import { openRun, runDirOf } from '../../run/folder.js';
+import { isRecorded } from '../../run/manifest.js';
 import { LabError } from '../../util/errors.js';
 import { withStep } from '../../util/progress.js';
 import type { Invocation } from '../invocation.js';
@@ -15,7 +16,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
   const output = invocation.need('output');
   checkPackageNames(invocation.run, output);
-  const { dir, name, diskFile } = await openRun(runDirOf(ctx.runsDir, invocation.run));
+  const { dir, name, diskFile, manifest } = await openRun(runDirOf(ctx.runsDir, invocation.run));
   const began = new Date().toISOString();
   const before = await withStep(ctx.progress, 'auditing', (step) =>
     auditRun(dir, { onFile: (file) => step.update(file) }),
@@ -33,7 +34,11 @@ export async function run(invocation: Invocation): Promise<number> {
   if (!before.isClosed) {
     const chain = await EvidenceChain.resume(options);
     await chain.close();
-    ctx.log.warn(`the recorder of run '${name}' was killed: what it left unsigned was signed by the lab now`);
+    ctx.log.warn(
+      isRecorded(manifest)
+        ? `the recorder of run '${name}' was killed: what it left unsigned was signed by the lab now`
+        : `the machine of '${name}' had not said that it was all: if it comes again, its server refuses it (ENDED)`,
+    );
   }
   const { argv, version } = invocation.command;
   await noteCustody(dir, ctx.dataDir, { act: 'seal', args: argv, version, began, status: 0 });
