@@ -299,7 +299,12 @@ export const VERBS: readonly VerbSpec[] = [
         variadic: true,
       },
     ],
-    flags: [DB, JSON_FLAG, RUNS],
+    flags: [
+      DB,
+      { name: 'of', kind: 'string', value: 'RECORD', help: 'named queries: of one record alone, or of one machine' },
+      JSON_FLAG,
+      RUNS,
+    ],
   },
   {
     name: 'server',

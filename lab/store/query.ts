@@ -28,11 +28,23 @@ export function queryNames(): string[] {
   return QUERIES.map(({ name, args }) => [name, ...args.map((arg) => arg.name)].join(' '));
 }
 
+/** Of some records: a machine's name is that of all its boots. Pure. */
+function onlyOf(sql: string, parameter: number | undefined): string {
+  const traces = `SELECT id FROM traces WHERE name = {text ${parameter}} OR name LIKE {text ${parameter}} || '/%'`;
+  return sql.replaceAll(/\{of (trace|process)\}/g, (_all, column: string) => {
+    if (parameter === undefined) return '';
+    return column === 'trace'
+      ? `AND trace IN (${traces})`
+      : `AND process IN (SELECT id FROM processes WHERE trace IN (${traces}))`;
+  });
+}
+
 /**
  * What words of a command line ask for: a named query with its arguments, or one SELECT. Pure.
+ * @param of name of a record, or of a machine: of named queries, those rows alone
  * @throws LabError LAB_USAGE
  */
-export function parseQuestion(words: readonly string[], dialect: Dialect = 'sqlite'): Question {
+export function parseQuestion(words: readonly string[], dialect: Dialect = 'sqlite', of?: string): Question {
   const [first = '', ...rest] = words;
   const named = QUERIES.find((query) => query.name === first);
   if (named === undefined) {
@@ -42,6 +54,8 @@ export function parseQuestion(words: readonly string[], dialect: Dialect = 'sqli
       });
     }
     if (rest.length > 0) throw new LabError('LAB_USAGE', `'${rest[0]}': SQL is one operand, in quotes`);
+    if (of !== undefined)
+      throw new LabError('LAB_USAGE', '--of is for named queries', { next: "in SQL: WHERE record LIKE 'MACHINE/%'" });
     return { sql: first, bound: [] };
   }
   if (rest.length !== named.args.length) {
@@ -54,7 +68,8 @@ export function parseQuestion(words: readonly string[], dialect: Dialect = 'sqli
       'LAB_USAGE',
       `query ${named.name}: ${named.args[wrong]?.name} '${rest[wrong]}': wanted a number`,
     );
-  return { sql: fillIn(named.sql, dialect), bound: rest };
+  const sql = onlyOf(named.sql, of === undefined ? undefined : rest.length + 1);
+  return { sql: fillIn(sql, dialect), bound: of === undefined ? rest : [...rest, of] };
 }
 
 /** What the user's own SQL does wrong is no bug of ours. */

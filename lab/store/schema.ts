@@ -369,4 +369,4 @@ export const EVENT_ARGS: readonly (readonly [cls: string, meaning: string])[] = 
 ];
 
 /** The version of all this: a database of another one is refused. Change it with any change above. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;

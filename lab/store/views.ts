@@ -9,6 +9,8 @@ export interface ViewDef {
 }
 
 const ACTOR = `p.id AS process, p.pid, p.name AS comm, pe.text AS exe, pa.text AS args`;
+/** Whose record it is: MACHINE/BOOT, or a run's name. */
+const RECORD = (trace: string): string => `(SELECT name FROM traces WHERE id = ${trace}) AS record`;
 const ACTOR_JOINS = `LEFT JOIN texts pe ON pe.id = p.exe LEFT JOIN texts pa ON pa.id = p.args`;
 
 export const VIEWS: readonly ViewDef[] = [
@@ -16,14 +18,14 @@ export const VIEWS: readonly ViewDef[] = [
     name: 'event_list',
     doc: 'Events with their names, times as text, and who.',
     sql: `SELECT e.id, {iso e.time_ns} AS time, e.time_ns, e.duration_ns, k.class, k.name AS what, t.text, e.result,
- ${ACTOR}, p.trace, e.tid, e.cpu, e.a0, e.a1, e.a2, e.a3, e.a4, e.a5
+ ${ACTOR}, p.trace, ${RECORD('p.trace')}, e.tid, e.cpu, e.a0, e.a1, e.a2, e.a3, e.a4, e.a5
  FROM events e JOIN kinds k ON k.id = e.kind JOIN processes p ON p.id = e.process
  LEFT JOIN texts t ON t.id = e.text ${ACTOR_JOINS}`,
   },
   {
     name: 'effect_list',
     doc: 'Effects with their names, times as text, paths, and who.',
-    sql: `SELECT f.id, f.trace, f.seq, {iso f.time_ns} AS time, f.time_ns, k.name AS what, t.text AS path, o.text AS other,
+    sql: `SELECT f.id, f.trace, ${RECORD('f.trace')}, f.seq, {iso f.time_ns} AS time, f.time_ns, k.name AS what, t.text AS path, o.text AS other,
  f.pos, f.len, f.mode, f.uid, f.gid, f.size, f.nlink, f.file, f.path AS path_id, f.kind,
  ${ACTOR}, p.euid AS actor_euid, f.tid, f.cpu
  FROM effects f JOIN kinds k ON k.id = f.kind JOIN processes p ON p.id = f.process
@@ -32,7 +34,7 @@ export const VIEWS: readonly ViewDef[] = [
   {
     name: 'process_list',
     doc: 'Processes with their programs, owners and parents.',
-    sql: `SELECT p.id, p.trace, p.pid, q.pid AS parent_pid, p.parent, {iso p.born_ns} AS born, {iso p.ended_ns} AS ended,
+    sql: `SELECT p.id, p.trace, ${RECORD('p.trace')}, p.pid, q.pid AS parent_pid, p.parent, {iso p.born_ns} AS born, {iso p.ended_ns} AS ended,
  p.status, p.is_kernel, p.name AS comm, pe.text AS exe, pa.text AS args, p.uid, u.name AS owner, p.euid
  FROM processes p LEFT JOIN processes q ON q.id = p.parent ${ACTOR_JOINS}
  LEFT JOIN users u ON u.trace = p.trace AND u.uid = p.uid`,
@@ -41,7 +43,7 @@ export const VIEWS: readonly ViewDef[] = [
     name: 'program_list',
     doc: 'Programs in the order in which they were executed, with their users.',
     sql: `SELECT x.id, {iso x.time_ns} AS time, x.time_ns, t.text AS program, a.text AS arguments, x.uid, u.name AS owner,
- x.euid, p.id AS process, p.pid, p.trace
+ x.euid, p.id AS process, p.pid, p.trace, ${RECORD('p.trace')}
  FROM execs x JOIN processes p ON p.id = x.process JOIN texts t ON t.id = x.exe LEFT JOIN texts a ON a.id = x.args
  LEFT JOIN users u ON u.trace = p.trace AND u.uid = x.uid`,
   },
@@ -49,7 +51,7 @@ export const VIEWS: readonly ViewDef[] = [
     name: 'identity_list',
     doc: 'Who became whom: logins, su, setuid programs.',
     sql: `SELECT i.id, {iso i.time_ns} AS time, i.time_ns, i.old_uid, i.old_euid, i.uid, i.euid, u.name AS owner,
- ${ACTOR}, p.trace
+ ${ACTOR}, p.trace, ${RECORD('p.trace')}
  FROM identities i JOIN processes p ON p.id = i.process ${ACTOR_JOINS}
  LEFT JOIN users u ON u.trace = p.trace AND u.uid = i.uid`,
   },
@@ -57,20 +59,20 @@ export const VIEWS: readonly ViewDef[] = [
     name: 'connection_list',
     doc: 'Addresses of sockets, with the calls that named them.',
     sql: `SELECT s.id, {iso s.time_ns} AS time, s.time_ns, k.name AS what, s.family, t.text AS address, e.result,
- ${ACTOR}, p.trace
+ ${ACTOR}, p.trace, ${RECORD('p.trace')}
  FROM sockets s JOIN events e ON e.id = s.event JOIN kinds k ON k.id = e.kind JOIN processes p ON p.id = s.process
  JOIN texts t ON t.id = s.address ${ACTOR_JOINS}`,
   },
   {
     name: 'path_list',
     doc: 'Names of files over time.',
-    sql: `SELECT n.id, n.file, i.trace, i.dev, i.ino, i.gen, t.text AS path, n.from_seq, n.until_seq
+    sql: `SELECT n.id, n.file, i.trace, ${RECORD('i.trace')}, i.dev, i.ino, i.gen, t.text AS path, n.from_seq, n.until_seq
  FROM paths n JOIN files i ON i.id = n.file JOIN texts t ON t.id = n.path`,
   },
   {
     name: 'loss_list',
     doc: 'Declared losses, with the paths that lost effects were about.',
-    sql: `SELECT l.id, l.trace, {iso l.time_ns} AS time, l.class, l.cpu, l.reason, l.records, l.effects, l.seq_first, l.seq_last,
+    sql: `SELECT l.id, l.trace, ${RECORD('l.trace')}, {iso l.time_ns} AS time, l.class, l.cpu, l.reason, l.records, l.effects, l.seq_first, l.seq_last,
  l.what, l.pos, l.len, (SELECT max(t.text) FROM paths n JOIN texts t ON t.id = n.path WHERE n.file = l.file) AS path
  FROM losses l`,
   },
@@ -80,6 +82,7 @@ export interface QueryDef {
   readonly name: string;
   readonly doc: string;
   readonly args: readonly { readonly name: string; readonly type: 'text' | 'int' }[];
+  /** `{of COLUMN}` where rows of other records than those asked for are left out. */
   readonly sql: string;
 }
 
@@ -87,7 +90,7 @@ export interface QueryDef {
 export const QUERY_LIMIT = 1000;
 
 const EFFECTS_OF = (which: string): string =>
-  `SELECT time, seq, what, path, other, pos, len, size, pid, comm, exe, args FROM effect_list WHERE ${which} ORDER BY id LIMIT ${QUERY_LIMIT}`;
+  `SELECT record, time, seq, what, path, other, pos, len, size, pid, comm, exe, args FROM effect_list WHERE ${which} {of trace} ORDER BY id LIMIT ${QUERY_LIMIT}`;
 const ID_OF_KIND = (name: string): string => `(SELECT id FROM kinds WHERE class = 'EFFECT' AND name = '${name}')`;
 
 export const QUERIES: readonly QueryDef[] = [
@@ -107,18 +110,18 @@ export const QUERIES: readonly QueryDef[] = [
     name: 'calls',
     doc: 'system calls and other events of a process',
     args: [{ name: 'PID', type: 'int' }],
-    sql: `SELECT time, duration_ns, what, text, result, tid, comm FROM event_list
- WHERE process IN (SELECT id FROM processes WHERE pid = {int 1}) ORDER BY id LIMIT ${QUERY_LIMIT}`,
+    sql: `SELECT record, time, duration_ns, what, text, result, tid, comm FROM event_list
+ WHERE process IN (SELECT id FROM processes WHERE pid = {int 1} {of trace}) ORDER BY id LIMIT ${QUERY_LIMIT}`,
   },
   {
     name: 'tree',
     doc: 'a process and all that grew out of it',
     args: [{ name: 'PID', type: 'int' }],
     sql: `WITH RECURSIVE tree(id, depth, place) AS (
- SELECT id, 0, CAST('' AS text) FROM processes WHERE pid = {int 1}
+ SELECT id, 0, CAST('' AS text) FROM processes WHERE pid = {int 1} {of trace}
  UNION ALL SELECT p.id, t.depth + 1, t.place || '/' || substr('000000000000' || CAST(p.id AS text), length(CAST(p.id AS text)) + 1)
  FROM tree t JOIN processes p ON p.parent = t.id WHERE t.depth < 100)
- SELECT l.pid, t.depth, l.born, l.ended, l.owner, l.uid, l.euid, l.comm, l.exe, l.args
+ SELECT l.record, l.pid, t.depth, l.born, l.ended, l.owner, l.uid, l.euid, l.comm, l.exe, l.args
  FROM (SELECT * FROM tree ORDER BY place LIMIT ${QUERY_LIMIT}) t JOIN process_list l ON l.id = t.id ORDER BY t.place`,
   },
   {
@@ -126,47 +129,47 @@ export const QUERIES: readonly QueryDef[] = [
     doc: 'files and directories whose last name was taken away',
     args: [],
     // Each half comes by the index in the order that is wanted, and ends with the limit.
-    sql: `SELECT time, seq, what, path, size, pid, comm, exe, args FROM effect_list WHERE id IN (SELECT id FROM (
- SELECT id FROM effects WHERE kind = ${ID_OF_KIND('UNLINK')} AND nlink = 0
- UNION ALL SELECT id FROM effects WHERE kind = ${ID_OF_KIND('RMDIR')} ORDER BY id DESC LIMIT ${QUERY_LIMIT}) newest) ORDER BY id DESC`,
+    sql: `SELECT record, time, seq, what, path, size, pid, comm, exe, args FROM effect_list WHERE id IN (SELECT id FROM (
+ SELECT id FROM effects WHERE kind = ${ID_OF_KIND('UNLINK')} AND nlink = 0 {of trace}
+ UNION ALL SELECT id FROM effects WHERE kind = ${ID_OF_KIND('RMDIR')} {of trace} ORDER BY id DESC LIMIT ${QUERY_LIMIT}) newest) ORDER BY id DESC`,
   },
   {
     name: 'connections',
     doc: 'addresses that sockets were bound to, connected to, or heard from',
     args: [],
-    sql: `SELECT time, what, address, result, pid, comm, exe, args FROM connection_list ORDER BY id LIMIT ${QUERY_LIMIT}`,
+    sql: `SELECT record, time, what, address, result, pid, comm, exe, args FROM connection_list WHERE TRUE {of trace} ORDER BY id LIMIT ${QUERY_LIMIT}`,
   },
   {
     name: 'setuid',
     doc: 'programs that were given the setuid or setgid bit',
     args: [],
-    sql: `SELECT time, seq, what, path, mode, uid, gid, pid, comm, exe, args FROM effect_list WHERE id IN (
+    sql: `SELECT record, time, seq, what, path, mode, uid, gid, pid, comm, exe, args FROM effect_list WHERE id IN (
  SELECT id FROM effects WHERE +kind IN (${['SETATTR', 'CREATE', 'LINK', 'RENAME'].map(ID_OF_KIND).join(', ')})
- AND ${IS_SETUID}) ORDER BY id LIMIT ${QUERY_LIMIT}`,
+ AND ${IS_SETUID} {of trace}) ORDER BY id LIMIT ${QUERY_LIMIT}`,
   },
   {
     name: 'logins',
     doc: 'who became whom',
     args: [],
-    sql: `SELECT time, old_uid, uid, old_euid, euid, owner, pid, comm, exe, args FROM identity_list ORDER BY id LIMIT ${QUERY_LIMIT}`,
+    sql: `SELECT record, time, old_uid, uid, old_euid, euid, owner, pid, comm, exe, args FROM identity_list WHERE TRUE {of trace} ORDER BY id LIMIT ${QUERY_LIMIT}`,
   },
   {
     name: 'programs',
     doc: 'programs in the order in which they were executed',
     args: [],
-    sql: `SELECT time, owner, uid, euid, pid, program, arguments FROM program_list ORDER BY id LIMIT ${QUERY_LIMIT}`,
+    sql: `SELECT record, time, owner, uid, euid, pid, program, arguments FROM program_list WHERE TRUE {of trace} ORDER BY id LIMIT ${QUERY_LIMIT}`,
   },
   {
     name: 'search',
     doc: 'events that mention words in a path or an argument',
     args: [{ name: 'WORDS', type: 'text' }],
-    sql: `SELECT time, what, text, result, pid, comm FROM event_list
- WHERE id IN (SELECT id FROM events WHERE text IN ({matching 1}) ORDER BY id LIMIT ${QUERY_LIMIT}) ORDER BY id`,
+    sql: `SELECT record, time, what, text, result, pid, comm FROM event_list
+ WHERE id IN (SELECT id FROM events WHERE text IN ({matching 1}) {of process} ORDER BY id LIMIT ${QUERY_LIMIT}) ORDER BY id`,
   },
   {
     name: 'losses',
     doc: 'what was lost',
     args: [],
-    sql: `SELECT time, class, cpu, records, effects, seq_first, seq_last, path, what, pos, len FROM loss_list ORDER BY id LIMIT ${QUERY_LIMIT}`,
+    sql: `SELECT record, time, class, cpu, records, effects, seq_first, seq_last, path, what, pos, len FROM loss_list WHERE TRUE {of trace} ORDER BY id LIMIT ${QUERY_LIMIT}`,
   },
 ];

@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { PAGE_ROWS, parseQuestion, QueryDb } from '../../lab/store/query.js';
+import { QUERIES } from '../../lab/store/views.js';
 import { loadFolder, rowsOf, storeContext, useStore } from '../harness/store.js';
 import { failureOf } from '../support/failure.js';
 import { collect, writeSegments } from '../support/run-builder.js';
@@ -45,6 +46,40 @@ describe('an answer of the database', () => {
       }
       expect(await rowsOf(db, sql('SELECT count(*) FROM events'))).to.deep.equal([['1']]);
     });
+  });
+
+  it('is of one record, or of one machine, where it is asked so', async () => {
+    const boots = { 'web1/boots/aa': 1n, 'web1/boots/bb': 2n, 'web10/boots/cc': 3n };
+    for (const [place, bootId] of Object.entries(boots))
+      await writeSegments(path.join(folder(), 'machines', place), [
+        b.subbuf([b.task({ tid: 7, tgid: 7 }), b.exec(`/bin/${place.slice(-2)}`, { tgid: 7 }), b.nop(1n)], { bootId }),
+      ]);
+    const file = path.join(folder(), 'index.db');
+    await loadFolder(folder(), file);
+    const db = await QueryDb.open(file, storeContext);
+    try {
+      const programs = async (of?: string) => {
+        const { columns, pages } = await db.ask(parseQuestion(['programs'], 'sqlite', of));
+        const [record, program] = ['record', 'program'].map((name) => columns.indexOf(name));
+        return (await collect(pages)).flat().map((row) => `${row[record ?? 0]} ${row[program ?? 0]}`);
+      };
+      expect(await programs()).to.have.length(3);
+      expect(await programs('web1')).to.deep.equal(['web1/aa /bin/aa', 'web1/bb /bin/bb']);
+      expect(await programs('web1/bb')).to.deep.equal(['web1/bb /bin/bb']);
+      for (const { name, args } of QUERIES) {
+        const words = [name, ...args.map(({ type }) => (type === 'int' ? '7' : 'aa'))];
+        const whole = await collect((await db.ask(parseQuestion(words))).pages);
+        const part = await collect((await db.ask(parseQuestion(words, 'sqlite', 'web10'))).pages);
+        for (const row of part.flat()) expect(whole.flat()).to.deep.include(row);
+        expect(
+          part.flat().every((row) => row[0] === 'web10/cc'),
+          name,
+        ).to.equal(true);
+      }
+    } finally {
+      await db.close();
+    }
+    expect(() => parseQuestion(['SELECT 1'], 'sqlite', 'web1')).to.throw(/for named queries/);
   });
 
   it('is whole however long it is, and comes in pages', async () => {

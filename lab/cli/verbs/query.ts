@@ -48,7 +48,7 @@ export async function run(invocation: Invocation): Promise<number> {
     return 0;
   }
   const where = invocation.string('db') ?? path.join(folderOf(operand, ctx.runsDir), DATABASE_NAME);
-  const question = parseQuestion(words, isPostgres(where) ? 'postgres' : 'sqlite');
+  const question = parseQuestion(words, isPostgres(where) ? 'postgres' : 'sqlite', invocation.string('of'));
   const db = isPostgres(where) ? await PostgresQueries.open(where, ctx.signal) : await QueryDb.open(where, ctx);
   try {
     const answer = await db.ask(question);
