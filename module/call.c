@@ -28,6 +28,9 @@ static bool has_x32_layouts(long nr)
 	return nr >= LEMONA_FIRST_X32 || lemona_sysx32[nr].nargs;
 }
 
+/* What a number is recorded as that would not fit */
+#define NR_BEYOND	0xfffe
+
 /* Look a call up by its number as the entry code has it. */
 static __always_inline void call_begin(struct lemona_call *call, long nr)
 {
@@ -54,7 +57,8 @@ static __always_inline void call_begin(struct lemona_call *call, long nr)
 			rows = ARRAY_SIZE(lemona_sysx32);
 		}
 	}
-	call->nr = nr;
+	/* all that has a name fits; -1 is a call that is skipped, or replaced */
+	call->nr = nr < -1 || nr >= NR_BEYOND ? NR_BEYOND : nr;
 	call->desc = nr >= 0 && nr < rows ? &table[nr] : &unknown_call;
 }
 
@@ -104,6 +108,11 @@ get_base(const struct lemona_call *call, const struct lemona_arg *a,
 			return -EFAULT;
 		*base = word;
 		return 0;
+	case LEMONA_LEN_OWN:
+		if (get_user(word, (u32 __user *)(addr + a->k)))
+			return -EFAULT;
+		*base = word ?: a->add;
+		return 0;
 	case LEMONA_LEN_BITS:
 		*base = value_of(call, a);
 		*base = bitmap_bytes(call, *base - min_t(size_t, *base, a->add));
@@ -139,7 +148,8 @@ put_plain(struct lemona_call *call, const struct lemona_arg *a, u16 arg,
 {
 	u16 type = call->when == LEMONA_WHEN_ENTRY ? plain_kinds[a->kind].in :
 						 plain_kinds[a->kind].out;
-	size_t add = a->rule == LEMONA_LEN_BITS ? 0 : a->add;
+	bool is_own = a->rule == LEMONA_LEN_BITS || a->rule == LEMONA_LEN_OWN;
+	size_t add = is_own ? 0 : a->add;
 	size_t base;
 
 	if (get_base(call, a, addr, &base)) {

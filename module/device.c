@@ -220,6 +220,11 @@ static int lemona_set_times(const struct lemona_settimes *arg)
 
 	if (!file)
 		return -EBADF;
+	if (lemona_has_started()) {
+		/* no effect would tell of it */
+		error = -EBUSY;
+		goto out;
+	}
 	for (i = 0; i < 4; i++) {
 		ts[i].tv_sec = arg->sec[i];
 		ts[i].tv_nsec = arg->nsec[i];

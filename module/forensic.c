@@ -368,6 +368,10 @@ void lemona_on_uring_submit(struct io_kiocb *req,
 		lemona_prepare();
 		put_uring(req, LEMONA_URING_SUBMIT, copy->opcode,
 			  copy->user_data, 0, &call);
+	} else {
+		lemona_prepare();
+		put_uring(req, LEMONA_URING_SUBMIT, READ_ONCE(sqe->opcode),
+			  READ_ONCE(sqe->user_data), 0, NULL);
 	}
 	lemona_call_end(&call);
 }

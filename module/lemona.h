@@ -49,6 +49,7 @@ extern unsigned int lemona_priority;
 extern unsigned int lemona_mark;
 
 int lemona_start(void);
+bool lemona_has_started(void);
 
 /* buffer.c */
 
@@ -164,6 +165,7 @@ DECLARE_STATIC_KEY_FALSE(lemona_by_category);
 int lemona_selftest(void);
 
 /* share.c */
+void lemona_charge(struct task_struct *task, pid_t tgid);
 bool lemona_has_share(size_t size, u64 free, u64 spare, u64 most, u32 turn,
 		      bool effect);
 
@@ -226,6 +228,17 @@ void lemona_on_raw_write(struct inode *bd_inode, loff_t pos, size_t bytes);
 void lemona_on_fs_error(dev_t dev, u64 ino, const char *func);
 
 /* mapped.c */
+
+/* A task, by its numbers: it may be gone when it matters */
+struct lemona_who {
+	pid_t tid;
+	pid_t tgid;
+};
+
+static inline struct lemona_who lemona_self(void)
+{
+	return (struct lemona_who){ .tid = current->pid, .tgid = current->tgid };
+}
 
 /* In mm->flags, beside MMF_*: may have pending pages */
 #define MMF_LEMONA	40

@@ -19,7 +19,7 @@
 
 #define LEMONA_MAGIC 0x414e4d4cu /* the bytes "LMNA" */
 #define LEMONA_VERSION 1 /* of the sub-buffer header */
-#define LEMONA_ABI_HASH 0xa7d2827u /* CRC-32C of the schema */
+#define LEMONA_ABI_HASH 0x75220eeau /* CRC-32C of the schema */
 #define LEMONA_SUBBUF_MAX 1048576u /* bytes of the largest sub-buffer */
 #define LEMONA_REC_KIND_SHIFT 26 /* kind in the top bits of size_kind */
 #define LEMONA_REC_SIZE_MASK 0x3ffffffu /* size in the low bits */
@@ -91,7 +91,6 @@ enum lemona_tlv_type {
 #define LEMONA_F_ABI_64 0 /* x86-64 */
 #define LEMONA_F_ABI_IA32 1 /* ia32 */
 #define LEMONA_F_ABI_X32 2 /* x32 */
-#define LEMONA_F_RESTART 4 /* a second entry of a restarted call */
 #define LEMONA_F_DENIED 8 /* refused by ptrace, seccomp or audit before it ran */
 #define LEMONA_F_CUT 0x10 /* memory that should have been captured found no room */
 #define LEMONA_F_SOCKET 0x20 /* about a socket; only where the record is split by category */
@@ -216,7 +215,11 @@ struct lemona_rec {
 	__u32 size_kind;
 	__u16 code; /* 4: system-call number, opcode or reason, as the kind says */
 	__u16 flags; /* 6: LEMONA_F_* */
-	__u32 tid; /* 8: thread id of the current task in the initial pid namespace */
+	/*
+	 * 8: thread id of the current task in the initial pid namespace; of a PAGE:
+	 * who stored first since the page was captured before
+	 */
+	__u32 tid;
 	__u32 dt; /* 12: ns since mono_ns of the sub-buffer */
 };
 

@@ -45,6 +45,7 @@ enum lemona_len_rule {
 	LEMONA_LEN_SELF = 5, /* the u32 at byte k of the memory itself */
 	LEMONA_LEN_BITS = 6, /* bytes of the longs that hold argument k - add bits */
 	LEMONA_LEN_PAGES = 7, /* pages of argument k bytes */
+	LEMONA_LEN_OWN = 8, /* the u32 at byte k of the memory itself, or add if that is 0 */
 };
 
 /* What a call is about */
@@ -3727,8 +3728,8 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	/* sync_file_range */
 	[277] = { 4, 2 },
 	/* vmsplice */
-	[278] = { 4, 2, 0x2, 0x0, {
-		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
+	[278] = { 4, 2, 0x2, 0x2, {
+		{ 0 }, { LEMONA_ARG_IOVEC, 0x3, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* move_pages */
@@ -3809,7 +3810,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	} },
 	/* perf_event_open */
 	[298] = { 5, 0, 0x1, 0x0, {
-		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }, { 0 },
+		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_OWN, 4, 1, 64 }, { 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* recvmmsg */
@@ -3881,7 +3882,7 @@ static const struct lemona_sysdesc lemona_sys64[] = {
 	} },
 	/* sched_setattr */
 	[314] = { 3, 0, 0x2, 0x0, {
-		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 48, 0 },
+		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_OWN, 0, 1, 48 },
 		{ 0 }
 	} },
 	/* sched_getattr */
@@ -4278,8 +4279,8 @@ static const struct lemona_sysdesc lemona_sysx32[] = {
 		{ LEMONA_ARG_STRUCT, 0x2, LEMONA_LEN_FIXED, 0, 4, 0 }
 	} },
 	/* vmsplice */
-	[532] = { 4, 2, 0x2, 0x0, {
-		{ 0 }, { LEMONA_ARG_IOVEC, 0x1, LEMONA_LEN_ARG, 2, 1, 0 },
+	[532] = { 4, 2, 0x2, 0x2, {
+		{ 0 }, { LEMONA_ARG_IOVEC, 0x3, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* move_pages */
@@ -5531,8 +5532,8 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	/* tee */
 	[315] = { 4, 2 },
 	/* vmsplice */
-	[316] = { 4, 2, 0x2, 0x0, {
-		{ 0 }, { LEMONA_ARG_IOVEC, 0x11, LEMONA_LEN_ARG, 2, 1, 0 },
+	[316] = { 4, 2, 0x2, 0x2, {
+		{ 0 }, { LEMONA_ARG_IOVEC, 0x13, LEMONA_LEN_ARG, 2, 1, 0 },
 		{ 0 }, { 0 }
 	} },
 	/* move_pages */
@@ -5613,7 +5614,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	} },
 	/* perf_event_open */
 	[336] = { 5, 0, 0x1, 0x0, {
-		{ LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 64, 0 }, { 0 },
+		{ LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_OWN, 4, 1, 64 }, { 0 },
 		{ 0 }, { 0 }, { 0 }
 	} },
 	/* recvmmsg */
@@ -5680,7 +5681,7 @@ static const struct lemona_sysdesc lemona_sys32[] = {
 	} },
 	/* sched_setattr */
 	[351] = { 3, 0, 0x2, 0x0, {
-		{ 0 }, { LEMONA_ARG_STRUCT, 0x1, LEMONA_LEN_FIXED, 0, 48, 0 },
+		{ 0 }, { LEMONA_ARG_BYTES, 0x1, LEMONA_LEN_OWN, 0, 1, 48 },
 		{ 0 }
 	} },
 	/* sched_getattr */

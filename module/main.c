@@ -133,10 +133,16 @@ int lemona_start(void)
 			lemona_forensic_start();
 		else
 			lemona_taint_exit();
-		started = !error;
+		WRITE_ONCE(started, !error);
 	}
 	mutex_unlock(&start_lock);
 	return error;
+}
+
+/** lemona_has_started - has it begun to record? */
+bool lemona_has_started(void)
+{
+	return READ_ONCE(started);
 }
 
 /* Who is to have the records */

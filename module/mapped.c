@@ -70,7 +70,7 @@
  * @mm: whose mapping was stored to; only compared
  * @index: of the page in its file
  * @since: in jiffies
- * @tid: who stored first
+ * @who: stored first
  * @shadow: the page's content when it became pending, or NULL
  * @changes: of the inode's content at that time
  */
@@ -80,7 +80,7 @@ struct lemona_pending {
 	struct mm_struct *mm;
 	pgoff_t index;
 	unsigned long since;
-	u32 tid;
+	struct lemona_who who;
 	void *shadow;
 	int changes;
 };
@@ -96,7 +96,7 @@ static atomic_t changes[BIT(CHANGES_BITS)];
 static struct {
 	struct inode *inode;	/* only compared */
 	u32 gen;
-	u32 tid;
+	struct lemona_who who;
 } storers[BIT(CHANGES_BITS)];
 
 static LIST_HEAD(pending);
@@ -150,7 +150,7 @@ static void pending_free(struct lemona_pending *p)
 
 /* @folio: locked, to keep a shadow of the page; or NULL */
 static void pend(struct inode *inode, pgoff_t index, struct mm_struct *mm,
-		 u32 tid, struct folio *folio)
+		 struct lemona_who who, struct folio *folio)
 {
 	struct lemona_pending *p;
 	u32 slot;
@@ -164,30 +164,30 @@ static void pend(struct inode *inode, pgoff_t index, struct mm_struct *mm,
 	p->mm = mm;
 	p->index = index;
 	p->since = jiffies;
-	p->tid = tid;
+	p->who = who;
 	spin_lock(&pending_lock);
 	list_add_tail(&p->list, &pending);
 	slot = hash_ptr(inode, CHANGES_BITS);
 	storers[slot].inode = inode;
 	storers[slot].gen = inode->i_generation;
-	storers[slot].tid = tid;
+	storers[slot].who = who;
 	spin_unlock(&pending_lock);
 	if (mm && !test_bit(MMF_LEMONA, &mm->flags))
 		set_bit(MMF_LEMONA, &mm->flags);
 }
 
 /* Who stored last to an inode; the current task if that is not known. */
-static u32 storer_of(struct inode *inode)
+static struct lemona_who storer_of(struct inode *inode)
 {
 	u32 slot = hash_ptr(inode, CHANGES_BITS);
-	u32 tid = current->pid;
+	struct lemona_who who = lemona_self();
 
 	spin_lock(&pending_lock);
 	if (storers[slot].inode == inode &&
 	    storers[slot].gen == inode->i_generation)
-		tid = storers[slot].tid;
+		who = storers[slot].who;
 	spin_unlock(&pending_lock);
-	return tid;
+	return who;
 }
 
 /* Which pending pages to capture: all members that are set must match */
@@ -249,12 +249,13 @@ static void put_page_bytes(struct lemona_pending *p, const void *data,
 	struct lemona_slot slot;
 	struct lemona_write *w;
 
+	lemona_charge(flusher, p->who.tgid);
 	w = lemona_effect(&slot, LEMONA_OP_PAGE, p->inode, sizeof(*w) + len);
 	if (!w) {
 		lemona_lost(&slot, p->inode, LEMONA_LOST_CONTENT, pos, len, 1);
 		return;
 	}
-	w->e.h.tid = p->tid;
+	w->e.h.tid = p->who.tid;
 	w->pos = pos;
 	w->len = len;
 	w->flags = 0;
@@ -400,7 +401,7 @@ static void capture(struct lemona_pending *p, const struct lemona_which *which)
 
 	if (IS_ERR(folio)) {
 		if (folio == ERR_PTR(-EAGAIN) && !which->once)
-			pend(p->inode, p->index, p->mm, p->tid, NULL);
+			pend(p->inode, p->index, p->mm, p->who, NULL);
 		else
 			lemona_taint(p->inode, LEMONA_TAINT_WRITE_ERROR,
 				     "a mapped page could not be read back");
@@ -413,7 +414,7 @@ static void capture(struct lemona_pending *p, const struct lemona_which *which)
 	/* whoever pins it may store to it without a fault */
 	pinned = folio_maybe_dma_pinned(folio);
 	if (!which->once && pinned)
-		pend(p->inode, p->index, p->mm, p->tid, NULL);
+		pend(p->inode, p->index, p->mm, p->who, NULL);
 
 	if (pinned && which->frozen)
 		put_disk_page(p);
@@ -502,7 +503,7 @@ static void put_dirty_pages(struct inode *inode)
 {
 	struct lemona_pending p = {
 		.inode = inode,
-		.tid = storer_of(inode),
+		.who = storer_of(inode),
 	};
 	struct folio_batch batch;
 	pgoff_t next = 0;
@@ -514,7 +515,7 @@ static void put_dirty_pages(struct inode *inode)
 		for (i = 0; i < folio_batch_count(&batch); i++) {
 			p.index = batch.folios[i]->index;
 			put_disk_page(&p);
-			pend(inode, p.index, NULL, p.tid, NULL);
+			pend(inode, p.index, NULL, p.who, NULL);
 		}
 		folio_batch_release(&batch);
 	}
@@ -585,7 +586,7 @@ static void stored(struct address_space *mapping, loff_t pos)
 	if (!lemona_traced(mapping->host))
 		return;
 	set_bit(AS_LEMONA, &mapping->flags);
-	pend(mapping->host, pos >> PAGE_SHIFT, NULL, current->pid, NULL);
+	pend(mapping->host, pos >> PAGE_SHIFT, NULL, lemona_self(), NULL);
 }
 
 /* Let buffers that are as the disk has them be read again; the folio is locked. */
@@ -646,7 +647,7 @@ void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio)
 		return;
 	}
 	set_bit(AS_LEMONA, &inode->i_mapping->flags);
-	pend(inode, vmf->pgoff, vmf->vma->vm_mm, current->pid,
+	pend(inode, vmf->pgoff, vmf->vma->vm_mm, lemona_self(),
 	     test_bit(AS_LEMONA_STRAY, &inode->i_mapping->flags) ? NULL : folio);
 	lemona_fault(inode, vmf->pgoff, vmf->address);
 }
@@ -659,7 +660,7 @@ void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio)
 void lemona_write_to_strays(struct inode *inode, loff_t pos)
 {
 	if (test_bit(AS_LEMONA_STRAY, &inode->i_mapping->flags))
-		pend(inode, pos >> PAGE_SHIFT, NULL, current->pid, NULL);
+		pend(inode, pos >> PAGE_SHIFT, NULL, lemona_self(), NULL);
 }
 
 /* Whether a page has something from @from on, where its file ended, to @to. */
@@ -695,7 +696,7 @@ void lemona_on_isize_extended(struct inode *inode, loff_t from, loff_t to)
 		return;
 	/* it may be stored to at this moment */
 	if ((from & ~PAGE_MASK) && test_bit(AS_LEMONA, &mapping->flags))
-		pend(inode, next++, NULL, current->pid, NULL);
+		pend(inode, next++, NULL, lemona_self(), NULL);
 	folio_batch_init(&batch);
 	while (filemap_get_folios(mapping, &next, (to - 1) >> PAGE_SHIFT,
 				  &batch)) {
@@ -705,7 +706,7 @@ void lemona_on_isize_extended(struct inode *inode, loff_t from, loff_t to)
 			if (!has_more(folio, from, to))
 				continue;
 			set_bit(AS_LEMONA, &mapping->flags);
-			pend(inode, folio->index, NULL, current->pid, NULL);
+			pend(inode, folio->index, NULL, lemona_self(), NULL);
 		}
 		folio_batch_release(&batch);
 	}
@@ -721,7 +722,7 @@ void lemona_on_zeroed(struct inode *inode, loff_t from)
 		return;
 	lemona_content_changes(inode);
 	if (test_bit(AS_LEMONA, &inode->i_mapping->flags))
-		pend(inode, from >> PAGE_SHIFT, NULL, current->pid, NULL);
+		pend(inode, from >> PAGE_SHIFT, NULL, lemona_self(), NULL);
 }
 
 void lemona_on_flush_inode(struct inode *inode)
@@ -753,6 +754,7 @@ static int flusher_fn(void *unused)
 		if (!list_empty(&pending))
 			capture_shared(&(struct lemona_which){
 						.older_than = ms });
+		lemona_charge(flusher, current->tgid);
 		lemona_tick();
 	}
 	return 0;

@@ -63,6 +63,23 @@ found:
 	return s;
 }
 
+/* A thread that records for others, and for whom just now */
+static struct task_struct *clerk;
+static pid_t client;
+
+/**
+ * lemona_charge - whose share the next records of a thread are
+ * @task: one kernel thread, always the same; others are charged themselves
+ * @tgid: a process
+ */
+void lemona_charge(struct task_struct *task, pid_t tgid)
+{
+	if (current != task)
+		return;
+	client = tgid;
+	clerk = task;
+}
+
 /**
  * lemona_has_share - may the current process record?
  * @size: bytes of the record
@@ -75,7 +92,8 @@ found:
 bool lemona_has_share(size_t size, u64 free, u64 spare, u64 most, u32 turn,
 		      bool effect)
 {
-	struct share *s = get_share(current->tgid, turn);
+	pid_t tgid = current == READ_ONCE(clerk) ? client : current->tgid;
+	struct share *s = get_share(tgid, turn);
 	u64 bytes = s->bytes;
 
 	s->bytes = bytes + size;

@@ -17,7 +17,8 @@
  * zero · `intr` written if it was interrupted.
  * LEN: [ADD+][SIZE*]BASE, or a fixed number of bytes. BASE: `@K` argument K · `ret` the result · `ret@K` the result, at
  * most argument K · `fit@K` the result, nothing if it is more than argument K · `u32@K` the u32 at the address in K ·
- * `selfN` the u32 at byte N of the memory itself · `bits@K` a bit for each of argument K, in whole longs; with `-1` one
+ * `selfN` the u32 at byte N of the memory itself · `ownN/B` the same, or B if it is 0, as of structures that say their size ·
+ * `bits@K` a bit for each of argument K, in whole longs; with `-1` one
  * bit less · `pages@K` one for each page of argument K bytes. An `i` after K: the kernel takes it as an int.
  * A word may end in `=FORMAT`: how the bytes are shown, see `lab/trace/values.ts`.
  *
@@ -60,6 +61,7 @@ export const LEN_RULES = [
   { name: 'SELF', value: 5, doc: 'the u32 at byte k of the memory itself' },
   { name: 'BITS', value: 6, doc: 'bytes of the longs that hold argument k - add bits' },
   { name: 'PAGES', value: 7, doc: 'pages of argument k bytes' },
+  { name: 'OWN', value: 8, doc: 'the u32 at byte k of the memory itself, or add if that is 0' },
 ] as const;
 
 export type ArgKind = (typeof ARG_KINDS)[number]['name'];
@@ -118,24 +120,26 @@ const BASES: Readonly<Record<string, LenRule>> = {
   'fit@': 'FIT',
   'u32@': 'U32',
   self: 'SELF',
+  own: 'OWN',
   'bits@': 'BITS',
   'pages@': 'PAGES',
 };
-const LENGTH = /^(?:(\d+)\+)?(?:(\d+)\*)?(@|ret@|ret|fit@|u32@|self|bits@|pages@)(\d*)(i?)(?:-(\d+))?$/;
+const LENGTH = /^(?:(\d+)\+)?(?:(\d+)\*)?(@|ret@|ret|fit@|u32@|self|own|bits@|pages@)(\d*)(i?)(?:-(\d+)|\/(\d+))?$/;
 
 type Length = Pick<ArgDesc, 'rule' | 'k' | 'size' | 'add'> & { readonly isInt: boolean };
 
 function parseLength(text: string): Length | undefined {
   if (/^[1-9]\d*$/.test(text)) return { rule: 'FIXED', k: 0, size: Number(text), add: 0, isInt: false };
-  const [, add = '0', size = '1', base = '', k = '', int = '', less] = LENGTH.exec(text) ?? [];
+  const [, add = '0', size = '1', base = '', k = '', int = '', less, first] = LENGTH.exec(text) ?? [];
   const rule = BASES[base];
   if (rule === undefined || (k === '') !== (base === 'ret') || (less !== undefined && rule !== 'BITS'))
     return undefined;
+  if ((first !== undefined) !== (rule === 'OWN')) return undefined;
   return {
     rule,
     k: k === '' ? UNBOUNDED : Number(k),
     size: Number(size),
-    add: Number(less ?? add),
+    add: Number(less ?? first ?? add),
     isInt: int === 'i',
   };
 }
@@ -199,7 +203,7 @@ export function parseArgs(row: { readonly name: string; readonly args: string })
   if (words.length > 6) throw new Error(`syscalls.ts: ${row.name} has ${words.length} arguments; at most 6 exist`);
   return words.map((text, i) => {
     const desc = parseWord(text);
-    const pointsAt = desc?.kind === 'BY' || (desc !== undefined && !['FIXED', 'SELF'].includes(desc.rule));
+    const pointsAt = desc?.kind === 'BY' || (desc !== undefined && !['FIXED', 'SELF', 'OWN'].includes(desc.rule));
     if (desc === undefined || (pointsAt && desc.k !== UNBOUNDED && (desc.k >= words.length || desc.k === i)))
       throw new Error(
         `syscalls.ts: ${row.name} has the argument word "${text}", which the language of arguments.ts does not know`,

@@ -478,8 +478,8 @@ export const SYSCALLS_64 = [
   {
     nr: 278,
     name: 'vmsplice',
-    args: 'fd in:iov:@2 int int',
-    effect: 'none: bytes move into a pipe; a later splice writes them',
+    args: 'fd io:iov:@2 int int',
+    effect: 'none: bytes move into a pipe, where a later splice writes them, or out of it',
   },
   { nr: 279, name: 'move_pages', args: 'int int in:8*@1 in:4*@1=i32s out:4*@1=i32s int', effect: 'none' },
   { nr: 280, name: 'utimensat', args: 'fd path in:32=times int', effect: 'replayed: SETATTR; times' },
@@ -511,7 +511,7 @@ export const SYSCALLS_64 = [
       'replayed: WRITE, SETATTR, XATTR; content, times, set-id bits and capabilities that are dropped; a raw block device: TAINT',
   },
   { nr: 297, name: 'rt_tgsigqueueinfo', args: 'int int int in:128', effect: 'none' },
-  { nr: 298, name: 'perf_event_open', args: 'in:64 int int fd int', effect: 'none' },
+  { nr: 298, name: 'perf_event_open', args: 'in:own4/64 int int fd int', effect: 'none' },
   {
     nr: 299,
     name: 'recvmmsg',
@@ -547,7 +547,7 @@ export const SYSCALLS_64 = [
     args: 'fd str int',
     effect: 'unsupported: the code of a module may change a filesystem past every hook; TAINT before it runs',
   },
-  { nr: 314, name: 'sched_setattr', args: 'int in:48 int', effect: 'none' },
+  { nr: 314, name: 'sched_setattr', args: 'int in:own0/48 int', effect: 'none' },
   { nr: 315, name: 'sched_getattr', args: 'int out:self0 int int', effect: 'none' },
   {
     nr: 316,

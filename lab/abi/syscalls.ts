@@ -82,13 +82,19 @@ export function syscallRow(nr: number, abi: Abi): SyscallRow | undefined {
  * Its ENTRY is the thread's last one.
  */
 const NUMBER_REPLACED = 0xffff;
+/** Of a call whose number is below -1, or too large for the record: it has no row, and does nothing. */
+const NUMBER_BEYOND = 0xfffe;
 
 /** Every name of a system call that there is, in any ABI. */
 export const SYSCALL_NAMES: readonly string[] = [...new Set([...ROWS_64, ...ROWS_IA32].map(({ name }) => name))];
 
-/** The name of a number; `syscall_N` for a number nobody has. */
-export function syscallName(nr: number, abi: Abi): string {
-  if (nr === NUMBER_REPLACED) return 'execve|rt_sigreturn';
+/**
+ * The name of a number; `syscall_N` for a number nobody has.
+ * @param isEntry of an ENTRY: the number -1 is what a tracer put there, so that the call is skipped
+ */
+export function syscallName(nr: number, abi: Abi, isEntry = false): string {
+  if (nr === NUMBER_REPLACED) return isEntry ? 'syscall_-1' : 'execve|rt_sigreturn';
+  if (nr === NUMBER_BEYOND) return 'syscall_beyond';
   return syscallRow(nr, abi)?.name ?? `syscall_${nr}`;
 }
 

@@ -180,6 +180,14 @@ export class Calls {
     return call?.isOpen === true ? call.args : null;
   }
 
+  /** A thread goes on under another number. */
+  rename(from: number, to: number): void {
+    const call = this.#last.get(from);
+    if (call === undefined) return;
+    this.#last.delete(from);
+    this.#last.set(to, call);
+  }
+
   /** A thread that is gone does not return from its last call. */
   forget(tid: number): void {
     this.#last.delete(tid);

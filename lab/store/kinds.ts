@@ -21,7 +21,7 @@ export function kindNames(id: number): readonly [cls: string, name: string] {
   const cls = KIND_NAMES[kind] ?? `kind ${kind}`;
   if (kind === KIND.ENTRY) {
     const abi = abiOf((id >>> 16) & 3);
-    return [cls, `${abi === '64' ? '' : `${abi}:`}${syscallName(code, abi)}`];
+    return [cls, `${abi === '64' ? '' : `${abi}:`}${syscallName(code, abi, cls === 'ENTRY')}`];
   }
   if (kind === KIND.EFFECT) return [cls, OP_NAMES[code] ?? `opcode ${code}`];
   if (kind === KIND.URING) return [cls, uringOpName(code)];

@@ -210,6 +210,8 @@ export class Loader {
     record: Body<'exec'>,
     event: (text: TextRef | null, args: readonly (number | bigint)[]) => number,
   ): void {
+    const before = this.#processes.takeOver(record.tgid, spot.realAt);
+    if (before !== undefined) this.#calls.rename(before, record.tgid);
     const exe = this.#texts.ofText(displayBytes(record.path));
     const args = this.#calls.argsOf(spot.tid);
     const change = this.#processes.exec(record, exe, args);

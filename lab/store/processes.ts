@@ -47,6 +47,8 @@ export interface OwnerChange {
 export class Processes {
   readonly #trace: number;
   readonly #threads = new BoundedMap<number, Thread>(KEPT);
+  /** Of each process that goes on. */
+  readonly #running = new Map<Process, Set<Thread>>();
   #nextProcess: number;
   #nextThread: number;
   /** Rows that are not written yet, and those that are and have changed since. */
@@ -93,13 +95,10 @@ export class Processes {
       };
       processes.set(id, process);
       const tid = Number(row.tid);
-      this.#threads.set(tid, {
-        id: Number(row.thread),
-        tid,
-        process,
-        born: time(row, 'thread_born'),
-        ended: time(row, 'thread_ended'),
-      });
+      const [born, ended] = [time(row, 'thread_born'), time(row, 'thread_ended')];
+      const thread: Thread = { id: Number(row.thread), tid, process, born, ended };
+      this.#threads.set(tid, thread);
+      if (ended === null) this.#runs(thread);
     }
   }
 
@@ -133,6 +132,37 @@ export class Processes {
     return process;
   }
 
+  #runs(thread: Thread): void {
+    const running = this.#running.get(thread.process);
+    if (running === undefined) this.#running.set(thread.process, new Set([thread]));
+    else running.add(thread);
+  }
+
+  /** Whether others of its process still run. */
+  #endThread(thread: Thread, at: Time): boolean {
+    thread.ended = at;
+    if (!this.#freshThreads.has(thread)) this.#changedThreads.add(thread);
+    const running = this.#running.get(thread.process);
+    running?.delete(thread);
+    if (running?.size === 0) this.#running.delete(thread.process);
+    return this.#running.has(thread.process);
+  }
+
+  /**
+   * A thread that is not the first one executes a program: it is the only one left, and takes the first one's number.
+   * @returns the number that it had; undefined: it was the first one
+   */
+  takeOver(tgid: number, at: Time): number | undefined {
+    const first = this.#threads.get(tgid);
+    const heir = [...(this.#running.get(this.of(tgid)) ?? [])].find((thread) => thread !== first);
+    if (first === undefined || first.ended === null || heir === undefined) return undefined;
+    first.ended = null;
+    if (!this.#freshThreads.has(first)) this.#changedThreads.add(first);
+    this.#runs(first);
+    this.#endThread(heir, at);
+    return heir.tid;
+  }
+
   exec(body: Body<'exec'>, exe: TextRef, args: TextRef | null): OwnerChange | undefined {
     const process = this.of(body.tgid);
     process.name = displayBytes(body.comm);
@@ -149,11 +179,7 @@ export class Processes {
   exit(body: Body<'task_exit'>, tid: number, at: Time): void {
     const process = this.of(tid);
     const thread = this.#threads.get(tid);
-    if (thread !== undefined) {
-      thread.ended = at;
-      if (!this.#freshThreads.has(thread)) this.#changedThreads.add(thread);
-    }
-    if (tid !== process.pid) return;
+    if (thread !== undefined && this.#endThread(thread, at)) return;
     process.ended = at;
     process.status = body.status;
     this.#changed(process);
@@ -185,6 +211,7 @@ export class Processes {
     const thread: Thread = { id: this.#nextThread++, tid, process, born, ended: null };
     this.#freshThreads.add(thread);
     this.#threads.set(tid, thread);
+    this.#runs(thread);
     return thread;
   }
 

@@ -119,7 +119,7 @@ function socketcallText(entry: Entry): string | undefined {
 }
 
 function callName(record: Entry | Exit): string {
-  return `${record.abi === '64' ? '' : `${record.abi}:`}${syscallName(record.nr, record.abi)}`;
+  return `${record.abi === '64' ? '' : `${record.abi}:`}${syscallName(record.nr, record.abi, record.kind === 'entry')}`;
 }
 
 /** `openat(-100, "/etc/passwd", O_RDONLY, 0)` */
@@ -127,7 +127,7 @@ export function entryText(entry: Entry): string {
   const descs = callArgs(entry.nr, entry.abi);
   const inner = descs.some((d) => d.kind === 'SOCKETCALL') ? socketcallText(entry) : undefined;
   const args = inner ?? argsText(descs, entry.args, entry.captures, layoutOf(entry.nr, entry.abi), 0);
-  const notes = `${entry.isCut ? ' cut' : ''}${entry.isRestart ? ' restart' : ''}${entry.isDenied ? ' denied' : ''}`;
+  const notes = `${entry.isCut ? ' cut' : ''}${entry.isDenied ? ' denied' : ''}`;
   return `${callName(entry)}(${args})${notes}`;
 }
 

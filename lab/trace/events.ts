@@ -180,7 +180,9 @@ export function eventToJson(event: TraceEvent): Record<string, unknown> {
     pid: task?.tgid ?? null,
     uid: task?.uid ?? null,
     ...(event.path === undefined ? {} : { path: event.path }),
-    ...(record.kind === 'entry' || record.kind === 'exit' ? { syscall: syscallName(record.nr, record.abi) } : {}),
+    ...(record.kind === 'entry' || record.kind === 'exit'
+      ? { syscall: syscallName(record.nr, record.abi, record.kind === 'entry') }
+      : {}),
     ...(record.kind === 'uring' ? { operation: uringOpName(record.opcode) } : {}),
     text: describeRecord(record),
     ...(toJsonValue(body) as Record<string, unknown>),

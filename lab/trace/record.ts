@@ -52,7 +52,6 @@ export type RecordBody =
       readonly kind: 'entry';
       readonly nr: number;
       readonly abi: Abi;
-      readonly isRestart: boolean;
       readonly isDenied: boolean;
       /** Memory that should have been captured found no room. */
       readonly isCut: boolean;
@@ -197,7 +196,6 @@ const BODIES: readonly ({ readonly fixed: number; readonly read: BodyReader } | 
         kind: 'entry',
         nr: code,
         abi: abiOf(flags),
-        isRestart: (flags & FLAG.F_RESTART) !== 0,
         isDenied: (flags & FLAG.F_DENIED) !== 0,
         isCut: (flags & FLAG.F_CUT) !== 0,
         args,

@@ -115,7 +115,7 @@ function everything(): Buffer[] {
     ),
     b.entry(16, [0, 0x5412, 4096], [b.tlv('STRUCT', 'w', { arg: 2 })], { dt: 8 }),
     b.entry(4, [1, 4096, 3], [b.tlv('BUF_IN', '', { arg: 1, trueLen: 3, flags: FLAG.TLV_F_FAULT })], {
-      flags: FLAG.F_ABI_IA32 | FLAG.F_RESTART,
+      flags: FLAG.F_ABI_IA32,
       dt: 9,
     }),
     b.entry(400, [1, 2, 3, 4, 5, 6], [], { flags: FLAG.F_DENIED, dt: 10 }),

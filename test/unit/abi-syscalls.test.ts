@@ -162,6 +162,9 @@ describe('the language of arguments', () => {
       format: 'pollfds',
     });
     expect(parseWord('in:8+self0')).to.include({ kind: 'BYTES', rule: 'SELF', k: 0, size: 1, add: 8 });
+    expect(parseWord('in:own4/64')).to.include({ kind: 'BYTES', rule: 'OWN', k: 4, size: 1, add: 64 });
+    expect(parseWord('in:own4')).to.equal(undefined);
+    expect(parseWord('in:self4/64')).to.equal(undefined);
     expect(parseWord('in:bits@4-1')).to.include({ rule: 'BITS', k: 4, add: 1 });
     expect(parseWord('out:sock:u32@2')).to.include({ kind: 'SOCKADDR', rule: 'U32', k: 2 });
     expect(parseWord('in:msg')).to.include({ kind: 'MSG', rule: 'FIXED' });

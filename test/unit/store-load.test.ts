@@ -193,6 +193,36 @@ describe('the database of a run', () => {
     ]);
   });
 
+  it('ends a process with its last thread, and lets a thread that executes a program go on as the first one', async () => {
+    const db = await load([
+      b.task({ tid: 60, tgid: 60 }, { tid: 1 }),
+      b.task({ tid: 61, tgid: 60, task_flags: FLAG.TASK_F_THREAD }, { tid: 60 }),
+      b.taskExit(0, { tid: 60 }),
+      b.nop(1n, { tid: 61 }),
+      b.taskExit(0x700, { tid: 61 }),
+      b.task({ tid: 70, tgid: 70 }, { tid: 1 }),
+      b.task({ tid: 71, tgid: 70, task_flags: FLAG.TASK_F_THREAD }, { tid: 70 }),
+      b.entry(EXECVE, [], [b.tlv('STRV', 'echo\0hi\0', { arg: 1 })], { tid: 71 }),
+      b.taskExit(0, { tid: 70 }),
+      b.exec('/bin/echo', { tgid: 70 }, { tid: 70 }),
+      b.exit(0xffff, 0, [], { tid: 70 }),
+      b.taskExit(0x100, { tid: 70 }),
+    ]);
+    const ns = (n: number) => String(FIRST_NS + 1000n * BigInt(n));
+    expect(await ask(db, 'SELECT pid, ended_ns, status FROM processes WHERE pid > 50')).to.deep.equal([
+      `60 ${ns(5)} 1792`,
+      `70 ${ns(12)} 256`,
+    ]);
+    expect(await ask(db, 'SELECT tid, ended_ns FROM threads WHERE tid > 50 ORDER BY tid')).to.deep.equal([
+      `60 ${ns(3)}`,
+      `61 ${ns(5)}`,
+      `70 ${ns(12)}`,
+      `71 ${ns(10)}`,
+    ]);
+    expect(await ask(db, 'SELECT pid, program, arguments FROM program_list')).to.deep.equal(['70 /bin/echo echo hi']);
+    expect(await ask(db, "SELECT tid, result FROM event_list WHERE what = 'execve'")).to.deep.equal(['71 0']);
+  });
+
   it('has the addresses of sockets, told at the entry or at the exit', async () => {
     const address = Buffer.from([2, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
     const db = await load([
