@@ -61,7 +61,7 @@ static int lemona_thaw(struct lemona_file *lf)
 
 	if (!lf->frozen)
 		return -EINVAL;
-	error = thaw_super(lf->frozen, FREEZE_HOLDER_USERSPACE);
+	error = thaw_super(lf->frozen, FREEZE_HOLDER_KERNEL);
 	lemona_put_captured(&lf->held);
 	deactivate_super(lf->frozen);
 	lf->frozen = NULL;
@@ -167,7 +167,8 @@ static int lemona_freeze(struct lemona_file *lf, struct lemona_freeze *arg)
 	if (!file)
 		return -EBADF;
 	sb = file_inode(file)->i_sb;
-	error = freeze_super(sb, FREEZE_HOLDER_USERSPACE);
+	/* a program that thaws does not thaw this */
+	error = freeze_super(sb, FREEZE_HOLDER_KERNEL);
 	if (!error)
 		atomic_inc(&sb->s_active);
 	fput(file);
@@ -234,7 +235,9 @@ static int lemona_set_times(const struct lemona_settimes *arg)
 	error = mnt_want_write(file->f_path.mnt);
 	if (error)
 		goto out;
-	error = lemona_ext4_set_times(file_inode(file), ts);
+	error = lemona_ext4_set_times(file_inode(file), ts,
+				      arg->mode & LEMONA_SETTIMES_MODE ?
+				      arg->mode & S_IALLUGO : -1);
 	mnt_drop_write(file->f_path.mnt);
 out:
 	fput(file);

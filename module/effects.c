@@ -338,12 +338,12 @@ void lemona_on_setattr(struct inode *inode, unsigned int valid)
 }
 
 /* What is recorded shall be on the disk too. */
-void lemona_on_half_done(struct inode *inode)
+void lemona_on_half_done(struct inode *inode, unsigned int valid)
 {
 	if (!lemona_traced(inode))
 		return;
 	mark_inode_dirty_sync(inode);
-	lemona_on_setattr(inode, 0);
+	lemona_on_setattr(inode, valid);
 }
 
 void lemona_on_xattr(struct inode *inode, int name_index, const char *name,
@@ -413,8 +413,12 @@ void lemona_on_mount(struct super_block *sb, const char *source)
 	taint_cuts(sb);
 }
 
-void lemona_on_remount(struct super_block *sb)
+void lemona_on_remount(struct super_block *sb, bool force)
 {
+	/* who writes may go on, and nothing of it is written back */
+	if (force && sb->s_root && lemona_traced(d_inode(sb->s_root)))
+		lemona_taint(d_inode(sb->s_root), LEMONA_TAINT_IOCTL,
+			     "it was made read-only by force");
 	taint_cuts(sb);
 }
 

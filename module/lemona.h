@@ -211,11 +211,11 @@ void lemona_on_rename(struct inode *old_dir, struct dentry *old,
 void lemona_on_whiteout(struct inode *whiteout);
 void lemona_on_evict(struct inode *inode);
 void lemona_on_setattr(struct inode *inode, unsigned int valid);
-void lemona_on_half_done(struct inode *inode);
+void lemona_on_half_done(struct inode *inode, unsigned int valid);
 void lemona_on_xattr(struct inode *inode, int name_index, const char *name,
 		     const void *value, size_t value_len);
 void lemona_on_mount(struct super_block *sb, const char *source);
-void lemona_on_remount(struct super_block *sb);
+void lemona_on_remount(struct super_block *sb, bool force);
 void lemona_on_umount(struct super_block *sb);
 
 /* taint.c */

@@ -19,7 +19,7 @@
 
 #define LEMONA_MAGIC 0x414e4d4cu /* the bytes "LMNA" */
 #define LEMONA_VERSION 1 /* of the sub-buffer header */
-#define LEMONA_ABI_HASH 0x75220eeau /* CRC-32C of the schema */
+#define LEMONA_ABI_HASH 0x4007f669u /* CRC-32C of the schema */
 #define LEMONA_SUBBUF_MAX 1048576u /* bytes of the largest sub-buffer */
 #define LEMONA_REC_KIND_SHIFT 26 /* kind in the top bits of size_kind */
 #define LEMONA_REC_SIZE_MASK 0x3ffffffu /* size in the low bits */
@@ -108,6 +108,9 @@ enum lemona_tlv_type {
 #define LEMONA_TASK_F_KTHREAD 1 /* kernel thread */
 #define LEMONA_TASK_F_THREAD 2 /* not the leader of its process */
 
+/* mode of lemona_settimes */
+#define LEMONA_SETTIMES_MODE 0x10000 /* the permissions are set, whatever an ACL says */
+
 /* code of LOSS */
 #define LEMONA_LOSS_NO_BUFFER 1 /* no free sub-buffer */
 #define LEMONA_LOSS_ALLOC 2 /* out of memory */
@@ -145,6 +148,7 @@ enum lemona_tlv_type {
 #define LEMONA_XATTR_TRUSTED 4 /* trusted. */
 #define LEMONA_XATTR_SECURITY 6 /* security. */
 #define LEMONA_XATTR_SYSTEM 7 /* system. */
+#define LEMONA_XATTR_GNU 0xa /* gnu. */
 
 /* reason of TAINT */
 #define LEMONA_TAINT_RAW_WRITE 1 /* write to a raw block device */
@@ -757,14 +761,14 @@ static_assert(offsetof(struct lemona_freeze, real_ns) == 152);
 /* Argument of LEMONA_IOC_SETTIMES. */
 struct lemona_settimes {
 	__s32 fd; /* 0: the inode; may be opened with O_PATH */
-	__u32 pad; /* 4 */
+	__u32 mode; /* 4: its permissions and LEMONA_SETTIMES_MODE; 0: they stay as they are */
 	__s64 sec[4]; /* 8: access, modification, change, birth time: seconds */
 	__u32 nsec[4]; /* 40: their nanoseconds */
 };
 
 static_assert(sizeof(struct lemona_settimes) == 56);
 static_assert(offsetof(struct lemona_settimes, fd) == 0);
-static_assert(offsetof(struct lemona_settimes, pad) == 4);
+static_assert(offsetof(struct lemona_settimes, mode) == 4);
 static_assert(offsetof(struct lemona_settimes, sec) == 8);
 static_assert(offsetof(struct lemona_settimes, nsec) == 40);
 
@@ -813,7 +817,10 @@ static_assert(offsetof(struct lemona_stats, throttled) == 56);
  * calls too; servers get no more
  */
 #define LEMONA_IOC_CLOSE _IO('L', 4)
-/* set the four times of an inode outright */
+/*
+ * set the four times of an inode outright, and its permissions; not while
+ * it records
+ */
 #define LEMONA_IOC_SETTIMES _IOW('L', 5, struct lemona_settimes)
 #define LEMONA_IOC_STATS _IOR('L', 6, struct lemona_stats) /* counters */
 #define LEMONA_IOC_DRAIN _IO('L', 7) /* wait until the consumer has everything recorded so far */

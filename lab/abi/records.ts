@@ -466,7 +466,7 @@ export const IOCTL_STRUCTS = [
     doc: 'Argument of LEMONA_IOC_SETTIMES.',
     fields: [
       { name: 'fd', type: 's32', doc: 'the inode; may be opened with O_PATH' },
-      { name: 'pad', type: 'u32' },
+      { name: 'mode', type: 'u32', doc: 'its permissions and LEMONA_SETTIMES_MODE; 0: they stay as they are' },
       { name: 'sec', type: 's64', count: 4, doc: 'access, modification, change, birth time: seconds' },
       { name: 'nsec', type: 'u32', count: 4, doc: 'their nanoseconds' },
     ],
@@ -597,6 +597,10 @@ export const FLAG_GROUPS = [
     ],
   },
   {
+    doc: 'mode of lemona_settimes',
+    flags: [{ name: 'SETTIMES_MODE', value: 0x10000, doc: 'the permissions are set, whatever an ACL says' }],
+  },
+  {
     doc: 'code of LOSS',
     flags: [
       { name: 'LOSS_NO_BUFFER', value: 1, doc: 'no free sub-buffer' },
@@ -646,6 +650,7 @@ export const FLAG_GROUPS = [
       { name: 'XATTR_TRUSTED', value: 4, doc: 'trusted.' },
       { name: 'XATTR_SECURITY', value: 6, doc: 'security.' },
       { name: 'XATTR_SYSTEM', value: 7, doc: 'system.' },
+      { name: 'XATTR_GNU', value: 10, doc: 'gnu.' },
     ],
   },
   {
@@ -690,7 +695,13 @@ export const IOCTLS = [
     dir: '_IO',
     doc: 'end the record: wait until the consumer has everything, an account of calls too; servers get no more',
   },
-  { name: 'SETTIMES', nr: 5, dir: '_IOW', struct: 'lemona_settimes', doc: 'set the four times of an inode outright' },
+  {
+    name: 'SETTIMES',
+    nr: 5,
+    dir: '_IOW',
+    struct: 'lemona_settimes',
+    doc: 'set the four times of an inode outright, and its permissions; not while it records',
+  },
   { name: 'STATS', nr: 6, dir: '_IOR', struct: 'lemona_stats', doc: 'counters' },
   { name: 'DRAIN', nr: 7, dir: '_IO', doc: 'wait until the consumer has everything recorded so far' },
   {

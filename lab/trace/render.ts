@@ -30,6 +30,7 @@ const XATTR_PREFIXES: Readonly<Record<number, string>> = {
   [FLAG.XATTR_TRUSTED]: 'trusted.',
   [FLAG.XATTR_SECURITY]: 'security.',
   [FLAG.XATTR_SYSTEM]: 'system.',
+  [FLAG.XATTR_GNU]: 'gnu.',
 };
 
 /** The full name of an extended attribute from ext4's index and the rest. */

@@ -20,6 +20,14 @@
 /* How ext4 lays an inode out, which a rebuilt disk may do in another way. */
 #define FLAGS_LAYOUT (FS_INDEX_FL | FS_EXTENT_FL | FS_HUGE_FILE_FL | FS_INLINE_DATA_FL)
 
+static void copy_times(struct object *o, const struct lemona_attr *a)
+{
+	memcpy(o->attr.sec, a->sec, sizeof(a->sec));
+	memcpy(o->attr.nsec, a->nsec, sizeof(a->nsec));
+	if (o->times_seq < rp.current_seq)
+		o->times_seq = rp.current_seq;
+}
+
 /*
  * Remembers the attributes an effect carries. A regular file's size is taken
  * only where the effect holds the lock that guards it: a sample of times may
@@ -27,7 +35,7 @@
  */
 static void take_attr(struct object *o, const struct lemona_attr *a, bool size_is_sure)
 {
-	uint64_t size = o->attr.size;
+	struct lemona_attr before = o->attr;
 
 	object_touch(o);
 	if (rp.current_seq < o->attr_seq)
@@ -37,9 +45,11 @@ static void take_attr(struct object *o, const struct lemona_attr *a, bool size_i
 		mismatch_number(o, "type", a->mode & S_IFMT, o->attr.mode & S_IFMT);
 	o->attr = *a;
 	if (S_ISREG(a->mode) && !size_is_sure && o->have_attr)
-		o->attr.size = size;
+		o->attr.size = before.size;
 	o->have_attr = true;
 	o->have_flags = true;
+	/* an effect that waited for a birth may be older than a sample of times */
+	copy_times(o, rp.current_seq < o->times_seq ? &before : a);
 }
 
 /*
@@ -49,10 +59,8 @@ static void take_attr(struct object *o, const struct lemona_attr *a, bool size_i
 static void take_times(struct object *o, const struct lemona_attr *a)
 {
 	object_touch(o);
-	if (rp.current_seq < o->attr_seq)
-		return;
-	memcpy(o->attr.sec, a->sec, sizeof(a->sec));
-	memcpy(o->attr.nsec, a->nsec, sizeof(a->nsec));
+	if (rp.current_seq >= o->times_seq && rp.current_seq >= o->attr_seq)
+		copy_times(o, a);
 }
 
 /* Strict only: an older effect, which waited for a birth, tells nothing about the inode now. */

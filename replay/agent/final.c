@@ -91,10 +91,11 @@ static void finish_flags(struct object *o, int path_fd)
 		close(fd);
 }
 
-static int set_times(struct object *o, int fd)
+/* @mode: 0, or what LEMONA_IOC_SETTIMES is to set as well */
+static int set_times(struct object *o, int fd, uint32_t mode)
 {
 	const struct lemona_attr *a = &o->attr;
-	struct lemona_settimes t = { .fd = fd };
+	struct lemona_settimes t = { .fd = fd, .mode = mode };
 
 	if (rp.utimens) {
 		struct timespec two[2] = {
@@ -111,8 +112,21 @@ static int set_times(struct object *o, int fd)
 
 static void finish_times(struct object *o, int fd)
 {
-	if (set_times(o, fd) < 0)
+	if (set_times(o, fd, 0) < 0)
 		mismatch(o, "set times", "success", strerror(errno), errno);
+}
+
+/*
+ * The ACL is as it was by now; chmod() would change it again. The two may differ: chmod() sets one after the other, and
+ * there may be no room for the second.
+ */
+static int set_mode(struct object *o, int fd)
+{
+	uint32_t mode = o->attr.mode & 07777;
+
+	if (!rp.utimens && has_acl(fd))
+		return set_times(o, fd, mode | LEMONA_SETTIMES_MODE);
+	return syscall(SYS_fchmodat2, fd, "", mode, AT_EMPTY_PATH);
 }
 
 /* Owner and mode as recorded; symbolic links have no mode of their own. */
@@ -126,8 +140,7 @@ static void finish_owner(struct object *o, int fd, const struct statx *st)
 	if (S_ISLNK(a->mode))
 		return;
 	/* chown() may have dropped set-id bits */
-	if ((chowned || ((st->stx_mode ^ a->mode) & 07777)) &&
-	    syscall(SYS_fchmodat2, fd, "", a->mode & 07777, AT_EMPTY_PATH) < 0)
+	if ((chowned || ((st->stx_mode ^ a->mode) & 07777)) && set_mode(o, fd) < 0)
 		mismatch(o, "chmod", "success", strerror(errno), errno);
 }
 

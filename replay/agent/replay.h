@@ -107,6 +107,7 @@ struct object {
 	struct early *early, **early_tail;
 	struct lemona_attr attr; /* last seen; ino and gen are the key */
 	uint64_t attr_seq; /* of the effect that it is from */
+	uint64_t times_seq; /* of the one that its times are from */
 	uint32_t h_ino, h_gen; /* handle on the rebuilt disk */
 	int fd;
 	uint8_t state, access, caps;
@@ -217,6 +218,7 @@ void caps_keep(struct object *o, int fd, struct caps *c);
 int caps_give_back(int fd, const struct caps *c);
 int acl_forget(struct object *o);
 int chown_keeping_caps(int fd, uid_t uid, gid_t gid);
+bool has_acl(int fd);
 
 /* final.c */
 bool object_check(struct object *o, const char *when);

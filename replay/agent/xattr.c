@@ -32,6 +32,7 @@ static const char * const prefixes[] = {
 	[LEMONA_XATTR_TRUSTED] = "trusted.",
 	[LEMONA_XATTR_SECURITY] = "security.",
 	[LEMONA_XATTR_SYSTEM] = "system.",
+	[LEMONA_XATTR_GNU] = "gnu.",
 };
 
 static void put(unsigned char *to, uint32_t value, int bytes)
@@ -202,6 +203,15 @@ void caps_keep(struct object *o, int fd, struct caps *c)
 int caps_give_back(int fd, const struct caps *c)
 {
 	return c->size >= 0 ? fsetxattr(fd, CAPABILITY, c->value, c->size, 0) : 0;
+}
+
+/* Whether chmod() would change more than the mode. */
+bool has_acl(int fd)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return getxattr(path, prefixes[LEMONA_XATTR_ACL_ACCESS], NULL, 0) > 0;
 }
 
 /* Removes the ACL that a birth inherited. Returns 0, or -1 with errno. */
