@@ -68,6 +68,7 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
       { name: 'symlinks', what: 'symbolic links of 1 to 4,095 bytes' },
       { name: 'nodes', what: 'devices, FIFOs and sockets' },
       { name: 'terminal', what: 'a terminal that was written to' },
+      { name: 'held-times', what: 'names that are seen before their birth has a number' },
       { name: 'renames', what: 'plain, NOREPLACE and EXCHANGE between all kinds' },
       { name: 'whiteouts', what: 'renames that leave a whiteout' },
     ],
@@ -134,6 +135,7 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
       { name: 'half-flags', what: 'flags that are set by a call that fails' },
       { name: 'setids', what: 'set-id bits that writing, owning and cutting drop' },
       { name: 'times', what: 'times from 1901 to 2446, to the nanosecond' },
+      { name: 'own-driver', what: 'times by the ioctl that rebuilding needs' },
     ],
   },
   {
@@ -151,6 +153,7 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
       { name: 'full', what: 'ENOSPC in the middle of writes, then room again' },
       { name: 'full-mapped', what: 'stores into holes without a block' },
       { name: 'full-names', what: 'links and renames that find no room for a name' },
+      { name: 'full-acl', what: 'a mode that finds no room for its ACL' },
     ],
   },
   {
@@ -172,6 +175,17 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
     ],
     // The guest does without ext4's reserve, and the replay does not.
     refused: /fallocate: wanted success, seen No space left on device/,
+  },
+  {
+    title: 'a file system that is made read-only by force',
+    cases: [
+      {
+        name: 'forced-read-only',
+        what: 'and written to all the same',
+        taint: /^it was made read-only by force$/,
+        inDoubt: /forced-read-only/,
+      },
+    ],
   },
   // All that comes later is in doubt, so that each has a boot of its own.
   ...(['owners', 'inodes'] as const).map(

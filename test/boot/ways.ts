@@ -245,6 +245,8 @@ const MOUNTS: readonly Way[] = [
   { name: 'tmpfs', ms: MS, effects: { CREATE: 1, MKDIR: 1, WRITE: 1 }, without: ['RENAME', 'UNLINK', 'PAGE'] },
   { name: 'loop-raw', ms: MS, effects: { WRITE: 20, FALLOCATE: 2 }, kernelThreads: /^kworker\/|^loop/ },
   { name: 'loop-direct', ms: MS, effects: { WRITE: 20, FALLOCATE: 2 }, kernelThreads: /^kworker\/|^loop/ },
+  { name: 'loop-zeroed', ms: 4 * MS, effects: { FALLOCATE: 40 }, kernelThreads: /^kworker\/|^loop/ },
+  { name: 'thawed', ms: 2 * MS, effects: { WRITE: 20 } },
   { name: 'loop-mapped', ms: MS, effects: { WRITE: 20, PAGE: 20 }, kernelThreads: /^kworker\/|^loop/ },
   { name: 'loop-ext4', ms: MS, effects: { WRITE: 20 }, kernelThreads: /^kworker\/|^loop/ },
 ];

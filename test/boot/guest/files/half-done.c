@@ -1,23 +1,31 @@
 // SPDX-License-Identifier: MIT
 /* Operations that fail, and leave something behind all the same. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "files.h"
+#include "lemona_abi.h"
 
 #define MIB (1 << 20)
 /* Files without a block, for the last ones of the disk: to give them one takes no block of metadata. */
@@ -95,16 +103,26 @@ void case_full_names(void)
 	give_all();
 }
 
-/* A terminal sets its node's times in memory alone; a call that is refused shows them. */
-void case_terminal(void)
+static int open_terminal(const char *name)
 {
 	struct timespec old[2] = { { .tv_sec = 946684800 }, { .tv_sec = 946684800 } };
+	int fd;
+
+	must(mknod(name, S_IFCHR | 0666, makedev(4, 64)));
+	must(utimensat(AT_FDCWD, name, old, 0));
+	fd = must(open(name, O_WRONLY | O_NOCTTY | O_NONBLOCK));
+	holds(write(fd, "\n", 1) == 1);
+	return fd;
+}
+
+/* A terminal sets its node's times in memory alone; a call that is refused, or does nothing, shows them. */
+void case_terminal(void)
+{
 	int fd, status;
 
-	must(mknod("tty", S_IFCHR | 0666, makedev(4, 64)));
-	must(utimensat(AT_FDCWD, "tty", old, 0));
-	fd = must(open("tty", O_WRONLY | O_NOCTTY | O_NONBLOCK));
-	holds(write(fd, "\n", 1) == 1);
+	close(open_terminal("shown"));
+	must(setxattr("shown", "system.posix_acl_default", NULL, 0, 0));
+	fd = open_terminal("refused");
 	if (must(fork()) == 0) {
 		must(setgid(1000));
 		must(setuid(1000));
@@ -114,6 +132,133 @@ void case_terminal(void)
 	must(wait(&status));
 	holds(status == 0);
 	close(fd);
+}
+
+#define USERS 24
+
+/* chmod() stores the mode, and then finds no room for the ACL: two files share the block that holds it. */
+void case_full_acl(void)
+{
+	static const struct { uint16_t tag, perm; } others[] = { { 4, 5 }, { 0x10, 7 }, { 0x20, 0 } };
+	struct { uint32_t version; struct { uint16_t tag, perm; uint32_t id; } entries[USERS + 4]; } acl = {
+		.version = 2, .entries = { { 1, 7, ~0u } },
+	};
+	char name[16];
+	size_t i;
+
+	for (i = 0; i < USERS; i++) {
+		acl.entries[1 + i].tag = 2;
+		acl.entries[1 + i].perm = 5;
+		acl.entries[1 + i].id = 2000 + i;
+	}
+	for (i = 0; i < COUNT(others); i++) {
+		acl.entries[1 + USERS + i].tag = others[i].tag;
+		acl.entries[1 + USERS + i].perm = others[i].perm;
+		acl.entries[1 + USERS + i].id = ~0u;
+	}
+	for (i = 0; i < 2; i++) {
+		sprintf(name, "acl%zu", i);
+		close(make_file(name, 0, 0));
+		must(setxattr(name, "system.posix_acl_access", &acl, sizeof(acl), 0));
+	}
+	make_crumbs();
+	take_all(PAGE);
+	refused(chmod("acl1", 0600), ENOSPC);
+	give_all();
+}
+
+#define HELD 60
+
+static atomic_int is_created;
+
+static void *create_slowly(void *name)
+{
+	int fd = must(open(name, O_CREAT | O_EXCL | O_WRONLY, 0644));
+
+	is_created = 1;
+	close(fd);
+	return NULL;
+}
+
+/*
+ * A folder whose changes are on the disk before a call returns: a new name is
+ * seen before its birth has a number. Links and renames of it wait for that in
+ * a replay; what they say of others is older then than what has been heard.
+ */
+void case_held_times(void)
+{
+	struct timespec old[2] = { { .tv_sec = 946684800 }, { .tv_sec = 946684800 } };
+	char born[32], folder[16], linked[48], kept[48], also[48];
+	int fd, hits = 0;
+
+	must(mkdir("sync", 0755));
+	must(set_flags("sync", FS_DIRSYNC_FL));
+	for (int i = 0; i < HELD; i++) {
+		pthread_t thread;
+		DIR *dir;
+
+		sprintf(born, "sync/born%d", i);
+		sprintf(folder, "folder%d", i);
+		sprintf(linked, "%s/linked", folder);
+		sprintf(kept, "%s/kept", folder);
+		sprintf(also, "%s/also", folder);
+		must(mkdir(folder, 0755));
+		fd = make_file(kept, 3, 'k');
+		must(link(kept, also));
+		must(utimensat(AT_FDCWD, kept, old, 0));
+		must(utimensat(AT_FDCWD, folder, old, 0));
+		holds(access(born, F_OK) < 0);
+		sync();
+		is_created = 0;
+		holds(pthread_create(&thread, NULL, create_slowly, born) == 0);
+		while (link(born, linked)) {
+			holds(errno == ENOENT);
+			sched_yield();
+		}
+		must(rename(linked, kept));
+		put_at(fd, "new", 3, 0);
+		dir = opendir(folder);
+		holds(dir != NULL);
+		while (readdir(dir))
+			;
+		closedir(dir);
+		hits += !is_created;
+		holds(pthread_join(thread, NULL) == 0);
+		close(fd);
+	}
+	holds(hits > 0);
+}
+
+/* The record's own driver changes nothing while it records. */
+void case_own_driver(void)
+{
+	struct lemona_settimes times = { .fd = make_file("times", 1, 't'), .sec = { 1, 2, 3, 4 } };
+	int driver = must(open("/dev/lemona", O_RDWR));
+
+	refused(ioctl(driver, LEMONA_IOC_SETTIMES, &times), EBUSY);
+	close(driver);
+	close(times.fd);
+}
+
+/* A descriptor that is open for writing stays so; a freeze does not sync any more. */
+void case_forced_read_only(void)
+{
+	int fd = make_file("late", PAGE, 'l'), sysrq;
+	struct statvfs v = { 0 };
+
+	sync();
+	sysrq = must(open("/proc/sysrq-trigger", O_WRONLY));
+	holds(write(sysrq, "u", 1) == 1);
+	close(sysrq);
+	for (int i = 0; i < 500 && !(v.f_flag & ST_RDONLY); i++) {
+		usleep(10000);
+		must(statvfs("/", &v));
+	}
+	holds(v.f_flag & ST_RDONLY);
+	put_at(fd, "in the cache alone", 18, PAGE);
+	close(fd);
+	must(mount(NULL, "/", NULL, MS_REMOUNT | MS_RELATIME, NULL));
+	sync();
 }
 
 #define STRAYS 40

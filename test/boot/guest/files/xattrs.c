@@ -70,7 +70,7 @@ static void long_names(void)
 
 void case_xattrs(void)
 {
-	static const char *const kinds[] = { "user.", "trusted.", "security." };
+	static const char *const kinds[] = { "user.", "trusted.", "security.", "gnu." };
 	char name[40];
 	size_t i;
 

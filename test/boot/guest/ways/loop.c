@@ -69,6 +69,53 @@ WAY("loop-direct")
 	loop_detach(device);
 }
 
+/* Ranges whose edges are no blocks: to zero one takes the journal three steps, and a mark must not come in between. */
+WAY("loop-zeroed")
+{
+	char name[32], *data = aligned_alloc(PAGE, SIZE / 8);
+	int device;
+
+	need(close(make_disk()));
+	device = loop_attach("disk", 0, name);
+	do {
+		size_t at = below(8) * (SIZE / 8);
+
+		fill(data, SIZE / 8);
+		must(pwrite(device, data, SIZE / 8, at) == (ssize_t)(SIZE / 8));
+		for (size_t from = at + 512; from + 12800 < at + SIZE / 8; from += 4 * PAGE)
+			need(ioctl(device, BLKZEROOUT, (uint64_t[]){ from, 12800 }));
+	} while (going());
+	loop_detach(device);
+}
+
+static void thaw_while_going(void *unused)
+{
+	int root = need(open("/", O_RDONLY | O_DIRECTORY));
+
+	(void)unused;
+	do {
+		/* Whether anything was frozen is not asked. */
+		(void)!ioctl(root, FITHAW, 0);
+		pause_us(300);
+	} while (going());
+}
+
+/* Somebody else thaws what a mark has frozen. */
+WAY("thawed")
+{
+	int fd = make_file("written", 16 * PAGE);
+	pid_t thawer = spawn(thaw_while_going, NULL);
+	char block[PAGE];
+
+	do {
+		fill(block, sizeof(block));
+		must(pwrite(fd, block, sizeof(block), below(16) * PAGE) == (ssize_t)sizeof(block));
+		need(fdatasync(fd));
+	} while (going());
+	reap(thawer, 0);
+	need(close(fd));
+}
+
 /* Through a mapping of the device, and through one of the file under it. */
 WAY("loop-mapped")
 {
