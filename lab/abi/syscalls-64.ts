@@ -285,7 +285,7 @@ export const SYSCALLS_64 = [
     nr: 165,
     name: 'mount',
     args: 'str path str int str',
-    effect: 'replayed: MOUNT; only the root filesystem is rebuilt; a remount is not recorded',
+    effect: 'replayed: MOUNT; only the root filesystem is rebuilt; of options, those that cut inodes and owners: TAINT',
   },
   { nr: 166, name: 'umount2', args: 'path int', effect: 'replayed: UMOUNT, GONE; only the root filesystem is rebuilt' },
   {
@@ -622,7 +622,7 @@ export const SYSCALLS_64 = [
     nr: 431,
     name: 'fsconfig',
     args: 'fd int str by:1:fsconfig int',
-    effect: 'none: a remount (FSCONFIG_CMD_RECONFIGURE) changes options, and is not recorded',
+    effect: 'replayed: TAINT; options that cut inodes and owners',
   },
   { nr: 432, name: 'fsmount', args: 'fd int int', effect: 'replayed: MOUNT; only the root filesystem is rebuilt' },
   { nr: 433, name: 'fspick', args: 'fd path int', effect: 'none' },
