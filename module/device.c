@@ -167,8 +167,9 @@ static int lemona_freeze(struct lemona_file *lf, struct lemona_freeze *arg)
 	if (!file)
 		return -EBADF;
 	sb = file_inode(file)->i_sb;
-	/* a program that thaws does not thaw this */
-	error = freeze_super(sb, FREEZE_HOLDER_KERNEL);
+	/* a program that thaws does not thaw this; of its own freeze, it does */
+	error = sb->s_writers.frozen == SB_UNFROZEN ?
+		freeze_super(sb, FREEZE_HOLDER_KERNEL) : -EBUSY;
 	if (!error)
 		atomic_inc(&sb->s_active);
 	fput(file);

@@ -594,7 +594,10 @@ static void forget_clean_buffers(struct folio *folio)
 {
 	struct buffer_head *head = folio_buffers(folio), *bh = head;
 
+	/* what is on its way to the disk must be there before it is read */
+	folio_wait_writeback(folio);
 	do {
+		wait_on_buffer(bh);
 		if (buffer_mapped(bh) && !buffer_dirty(bh) &&
 		    !buffer_jbddirty(bh) && !buffer_delay(bh) &&
 		    !buffer_unwritten(bh))

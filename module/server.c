@@ -446,7 +446,9 @@ static int server_fn(void *arg)
 	memzero_explicit(key, sizeof(key));
 	while (!kthread_should_stop()) {
 		error = connect_and_run(s);
-		if (s->end_sent && error == -ECONNRESET)
+		/* it has been told, and has all of it */
+		if (s->end_sent && error == -ECONNRESET &&
+		    !READ_ONCE(s->sink.queued))
 			break;
 		report(s, error);
 		if (s->ready)

@@ -140,8 +140,32 @@ async function lastInTime(
   return best;
 }
 
+/** The lowest number of a recorded effect above `seq`; undefined: there is none. */
+async function firstAbove(access: SegmentAccess, index: RunIndex, seq: bigint): Promise<bigint | undefined> {
+  let lowest: bigint | undefined;
+  const take = (found: bigint) => {
+    if (found > seq && (lowest === undefined || found < lowest)) lowest = found;
+  };
+  for (const list of index.streams.values()) {
+    const entries = list.effectsFrom(seq + 1n);
+    for (let entry = await entries.next(); entry !== undefined; entry = await entries.next()) {
+      if (lowest !== undefined && entry.seqFirst >= lowest) break;
+      await scan(access, entry, take);
+    }
+  }
+  return lowest;
+}
+
+/** The last number there was: of an effect, or of one that is declared lost. */
+export function lastOf(index: RunIndex): bigint {
+  const { declared, totals } = index;
+  const lost = declared.count > 0 ? declared.last(declared.count - 1) : 0n;
+  return lost > totals.seqKnown ? lost : totals.seqKnown;
+}
+
 /**
- * The sequence number of an instant.
+ * The sequence number of an instant. Of a time it is the last effect that is not later; effects behind it that are not
+ * recorded may not be later either, so that they belong to it: a rebuild then says what it does not know of them.
  *
  * @throws LabError LAB_USAGE for no instant, LAB_INSTANT_UNKNOWN for one that this run does not reach
  */
@@ -153,7 +177,7 @@ export async function resolveInstant(
   signal?: AbortSignal,
 ): Promise<bigint> {
   const instant = parseInstant(text);
-  const direct = resolveWithoutClock(instant, { ...facts, lastSeq: index.totals.seqKnown });
+  const direct = resolveWithoutClock(instant, { ...facts, lastSeq: lastOf(index) });
   if (direct !== undefined) return direct;
   if (instant.kind !== 'wall' && instant.kind !== 'offset')
     throw new LabError('LAB_BUG', `instant '${text}' was not resolved`);
@@ -180,6 +204,9 @@ export async function resolveInstant(
     const wanted = origin + instant.ns;
     const isInTime = (monoNs: bigint, realNs: bigint) => (instant.kind === 'wall' ? realNs : monoNs) <= wanted;
     best = await lastInTime(access, index, isInTime, signal);
+    const next = best === 0n ? undefined : await firstAbove(access, index, best);
+    const last = next === undefined ? lastOf(index) : next - 1n;
+    if (best > 0n && last > best) best = last;
   } finally {
     await access.close();
   }

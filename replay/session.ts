@@ -19,6 +19,7 @@ import { runJob } from '../lab/vm/jobs.js';
 import { QEMU_PROGRAM } from '../lab/vm/qemu-args.js';
 import { AgentLink, DISK_NODE, type ReplayVm } from './agent-link.js';
 import type { Gaps } from './gaps.js';
+import { lastOf } from './instants.js';
 import {
   deleteKeyframes,
   type Keyframe,
@@ -229,7 +230,10 @@ export class ReplaySession {
 
   /** Saves the VM for later sessions as well. */
   async #saveHere(): Promise<void> {
-    const keyframe = await this.#save(`seq-${this.#position}`);
+    const tag = `seq-${this.#position}`;
+    // It may be there from a session that ended before it had noted it.
+    await this.#job('snapshot-delete', tag);
+    const keyframe = await this.#save(tag);
     this.#bytesSince = 0;
     this.#keyframes = [...this.#keyframes, keyframe].sort((a, b) => (a.seq < b.seq ? -1 : 1));
     await writeKeyframes(this.#place, { identity: this.#identity, keyframes: this.#keyframes });
@@ -350,7 +354,7 @@ export class ReplaySession {
 
   /** `count` effects later, or earlier if it is negative; stays within the record. */
   async step(count: number): Promise<Reached> {
-    const { seqKnown: last } = this.source.index.totals;
+    const last = lastOf(this.source.index);
     const wanted = this.#position + BigInt(count);
     const seq = wanted < this.source.checkpointSeq ? this.source.checkpointSeq : wanted > last ? last : wanted;
     return this.goto(seq);

@@ -6,7 +6,7 @@ import { indexRun, type RunIndex } from '../lab/trace/run-index.js';
 import type { SegmentProblem } from '../lab/trace/segment-reader.js';
 import { ioError, LabError } from '../lab/util/errors.js';
 import { GapSum, type Gaps } from './gaps.js';
-import { resolveInstant } from './instants.js';
+import { lastOf, resolveInstant } from './instants.js';
 import { findRootDev, planEffects } from './plan.js';
 
 /** Close its index. */
@@ -84,10 +84,8 @@ export async function rootDevOf(source: RebuildSource, signal: AbortSignal): Pro
  * declared. Counting answers nearly always; only a run with holes is read for it.
  */
 export async function gapsOf(source: RebuildSource, signal: AbortSignal): Promise<Gaps> {
-  const { seqFirst: first, seqKnown: last, effects: count } = source.index.totals;
-  const { declared } = source.index;
-  const lost = declared.count > 0 ? declared.last(declared.count - 1) : 0n;
-  const to = lost > last ? lost : last;
+  const { seqFirst: first, effects: count } = source.index.totals;
+  const to = lastOf(source.index);
   const gaps = new GapSum();
   if (first <= source.checkpointSeq + 1n && count === to - first + 1n) return gaps;
   const plan = planEffects(source.run.dir, source.index, { after: source.checkpointSeq, to, dev: -1, signal });

@@ -23,7 +23,9 @@ export async function databaseFigures(runDir: string, ctx: LabContext): Promise<
 async function loadAndCount(runDir: string, file: string, ctx: LabContext): Promise<number> {
   const store = await SqliteStore.open(file, ctx);
   try {
-    await new Load(store, ctx.signal).pass([{ name: 'run', folder: segmentsFolder(runDir), isGrowing: false }]);
+    await new Load(store, ctx.signal).pass([
+      { name: 'run', folder: segmentsFolder(runDir), isGrowing: async () => false },
+    ]);
     await store.finish();
     let entries = 0;
     for (const { name } of TABLES) {

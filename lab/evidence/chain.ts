@@ -11,10 +11,10 @@
  * machine afterwards finds nothing to sign an older run with, except the lab's key, and then the witness contradicts.
  */
 import { randomBytes } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
-import { isAlive, tryLock } from '../util/lock.js';
+import { ownerOf, tryLock } from '../util/lock.js';
 import { beginCustody } from './custody.js';
 import {
   APART,
@@ -187,8 +187,7 @@ export async function isChainClosed(dir: string): Promise<boolean> {
 
 /** Whether a process that lives writes the chain in a folder. */
 export async function isChainHeld(dir: string): Promise<boolean> {
-  const owner = Number(await readFile(path.join(dir, CHAIN_LOCK), 'utf8').catch(() => ''));
-  return owner > 0 && isAlive(owner);
+  return ((await ownerOf(path.join(dir, CHAIN_LOCK))) ?? 0) > 0;
 }
 
 /** Takes the lock for good, unless the work that needs it first fails. */

@@ -279,10 +279,20 @@ export class WireSession implements BootOwner {
     if (type === FRAME.HEARTBEAT && body.length === WIRE_SIZE.lemona_wire_status)
       this.driver = unpackWire('lemona_wire_status', body);
     else if (type === FRAME.END && this.#isEnd(body)) {
+      this.#demandAll(boot, body);
       await boot.store?.flush();
       this.#acknowledge();
       boot.isEnded = true;
     } else throw new Refusal(STATUS.BAD_FRAME, `a frame of type ${type} and ${body.length} bytes`);
+  }
+
+  /** What it had acknowledged may be gone here: a folder that was put back is not the end of a boot. */
+  #demandAll(boot: Boot, body: Buffer): void {
+    for (const [cpu, next] of unpackStreams(body) ?? []) {
+      const here = boot.store?.reached.get(cpu) ?? 0n;
+      if (here < next)
+        throw new Refusal(STATUS.BAD_FRAME, `the end of CPU ${cpu} is at ${next}, and the record here ends at ${here}`);
+    }
   }
 
   /** Streams of this boot, each once. */

@@ -26,8 +26,8 @@ export interface TraceSource {
   readonly name: string;
   /** Folder of its segments. */
   readonly folder: string;
-  /** Something may still be added to it. */
-  readonly isGrowing: boolean;
+  /** Whether something may still be added to it. */
+  readonly isGrowing: () => Promise<boolean>;
   readonly base?: Base | undefined;
 }
 

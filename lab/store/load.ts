@@ -27,7 +27,7 @@ export async function findTraces(
   const found: TraceSource[] = [];
   const entries = await readFolder(folder);
   if (entries.includes('segments'))
-    found.push({ name, folder: path.join(folder, 'segments'), isGrowing: await mayGrow(folder) });
+    found.push({ name, folder: path.join(folder, 'segments'), isGrowing: () => mayGrow(folder) });
   for (const kind of ['boots', 'machines']) {
     if (!entries.includes(kind)) continue;
     for (const entry of (await readFolder(path.join(folder, kind))).sort()) {
@@ -76,6 +76,7 @@ export class Load {
   readonly #inserters = new Map<string, Inserter>();
   /** Names of those that are loaded to their end, and of those left out. */
   readonly #done = new Set<string>();
+  readonly #growing = new Set<string>();
   #sum: LoadSum = { traces: 0, segments: 0, records: 0, bytes: 0 };
 
   constructor(store: Store, signal: AbortSignal, options: LoadOptions = {}) {
@@ -86,6 +87,11 @@ export class Load {
 
   get sum(): LoadSum {
     return this.#sum;
+  }
+
+  /** Names of the traces of which something may still come, as far as the last pass saw. */
+  get growing(): ReadonlySet<string> {
+    return this.#growing;
   }
 
   /**
@@ -101,12 +107,17 @@ export class Load {
       } catch (error) {
         if (onLeftOut === undefined || !(error instanceof LabError) || !OF_ONE_TRACE.has(error.code)) throw error;
         this.#done.add(source.name);
+        this.#growing.delete(source.name);
         onLeftOut(source, error);
       }
     }
   }
 
   async #one(source: TraceSource): Promise<void> {
+    // Before the segments are listed: what is complete by then is all there.
+    const isGrowing = await source.isGrowing();
+    if (isGrowing) this.#growing.add(source.name);
+    else this.#growing.delete(source.name);
     const inserter = await this.#inserterFor(source);
     const loaded = await inserter.loaded();
     const there = await listSegments(source.folder);
@@ -118,13 +129,13 @@ export class Load {
         if (loaded.get(number) === false && (await isSealed())) throw this.#outgrown(source, number);
         continue;
       }
-      if (isLast && source.isGrowing && !(await isSealed())) continue;
+      if (isLast && isGrowing && !(await isSealed())) continue;
       const { records, bytes } = await inserter.load(number, isLast, this.#signal);
       const { traces, segments, ...sums } = this.#sum;
       this.#sum = { traces, segments: segments + 1, records: sums.records + records, bytes: sums.bytes + bytes };
       this.#options.onSegment?.(this.#sum);
     }
-    if (source.isGrowing) return;
+    if (isGrowing) return;
     await inserter.end();
     this.#done.add(source.name);
   }
@@ -155,22 +166,19 @@ export type Sources = () => Promise<{ readonly traces: readonly TraceSource[]; r
 /** How often a folder is looked at that something may be added to. */
 const POLL_MS = 500;
 
-/**
- * Loads what is there, and, if it is followed, what comes, until nothing may come any more.
- * @returns the traces as they were at last
- */
+/** Loads what is there, and, if it is followed, what comes, until nothing may come any more. */
 export async function loadAll(
   load: Load,
   store: Store,
   sources: Sources,
   isFollowed: boolean,
   signal: AbortSignal,
-): Promise<readonly TraceSource[]> {
+): Promise<void> {
   for (let isFirst = true; ; isFirst = false) {
     const { traces, mayCome } = await sources();
     await load.pass(traces);
     if (isFirst) await store.finish();
-    if (!isFollowed || (!mayCome && traces.every(({ isGrowing }) => !isGrowing))) return traces;
+    if (!isFollowed || (!mayCome && load.growing.size === 0)) return;
     await setTimeout(POLL_MS, undefined, { signal }).catch((error: unknown) => {
       throw abortError('indexing', error);
     });

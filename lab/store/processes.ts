@@ -210,6 +210,9 @@ export class Processes {
   #addThread(tid: number, process: Process, born: Time): Thread {
     const thread: Thread = { id: this.#nextThread++, tid, process, born, ended: null };
     this.#freshThreads.add(thread);
+    const before = this.#threads.get(tid);
+    // Its exit was lost: its number is another's by now.
+    if (before !== undefined && before.ended === null) this.#running.get(before.process)?.delete(before);
     this.#threads.set(tid, thread);
     this.#runs(thread);
     return thread;

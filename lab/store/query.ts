@@ -30,7 +30,8 @@ export function queryNames(): string[] {
 
 /** Of some records: a machine's name is that of all its boots. Pure. */
 function onlyOf(sql: string, parameter: number | undefined): string {
-  const traces = `SELECT id FROM traces WHERE name = {text ${parameter}} OR name LIKE {text ${parameter}} || '/%'`;
+  const traces = `SELECT id FROM traces WHERE name = {text ${parameter}}
+ OR substr(name, 1, length({text ${parameter}}) + 1) = {text ${parameter}} || '/'`;
   return sql.replaceAll(/\{of (trace|process)\}/g, (_all, column: string) => {
     if (parameter === undefined) return '';
     return column === 'trace'

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** A lock between processes: a file that holds the pid of its owner. */
+/** A lock between processes: a file that holds the pid of its owner, and when that began: numbers are used again. */
 import { type FileHandle, open, readFile, rm, stat } from 'node:fs/promises';
 import { pollUntil } from './deadline.js';
 import { systemCodeOf } from './errors.js';
@@ -14,12 +14,26 @@ export function isAlive(pid: number): boolean {
   }
 }
 
+/** When a process began, in the kernel's ticks since the host did; '': nothing says it. */
+async function startOf(pid: number): Promise<string> {
+  const line = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
+  return line.slice(line.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+}
+
+/** Who holds a lock: undefined if its owner died; 0: it is being made, or was left behind so. */
+export async function ownerOf(file: string): Promise<number | undefined> {
+  const [pid = '', start] = (await readFile(file, 'utf8').catch(() => '')).trim().split(' ');
+  const owner = Number(pid);
+  if (owner === 0) return 0;
+  const isTheSame = owner > 0 && isAlive(owner) && (start === undefined || start === (await startOf(owner)));
+  return isTheSame ? owner : undefined;
+}
+
 /** Tries once; the owner's pid if somebody else holds it. Whoever has taken it removes the file in the end. */
 export async function tryLock(file: string): Promise<'taken' | number> {
   if (await make(file)) return 'taken';
-  const owner = Number((await readFile(file, 'utf8').catch(() => '')).trim());
-  if (owner > 0 && isAlive(owner)) return owner;
-  if (owner === 0 && !(await isOld(file))) return owner;
+  const owner = await ownerOf(file);
+  if (owner !== undefined && (owner > 0 || !(await isOld(file)))) return owner;
   // Its owner died.
   await rm(file, { force: true });
   return tryLock(file);
@@ -35,7 +49,7 @@ async function make(file: string): Promise<boolean> {
     throw error;
   }
   try {
-    await handle.writeFile(`${process.pid}\n`);
+    await handle.writeFile(`${process.pid} ${await startOf(process.pid)}\n`);
     return true;
   } catch (error) {
     // A full disk: an empty lock would be nobody's.

@@ -45,7 +45,7 @@ const VARIANTS: readonly Variant[] = [
   // Linux 6.12 itself loses what is written to a file in its inode after these: blocks come back from the journal.
   {
     tune: laidOut(INLINE_DATA),
-    without: ',mapped,mapped-child,fallocate,',
+    without: ',mapped,mapped-child,direct-mapped,fallocate,',
     // A file that grows leaves its inode in the same way.
     taint: LEFT_INODE,
   },
@@ -56,8 +56,10 @@ const VARIANTS: readonly Variant[] = [
   { tune: laidOut(SMALL_BLOCKS), mountOptions: 'data=journal' },
   // Only without delayed allocation does this flag of a file mean anything; see linux-falls.test.ts.
   { mountOptions: 'nodelalloc', without: ',journal-data,' },
-  { mountOptions: 'nodelalloc', without: ',mapped,mapped-child,' },
+  { mountOptions: 'nodelalloc', without: ',mapped,mapped-child,direct-mapped,' },
   { mountOptions: 'nodioread_nolock' },
+  { tune: laidOut({ blockBytes: 2048 }) },
+  { mountOptions: 'data=writeback' },
 ];
 
 /** Marks at instants that nobody planned. */

@@ -281,6 +281,19 @@ describe('the receiver', () => {
     await demandAll(8);
   });
 
+  it('takes no end for one that says of more than is there', async () => {
+    const point = await start({ limits: { idleMs: 50 } });
+    const driver = point.driver();
+    feed(driver, 8);
+    await driver.deliver();
+    const connection = await SimConnection.open(driver.options);
+    const more = new Map([...connection.ready].map(([cpu, next]) => [cpu, next + (cpu === 2 ? 1n : 0n)]));
+    await connection.send(FRAME.END, packStreams(more));
+    expect(await connection.closed).to.equal('BAD_FRAME');
+    await pollUntil(() => point.closed[0], { label: 'the boot', timeoutMs: 5000 });
+    expect(point.closed).to.deep.equal([{ machine: 'm', isEnded: false }]);
+  });
+
   it('says that a boot was closed to whoever sends more of it, and that it is in trouble when it is', async () => {
     let trouble: Error | undefined;
     const point = await start({

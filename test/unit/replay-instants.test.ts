@@ -5,7 +5,7 @@ import { indexRun } from '../../lab/trace/run-index.js';
 import { LabError } from '../../lab/util/errors.js';
 import { parseInstant, resolveInstant, resolveWithoutClock } from '../../replay/instants.js';
 import { withRun } from '../support/run-builder.js';
-import { start, subbuf, write } from '../support/trace-builder.js';
+import { loss, start, subbuf, write } from '../support/trace-builder.js';
 
 const SECOND = 1_000_000_000n;
 const FACTS = {
@@ -106,6 +106,28 @@ describe('resolving a time', () => {
     expect(await resolve('+4s')).to.equal(5n);
     expect(await resolve('+100s')).to.equal(5n);
     expect(await resolve('2023-11-14T22:13:23Z')).to.equal(4n);
+  });
+
+  it('takes in what is lost behind the last effect that is not later: it may not be later either', async () => {
+    const lossy = [
+      subbuf([start(1n), write({ seq: 2n, dt: dt(1) }, 0n, 'x'), write({ seq: 5n, dt: dt(4) }, 0n, 'x')], base),
+      subbuf([loss(1, { seq_first: 8n, seq_last: 9n, effects: 2, records: 2 })], { ...base, cpu: 1 }),
+      subbuf([write({ seq: 6n, dt: dt(4.2) }, 0n, 'x')], { ...base, number: 1n }),
+    ];
+    await withRun(lossy, async (runDir) => {
+      const index = await indexRun(runDir);
+      try {
+        const facts = { runName: 'r', checkpointSeq: 0n, marks: [] };
+        const found: Record<string, bigint> = {};
+        for (const text of ['+0s', '+1s', '+3.9s', '+4s', '+4.2s', '+99s', 'end', 'seq:9'])
+          found[text] = await resolveInstant(text, runDir, index, facts);
+        expect(found).to.deep.equal({
+          ...{ '+0s': 1n, '+1s': 4n, '+3.9s': 4n, '+4s': 5n, '+4.2s': 9n, '+99s': 9n, end: 9n, 'seq:9': 9n },
+        });
+      } finally {
+        await index.close();
+      }
+    });
   });
 
   it('says so when the time is before the first effect', async () => {

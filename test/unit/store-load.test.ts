@@ -7,6 +7,7 @@ import { findTraces, Load, loadAll } from '../../lab/store/load.js';
 import { SqliteStore } from '../../lab/store/sqlite-store.js';
 import { segmentName } from '../../lab/trace/segment-format.js';
 import { SegmentWriter } from '../../lab/trace/segment-writer.js';
+import { LabError } from '../../lab/util/errors.js';
 import { ask, dump, loadFolder, storeContext, useStore } from '../harness/store.js';
 import { writeSegments } from '../support/run-builder.js';
 import * as b from '../support/trace-builder.js';
@@ -435,15 +436,20 @@ describe('the inserter', () => {
     await writeSegments(path.join(boots, 'bb'), [b.subbuf([b.entry(1)], { bootId: 6n })]);
     const store = await SqliteStore.open(db, storeContext);
     const out: string[] = [];
+    const mayGrow = async (dir: string) => {
+      if (dir.endsWith('cc')) throw new LabError('LAB_RUN_CORRUPT', 'run.json is not JSON');
+      return false;
+    };
+    await writeSegments(path.join(boots, 'cc'), [b.subbuf([b.entry(2)], { bootId: 7n })]);
     try {
       const load = new Load(store, storeContext.signal, {
         onLeftOut: ({ name }, { code }) => out.push(`${name} ${code}`),
       });
-      for (let pass = 0; pass < 2; pass++) await load.pass(await findTraces(folder(), 'run', async () => false));
+      for (let pass = 0; pass < 2; pass++) await load.pass(await findTraces(folder(), 'run', mayGrow));
     } finally {
       await store.close();
     }
-    expect(out).to.deep.equal(['web/aa LAB_RUN_STATE']);
+    expect(out).to.deep.equal(['web/aa LAB_RUN_STATE', 'web/cc LAB_RUN_CORRUPT']);
     expect(await ask(db, 'SELECT what FROM event_list ORDER BY id')).to.deep.equal(['read', 'write']);
   });
 });

@@ -49,7 +49,7 @@ describe('an answer of the database', () => {
   });
 
   it('is of one record, or of one machine, where it is asked so', async () => {
-    const boots = { 'web1/boots/aa': 1n, 'web1/boots/bb': 2n, 'web10/boots/cc': 3n };
+    const boots = { 'web_1/boots/aa': 1n, 'web_1/boots/bb': 2n, 'web-1/boots/cc': 3n, 'web_10/boots/dd': 4n };
     for (const [place, bootId] of Object.entries(boots))
       await writeSegments(path.join(folder(), 'machines', place), [
         b.subbuf([b.task({ tid: 7, tgid: 7 }), b.exec(`/bin/${place.slice(-2)}`, { tgid: 7 }), b.nop(1n)], { bootId }),
@@ -63,23 +63,23 @@ describe('an answer of the database', () => {
         const [record, program] = ['record', 'program'].map((name) => columns.indexOf(name));
         return (await collect(pages)).flat().map((row) => `${row[record ?? 0]} ${row[program ?? 0]}`);
       };
-      expect(await programs()).to.have.length(3);
-      expect(await programs('web1')).to.deep.equal(['web1/aa /bin/aa', 'web1/bb /bin/bb']);
-      expect(await programs('web1/bb')).to.deep.equal(['web1/bb /bin/bb']);
+      expect(await programs()).to.have.length(4);
+      expect(await programs('web_1')).to.deep.equal(['web_1/aa /bin/aa', 'web_1/bb /bin/bb']);
+      expect(await programs('web_1/bb')).to.deep.equal(['web_1/bb /bin/bb']);
       for (const { name, args } of QUERIES) {
         const words = [name, ...args.map(({ type }) => (type === 'int' ? '7' : 'aa'))];
         const whole = await collect((await db.ask(parseQuestion(words))).pages);
-        const part = await collect((await db.ask(parseQuestion(words, 'sqlite', 'web10'))).pages);
+        const part = await collect((await db.ask(parseQuestion(words, 'sqlite', 'web-1'))).pages);
         for (const row of part.flat()) expect(whole.flat()).to.deep.include(row);
         expect(
-          part.flat().every((row) => row[0] === 'web10/cc'),
+          part.flat().every((row) => row[0] === 'web-1/cc'),
           name,
         ).to.equal(true);
       }
     } finally {
       await db.close();
     }
-    expect(() => parseQuestion(['SELECT 1'], 'sqlite', 'web1')).to.throw(/for named queries/);
+    expect(() => parseQuestion(['SELECT 1'], 'sqlite', 'web_1')).to.throw(/for named queries/);
   });
 
   it('is whole however long it is, and comes in pages', async () => {

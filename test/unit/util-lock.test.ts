@@ -5,7 +5,7 @@ import { type FileHandle, mkdtemp, open, readdir, rm, utimes, writeFile } from '
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { tryLock } from '../../lab/util/lock.js';
+import { ownerOf, tryLock } from '../../lab/util/lock.js';
 
 describe('a lock between processes', () => {
   let folder: string;
@@ -28,6 +28,14 @@ describe('a lock between processes', () => {
     await once(child, 'close');
     expect(await tryLock(file)).to.equal('taken');
     expect(await tryLock(file)).to.equal(process.pid);
+  });
+
+  it('is not held by another process that has got the number of a dead one', async () => {
+    await writeFile(file, `${process.pid} 1\n`);
+    expect(await tryLock(file)).to.equal('taken');
+    expect(await ownerOf(file)).to.equal(process.pid);
+    await writeFile(file, `${process.ppid} 1\n`);
+    expect(await ownerOf(file)).to.equal(undefined);
   });
 
   it('that is empty is being made, or was left behind', async () => {

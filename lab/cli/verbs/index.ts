@@ -35,7 +35,7 @@ async function sourcesOf(operand: string, isFollowed: boolean, ctx: LabContext):
   const base = await baseOfRun(await openRun(folder), ctx);
   return async () => {
     const { dir, segmentsDir } = await openRun(folder);
-    return { traces: [{ name, folder: segmentsDir, base, isGrowing: await mayGrow(dir, false) }], mayCome: false };
+    return { traces: [{ name, folder: segmentsDir, base, isGrowing: () => mayGrow(dir, false) }], mayCome: false };
   };
 }
 
@@ -92,8 +92,7 @@ export async function run(invocation: Invocation): Promise<number> {
           }
         : {}),
     });
-    const traces = await loadAll(load, store, sources, isFollowed, ctx.signal);
-    const growing = traces.filter(({ isGrowing }) => isGrowing);
+    await loadAll(load, store, sources, isFollowed, ctx.signal);
     const seconds = (performance.now() - beganMs) / 1000;
     const { sum } = load;
     const perSecond = (count: number) => Math.round(count / Math.max(seconds, 0.001));
@@ -107,7 +106,7 @@ export async function run(invocation: Invocation): Promise<number> {
       const rates = `${recordsPerSecond} records/s, ${rowsPerSecond} rows/s`;
       await invocation.out.line(`${store.label}: ${loaded} in ${seconds.toFixed(1)} s (${rates})`);
     }
-    for (const { name } of growing)
+    for (const name of load.growing)
       ctx.log.info(`${name}: its record may go on; what is not sealed yet, and its last second, are left for later`);
     const run = invocation.run.includes('/') ? undefined : await openRun(runDirOf(ctx.runsDir, invocation.run));
     return (await tellDamage(store, run, ctx.log)) || leftOut > 0 ? 1 : 0;
