@@ -148,8 +148,9 @@ put_plain(struct lemona_call *call, const struct lemona_arg *a, u16 arg,
 {
 	u16 type = call->when == LEMONA_WHEN_ENTRY ? plain_kinds[a->kind].in :
 						 plain_kinds[a->kind].out;
-	bool is_own = a->rule == LEMONA_LEN_BITS || a->rule == LEMONA_LEN_OWN;
-	size_t add = is_own ? 0 : a->add;
+	/* these two have made use of it */
+	bool is_used = a->rule == LEMONA_LEN_BITS || a->rule == LEMONA_LEN_OWN;
+	size_t add = is_used ? 0 : a->add;
 	size_t base;
 
 	if (get_base(call, a, addr, &base)) {

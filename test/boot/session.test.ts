@@ -2,7 +2,7 @@
 /** A session reaches any instant quickly, and what it reaches is what a straight rebuild gives. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { access } from 'node:fs/promises';
+import { access, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { MANY_EFFECTS } from '../../lab/bench/replay.js';
@@ -66,8 +66,14 @@ describe('a session', () => {
     }
     expect(await qemusOf(folder)).to.deep.equal([]);
 
+    // As if it had been ended after the last was saved, and before that was noted.
+    const list = path.join(keyframeFolder(runDir).folder, 'keyframes.json');
+    const noted = JSON.parse(await readFile(list, 'utf8')) as { keyframes: unknown[] };
+    await writeFile(list, JSON.stringify({ ...noted, keyframes: noted.keyframes.slice(0, -1) }));
     const second = await ReplaySession.open({ runDir, vm, spacing: SPACING }, ctx);
     try {
+      expect(second.keyframes.length).to.equal(first.keyframes.length - 1);
+      await second.goto(last);
       expect(second.keyframes.length).to.equal(first.keyframes.length);
       for (const part of [6n, 2n, 1n]) jumps.push(await second.goto((last * part) / 7n));
       await checkHere(second);

@@ -4,13 +4,14 @@ import { Writable } from 'node:stream';
 import { Invocation, type VerbHandler } from '../../lab/cli/invocation.js';
 import { Output } from '../../lab/cli/output.js';
 import { buildProgram } from '../../lab/cli/parse.js';
+import * as audit from '../../lab/cli/verbs/audit.js';
 import * as custody from '../../lab/cli/verbs/custody.js';
 import * as events from '../../lab/cli/verbs/events.js';
 import * as index from '../../lab/cli/verbs/index.js';
 import * as merge from '../../lab/cli/verbs/merge.js';
 import * as stats from '../../lab/cli/verbs/stats.js';
 
-const VERBS: Readonly<Record<string, { readonly run: VerbHandler }>> = { custody, events, index, merge, stats };
+const VERBS: Readonly<Record<string, { readonly run: VerbHandler }>> = { audit, custody, events, index, merge, stats };
 
 export interface VerbEnded {
   readonly status: number;

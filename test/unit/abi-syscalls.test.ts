@@ -149,6 +149,14 @@ describe('system-call table', () => {
   });
 });
 
+describe('the name of a number', () => {
+  it('is no name of a call where the number is one that was skipped, or does not fit', () => {
+    expect(syscallName(0xffff, '64', true)).to.equal('syscall_-1');
+    expect(syscallName(0xffff, '64')).to.equal('execve|rt_sigreturn');
+    expect(syscallName(0xfffe, '64', true)).to.equal('syscall_beyond');
+  });
+});
+
 describe('the language of arguments', () => {
   it('reads directions, lengths, shapes and formats', () => {
     expect(parseWord('in:@2')).to.include({ kind: 'BYTES', rule: 'ARG', k: 2, size: 1, add: 0, word: 'in' });

@@ -56,6 +56,18 @@ describe('a run whose folder is not as it was left', () => {
     });
   }
 
+  it('is not called altered where it is the auditor who errs', async () => {
+    const empty = path.join(folder(), 'no.pem');
+    await writeFile(empty, 'nothing');
+    for (const words of [
+      ['--tsa', path.join(folder(), 'none.pem')],
+      ['--tsa', empty],
+      ['--lab-key', path.join(folder(), 'none.pem')],
+      ['--lab-key', empty],
+    ])
+      expect((await failureOf(verb('audit', ...words))).code, words.join(' ')).to.equal('LAB_USAGE');
+  });
+
   it('is told by events where all of it is gone', async () => {
     for (const number of SUBBUFS.keys()) await rm(segment(number));
     expect(await verb('events')).to.deep.equal({ status: 1, stdout: '' });

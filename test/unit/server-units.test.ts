@@ -75,6 +75,10 @@ describe('the units of systemd', () => {
       if (typeof flags.listen === 'string') expect(parseListen(flags.listen).port).to.equal(4270);
     });
 
+    it(`leave no core with keys in it: ${name}`, async () => {
+      expect((await readUnit(name))('LimitCORE')).to.deep.equal(['0']);
+    });
+
     it(`run as a user that the sysusers file makes, and whose home they keep: ${name}`, async () => {
       const unit = await readUnit(name);
       const sysusers = await readFile(path.join(FOLDER, 'lemona.sysusers.conf'), 'utf8');
