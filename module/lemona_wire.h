@@ -19,7 +19,7 @@
 #endif
 
 #define LEMONA_WIRE_MAGIC "LMNAWIRE" /* begins both openings */
-#define LEMONA_WIRE_VERSION 1 /* of this protocol */
+#define LEMONA_WIRE_VERSION 2 /* of this protocol */
 #define LEMONA_WIRE_NOISE_PROTOCOL "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s" /* its name */
 #define LEMONA_WIRE_NOISE_MESSAGE_MAX 65535u /* bytes, tag included */
 #define LEMONA_WIRE_NOISE_TAG 16u /* bytes of a tag */
@@ -43,7 +43,7 @@ enum lemona_wire_type {
 	LEMONA_WIRE_SUBBUF = 1, /* driver: one sub-buffer, whole */
 	LEMONA_WIRE_HEARTBEAT = 2, /* both: `lemona_wire_status` */
 	/*
-	 * driver: no more will come of this boot; `lemona_wire_stream`s: all that
+	 * driver: no more will come of this boot; `lemona_wire_end`s: all that
 	 * there is
 	 */
 	LEMONA_WIRE_END = 3,
@@ -141,7 +141,7 @@ static_assert(offsetof(struct lemona_wire_frame, length) == 0);
 static_assert(offsetof(struct lemona_wire_frame, type) == 4);
 static_assert(offsetof(struct lemona_wire_frame, pad) == 6);
 
-/* How far a stream is: an element of READY, ACK and END. */
+/* How far a stream is: an element of READY and ACK. */
 struct lemona_wire_stream {
 	__u32 cpu; /* 0: the stream */
 	__u32 pad; /* 4 */
@@ -152,6 +152,24 @@ static_assert(sizeof(struct lemona_wire_stream) == 16);
 static_assert(offsetof(struct lemona_wire_stream, cpu) == 0);
 static_assert(offsetof(struct lemona_wire_stream, pad) == 4);
 static_assert(offsetof(struct lemona_wire_stream, next) == 8);
+
+/* Where a stream ends: an element of END, which has one for each possible CPU. */
+struct lemona_wire_end {
+	__u32 cpu; /* 0: the stream */
+	__u32 pad; /* 4 */
+	/*
+	 * 8: all sub-buffers with a smaller number that this server was to have
+	 * were sent
+	 */
+	__u64 next;
+	__u64 all; /* 16: so many sub-buffers were made, for this server and others */
+};
+
+static_assert(sizeof(struct lemona_wire_end) == 24);
+static_assert(offsetof(struct lemona_wire_end, cpu) == 0);
+static_assert(offsetof(struct lemona_wire_end, pad) == 4);
+static_assert(offsetof(struct lemona_wire_end, next) == 8);
+static_assert(offsetof(struct lemona_wire_end, all) == 16);
 
 /* HEARTBEAT, from either side. */
 struct lemona_wire_status {

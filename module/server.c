@@ -179,6 +179,14 @@ static int take_streams(struct lemona_server *s,
 
 	if (len % sizeof(*stream))
 		return -EPROTO;
+	for (i = 0; i < len / sizeof(*stream); i++) {
+		u32 cpu = stream[i].cpu;
+
+		/* of this boot, but of a life that this machine does not remember */
+		if (cpu >= nr_cpu_ids || !cpu_possible(cpu) ||
+		    stream[i].next > lemona_stream_made(cpu))
+			return s->ready ? -EPROTO : -ESTALE;
+	}
 	for (i = 0; i < len / sizeof(*stream); i++)
 		lemona_sink_release_stream(&s->sink, stream[i].cpu,
 					   stream[i].next,
@@ -269,19 +277,18 @@ static void start_heartbeat(struct lemona_server *s)
 
 static void start_end(struct lemona_server *s)
 {
-	struct lemona_wire_stream *stream = s->content;
+	struct lemona_wire_end *end = s->content;
 	u32 count = 0;
 	int cpu;
 
-	for_each_possible_cpu(cpu) {
-		if (s->next[cpu])
-			stream[count++] = (struct lemona_wire_stream){
-				.cpu = cpu,
-				.next = s->next[cpu],
-			};
-	}
+	for_each_possible_cpu(cpu)
+		end[count++] = (struct lemona_wire_end){
+			.cpu = cpu,
+			.next = s->next[cpu],
+			.all = lemona_stream_made(cpu),
+		};
 	s->end_sent = true;
-	start_frame(s, LEMONA_WIRE_END, stream, count * sizeof(*stream));
+	start_frame(s, LEMONA_WIRE_END, end, count * sizeof(*end));
 }
 
 static void start_sub(struct lemona_server *s)
@@ -389,6 +396,10 @@ static void report(struct lemona_server *s, int error)
 	case -ENOKEY:
 		pr_err("lemona: server %s: does not know machine %s\n",
 		       s->name, lemona_machine);
+		break;
+	case -ESTALE:
+		pr_err("lemona: server %s: has more of this boot than there is: was this machine put back to an earlier state?\n",
+		       s->name);
 		break;
 	default:
 		pr_warn("lemona: server %s: %pe; will connect again\n",
@@ -505,7 +516,7 @@ static bool machine_name_ok(const char *name)
 static int server_init(struct lemona_server *s, char *text)
 {
 	u32 content = max(sizeof(struct lemona_wire_status),
-			  nr_cpu_ids * sizeof(struct lemona_wire_stream));
+			  nr_cpu_ids * sizeof(struct lemona_wire_end));
 	int error = parse_address(s, text);
 
 	if (error) {

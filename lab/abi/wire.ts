@@ -9,7 +9,7 @@ import type { IoctlDef, NumberDef, StructDef } from './records.js';
 
 /** First bytes of both openings. */
 export const WIRE_MAGIC = 'LMNAWIRE';
-export const WIRE_VERSION = 1;
+export const WIRE_VERSION = 2;
 export const WIRE_NOISE_PROTOCOL = 'Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s';
 /** Largest transport message of Noise: ciphertext, its tag included. */
 export const WIRE_NOISE_MESSAGE_MAX = 65535;
@@ -67,11 +67,26 @@ export const WIRE_STRUCTS = [
   {
     name: 'lemona_wire_stream',
     size: 16,
-    doc: 'How far a stream is: an element of READY, ACK and END.',
+    doc: 'How far a stream is: an element of READY and ACK.',
     fields: [
       { name: 'cpu', type: 'u32', doc: 'the stream' },
       { name: 'pad', type: 'u32' },
       { name: 'next', type: 'u64', doc: 'all sub-buffers with a smaller number are done' },
+    ],
+  },
+  {
+    name: 'lemona_wire_end',
+    size: 24,
+    doc: 'Where a stream ends: an element of END, which has one for each possible CPU.',
+    fields: [
+      { name: 'cpu', type: 'u32', doc: 'the stream' },
+      { name: 'pad', type: 'u32' },
+      {
+        name: 'next',
+        type: 'u64',
+        doc: 'all sub-buffers with a smaller number that this server was to have were sent',
+      },
+      { name: 'all', type: 'u64', doc: 'so many sub-buffers were made, for this server and others' },
     ],
   },
   {
@@ -95,7 +110,7 @@ export const WIRE_STRUCTS = [
 export const WIRE_FRAMES = [
   { name: 'SUBBUF', value: 1, doc: 'driver: one sub-buffer, whole' },
   { name: 'HEARTBEAT', value: 2, doc: 'both: `lemona_wire_status`' },
-  { name: 'END', value: 3, doc: 'driver: no more will come of this boot; `lemona_wire_stream`s: all that there is' },
+  { name: 'END', value: 3, doc: 'driver: no more will come of this boot; `lemona_wire_end`s: all that there is' },
   { name: 'READY', value: 16, doc: 'server: first frame; 32 bytes of proof, then `lemona_wire_stream`s: what it has' },
   { name: 'ACK', value: 17, doc: 'server: `lemona_wire_stream`s: what is on its disk, synced' },
   { name: 'REFUSED', value: 18, doc: 'server: u32 LEMONA_WIRE_*, u32 zero; it closes' },

@@ -6,7 +6,7 @@
 import type { Category } from '../trace/parts.js';
 import { LabError } from '../util/errors.js';
 import { type BootStore, Gate } from './boot-store.js';
-import { STATUS, type StatusName, type Streams } from './wire.js';
+import { STATUS, type StatusName, type StreamEnds, type Streams } from './wire.js';
 
 export interface BootId {
   readonly machine: string;
@@ -24,8 +24,8 @@ export function bootName({ bootId, category }: Omit<BootId, 'machine'>): string 
 export interface BootKeeper {
   /** Opens what is there of a boot, or begins it. */
   open(id: BootId, cpus: number): Promise<BootStore>;
-  /** The store was closed; `isEnded`: the machine said that nothing more will come. */
-  closed(id: BootId, store: BootStore, isEnded: boolean): Promise<void>;
+  /** The store was closed; `ends`: the machine said that nothing more will come. */
+  closed(id: BootId, store: BootStore, ends: StreamEnds | undefined): Promise<void>;
 }
 
 /** The connection of a boot. */
@@ -41,7 +41,8 @@ export interface Boot extends BootId {
   /** Undefined while it is being opened, and after its disk failed. */
   store: BootStore | undefined;
   owner: BootOwner | undefined;
-  isEnded: boolean;
+  /** Of the frame END, if nothing came after it. */
+  ends: StreamEnds | undefined;
   /** Connections that have it or wait for it: while there are any, it is not forgotten. */
   claims: number;
   idle: NodeJS.Timeout | undefined;
@@ -70,7 +71,7 @@ export class Boots {
       const fresh = {
         store: undefined,
         owner: undefined,
-        isEnded: false,
+        ends: undefined,
         claims: 0,
         idle: undefined,
         turn: new Gate(1),
@@ -125,7 +126,8 @@ export class Boots {
     boot.claims--;
     if (boot.owner !== owner) return;
     boot.owner = undefined;
-    if (boot.store === undefined || boot.store.failure !== undefined || boot.isEnded) void this.#closeInTurn(boot);
+    if (boot.store === undefined || boot.store.failure !== undefined || boot.ends !== undefined)
+      void this.#closeInTurn(boot);
     else boot.idle = setTimeout(() => void this.#closeInTurn(boot), this.#idleMs);
   }
 
@@ -140,8 +142,8 @@ export class Boots {
     const { store } = boot;
     await this.#closeStore(boot);
     // Whoever claims it meanwhile waits for its turn: its chain is still being written.
-    if (store !== undefined) await this.#keeper.closed(boot, store, boot.isEnded);
-    boot.isEnded = false;
+    if (store !== undefined) await this.#keeper.closed(boot, store, boot.ends);
+    boot.ends = undefined;
     if (boot.claims === 0) this.#boots.delete(boot.key);
   }
 

@@ -19,7 +19,8 @@ import {
   packWire,
   refusal,
   STATUS,
-  unpackStreams,
+  type StreamEnds,
+  unpackEnds,
   unpackWire,
   WIRE_SIZE,
   type WireValues,
@@ -256,7 +257,7 @@ export class WireSession implements BootOwner {
     if (this.#hasEnded) return;
     switch (said.said) {
       case 'appended':
-        boot.isEnded = false;
+        boot.ends = undefined;
         boot.store?.appended(said);
         this.subbufs++;
         return;
@@ -276,30 +277,30 @@ export class WireSession implements BootOwner {
   }
 
   async #frame(boot: Boot, type: number, body: Buffer): Promise<void> {
+    const ends = type === FRAME.END ? this.#endsOf(body) : undefined;
     if (type === FRAME.HEARTBEAT && body.length === WIRE_SIZE.lemona_wire_status)
       this.driver = unpackWire('lemona_wire_status', body);
-    else if (type === FRAME.END && this.#isEnd(body)) {
-      this.#demandAll(boot, body);
+    else if (ends !== undefined) {
+      this.#demandAll(boot, ends);
       await boot.store?.flush();
       this.#acknowledge();
-      boot.isEnded = true;
+      boot.ends = ends;
     } else throw new Refusal(STATUS.BAD_FRAME, `a frame of type ${type} and ${body.length} bytes`);
   }
 
   /** What it had acknowledged may be gone here: a folder that was put back is not the end of a boot. */
-  #demandAll(boot: Boot, body: Buffer): void {
-    for (const [cpu, next] of unpackStreams(body) ?? []) {
+  #demandAll(boot: Boot, ends: StreamEnds): void {
+    for (const [cpu, { next }] of ends) {
       const here = boot.store?.reached.get(cpu) ?? 0n;
       if (here < next)
         throw new Refusal(STATUS.BAD_FRAME, `the end of CPU ${cpu} is at ${next}, and the record here ends at ${here}`);
     }
   }
 
-  /** Streams of this boot, each once. */
-  #isEnd(body: Buffer): boolean {
-    const streams = unpackStreams(body);
-    const count = body.length / WIRE_SIZE.lemona_wire_stream;
-    return streams?.size === count && [...streams.keys()].every((cpu) => cpu < this.#options.cpus);
+  /** Ends of streams of this boot. */
+  #endsOf(body: Buffer): StreamEnds | undefined {
+    const ends = unpackEnds(body);
+    return [...(ends?.keys() ?? [])].every((cpu) => cpu < this.#options.cpus) ? ends : undefined;
   }
 
   /** Lends the intake a place for its next sub-buffers; on a full disk it waits for space, and the socket with it. */

@@ -99,6 +99,32 @@ export function unpackStreams(buf: Buffer): Map<number, bigint> | undefined {
   return streams;
 }
 
+/** Where a stream ends: behind the last sub-buffer that this server was to have, and behind the last that was made. */
+export interface StreamEnd {
+  readonly next: bigint;
+  readonly all: bigint;
+}
+
+export type StreamEnds = ReadonlyMap<number, StreamEnd>;
+
+/** END's content. */
+export function packEnds(ends: Iterable<readonly [number, StreamEnd]>): Buffer {
+  return Buffer.concat([...ends].map(([cpu, end]) => packWire('lemona_wire_end', { cpu, ...end })));
+}
+
+/** @returns undefined if the bytes are no list of ends, or one that contradicts itself */
+export function unpackEnds(buf: Buffer): Map<number, StreamEnd> | undefined {
+  const { lemona_wire_end: size } = WIRE_SIZE;
+  const ends = new Map<number, StreamEnd>();
+  for (let from = 0; from < buf.length; from += size) {
+    if (buf.length - from < size) return undefined;
+    const { cpu, next, all } = unpackWire('lemona_wire_end', buf.subarray(from, from + size));
+    if (next > all || ends.has(cpu)) return undefined;
+    ends.set(cpu, { next, all });
+  }
+  return ends;
+}
+
 /** A REFUSED frame. */
 export function refusal(status: number): Buffer[] {
   const body = Buffer.alloc(8);

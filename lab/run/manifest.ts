@@ -100,6 +100,8 @@ export const receivedManifestSchema = commonSchema.extend({
     cpus: z.number().int().positive(),
     /** Of the storage point, likewise. */
     server: z.string().regex(/^[0-9a-f]{16}$/, 'wanted 16 hexadecimal digits'),
+    /** Of each CPU, how many sub-buffers it made, for this server and others; when the machine has said its end. */
+    made: z.record(z.string().regex(/^\d+$/), z.string().regex(/^\d+$/)).optional(),
   }),
 });
 

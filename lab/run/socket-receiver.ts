@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { WIRE_KEY_BYTES } from '../abi/wire.js';
 import { BootStore, Gate } from '../link/boot-store.js';
 import { type BootId, type BootKeeper, bootName } from '../link/boots.js';
-import { MODE } from '../link/wire.js';
+import { MODE, type StreamEnds } from '../link/wire.js';
 import { type WireEvent, type WireLimits, WireServer } from '../link/wire-server.js';
 import type { SegmentWriterOptions } from '../trace/segment-writer.js';
 import { deferred } from '../util/deadline.js';
@@ -80,8 +80,8 @@ class RunKeeper implements BootKeeper {
     return this.#store;
   }
 
-  closed(_id: BootId, _store: BootStore, isEnded: boolean): Promise<void> {
-    if (isEnded) this.ended.resolve();
+  closed(_id: BootId, _store: BootStore, ends: StreamEnds | undefined): Promise<void> {
+    if (ends !== undefined) this.ended.resolve();
     return Promise.resolve();
   }
 }

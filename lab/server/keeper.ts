@@ -5,9 +5,10 @@ import path from 'node:path';
 import { EvidenceChain } from '../evidence/chain.js';
 import { BootStore, Gate } from '../link/boot-store.js';
 import { type BootId, type BootKeeper, bootName } from '../link/boots.js';
+import type { StreamEnds } from '../link/wire.js';
 import { sha256File } from '../run/digest.js';
 import { type RunFolder, runFolderAt } from '../run/folder.js';
-import { type ReceivedManifest, readManifest, writeManifest } from '../run/manifest.js';
+import { isRecorded, type ReceivedManifest, readManifest, writeManifest } from '../run/manifest.js';
 import { syncFolder } from '../trace/segment-writer.js';
 import { ioError, LabError, messageOf } from '../util/errors.js';
 import { bootDir, type PointFolder } from './point.js';
@@ -103,7 +104,7 @@ export class PointKeeper implements BootKeeper {
   }
 
   /** Notes what came; when nothing more will, the chain is closed, and no file of the boot changes any more. */
-  async closed(id: BootId, store: BootStore, isEnded: boolean): Promise<void> {
+  async closed(id: BootId, store: BootStore, ends: StreamEnds | undefined): Promise<void> {
     const { folder, onEvent } = this.#options;
     const run = runFolderAt(bootDir(folder, id));
     const chain = this.#chains.get(run.dir);
@@ -112,10 +113,13 @@ export class PointKeeper implements BootKeeper {
     const { segments, bytes, subbufs } = store.totals;
     try {
       const manifest = await readManifest(run.manifestFile);
-      if (manifest === undefined) throw new LabError('LAB_RUN_UNKNOWN', `${run.manifestFile} is gone`);
+      if (manifest === undefined || isRecorded(manifest))
+        throw new LabError('LAB_RUN_UNKNOWN', `${run.manifestFile} is gone, or another`);
       const trace = { segments, bytes, subbufs, tornBytes: 0 };
-      await writeManifest(run.manifestFile, { ...manifest, state: isEnded ? 'complete' : 'recording', trace });
-      if (isEnded) await chain.close();
+      const made = Object.fromEntries([...(ends ?? [])].map(([cpu, { all }]) => [cpu, all.toString()]));
+      const end = ends && { state: 'complete' as const, received: { ...manifest.received, made } };
+      await writeManifest(run.manifestFile, { ...manifest, state: 'recording', trace, ...end });
+      if (ends !== undefined) await chain.close();
       onEvent('sealed', id, segments);
     } catch (error) {
       // The segments are the truth; a full disk may leave the note of them out.

@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { KIND } from '../abi/layout.js';
 import { WIRE_HEARTBEAT_MS, WIRE_SILENCE_MS } from '../abi/wire.js';
 import { WireRefused, WireSender } from '../link/sender.js';
-import { FRAME, frame, MODE, packStreams, packWire, statusName } from '../link/wire.js';
+import { FRAME, frame, MODE, packEnds, packWire, statusName } from '../link/wire.js';
 import { packRecord, packSubbuf } from '../trace/subbuf-builder.js';
 import { withDeadline } from '../util/deadline.js';
 import { ioError, LabError, messageOf, systemCodeOf, throwIfAborted } from '../util/errors.js';
@@ -233,8 +233,9 @@ class HeadsSender {
   /** The server closes its chain of the record. That it was told is noted first: nothing may follow then. */
   async #end(sender: WireSender): Promise<void> {
     const state = this.#begun();
+    const all = BigInt(state.lines - state.boot.lines);
     await this.#note({ ...state, boot: { ...state.boot, isEnding: true } }, 0);
-    await sender.send(FRAME.END, packStreams([[0, BigInt(state.lines - state.boot.lines)]]));
+    await sender.send(FRAME.END, packEnds([[0, { next: all, all }]]));
     sender.socket.end();
     const status = await this.#within(sender, sender.closed, `the end of the record at ${sender.where}`);
     if (status !== undefined || sender.socket.errored !== null) await this.#gone(sender);

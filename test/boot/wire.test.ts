@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** A real driver and a real server, and what is between them: a man in the middle, and a network or a server that is late. */
+import { appendFile, cp, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import { auditRun } from '../../lab/audit/audit.js';
@@ -12,11 +14,13 @@ import { pollUntil } from '../../lab/util/deadline.js';
 import { freePort } from '../../lab/util/free-port.js';
 import { useBench } from '../harness/boot.js';
 import { FaultyLink } from '../harness/faulty-link.js';
+import { guestProgram } from '../harness/program.js';
 import { bootOf, receiverOf } from '../harness/server-receiver.js';
 import { demandWhole } from '../harness/whole.js';
 import type { Side } from '../support/messages.js';
 import { ServerProcess } from '../support/server-process.js';
 import { ATTACKS, tapFor } from '../support/taps.js';
+import { nop, subbuf } from '../support/trace-builder.js';
 
 const WORK = 'mkdir /root/w; for i in 1 2 3 4 5 6 7 8; do echo $i > /root/w/$i; mv /root/w/$i /root/w/n$i; done';
 const SIDES: readonly Side[] = ['guest', 'server'];
@@ -152,6 +156,52 @@ describe('the wire', () => {
     expect(output).to.match(/7021: .*will connect again.*7021: connected/s);
     expect(logged('connected')).to.have.length(1);
     await demandFirst();
+    await demandWhole(bench(), 'r');
+  });
+
+  it('brings a machine to no server that has more of its boot than there is, as after it was put back', async () => {
+    const key = await enroll();
+    await server.start();
+    let boot = '';
+    const kept = path.join(bench().folder, 'kept');
+    /** What the guest says, and what is done to the server then. */
+    const acts: Readonly<Record<string, () => Promise<void>>> = {
+      worked: async () => {
+        await server.kill();
+        boot = (await bootOf(server)) ?? '';
+        await cp(boot, kept, { recursive: true });
+        const [last = ''] = (await readdir(path.join(kept, 'segments'))).slice(-1);
+        const bootId = BigInt(`0x${path.basename(boot)}`);
+        const beyond = subbuf([nop(1n)], { number: 1_000_000n, bootId });
+        await appendFile(path.join(boot, 'segments', last), beyond);
+        await server.start();
+      },
+      told: async () => {
+        await server.kill();
+        await rm(boot, { recursive: true });
+        await cp(kept, boot, { recursive: true });
+        await server.start();
+      },
+    };
+    let acting = Promise.resolve();
+    const stderr = new PassThrough();
+    const said = createInterface({ input: stderr });
+    said.on('line', (line) => {
+      acting = acting.then(acts[line]);
+    });
+    const { manifest, output } = await bench().record(
+      'r',
+      `chmod +x /root/drain; ${WORK}; /root/drain; echo worked >&2; until dmesg | grep -q 'put back'; do sleep 0.1; done
+       mkdir /root/more; echo told >&2; /root/drain; dmesg`,
+      {
+        ...{ config: 'static-socket-encrypted', stderr },
+        copyIn: [{ source: await guestProgram('drain', bench().folder), destination: '/root/drain' }],
+        listenForGuest: ({ folder }) => Promise.resolve(receiverOf(server, key, link, folder)),
+      },
+    );
+    await acting;
+    expect(output).to.match(/7021: connected.*7021: has more of this boot than there is.*7021: connected/s);
+    expect(manifest.state).to.equal('complete');
     await demandWhole(bench(), 'r');
   });
 });

@@ -8,7 +8,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { expect } from 'chai';
-import { FRAME, frame, MODE, packStreams } from '../../lab/link/wire.js';
+import { FRAME, frame, MODE, packEnds } from '../../lab/link/wire.js';
 import { RIG_CPUS, takeBy } from '../support/intake-rig.js';
 import { info, subbuf } from '../support/trace-builder.js';
 import { SIM_BOOT, testFolder, testIntake } from '../support/wire-point.js';
@@ -56,7 +56,7 @@ function frames(random: Random): { plain: Buffer[]; subbufs: Buffer[] } {
     subbufs.push(bytes);
     plain.push(Buffer.concat(frame(FRAME.SUBBUF, bytes)));
     if (random.oneIn(3)) plain.push(Buffer.concat(frame(random.below(20), Buffer.alloc(8 * random.below(40)))));
-    if (random.oneIn(6)) plain.push(Buffer.concat(frame(FRAME.END, packStreams([[cpu, number]]))));
+    if (random.oneIn(6)) plain.push(Buffer.concat(frame(FRAME.END, packEnds([[cpu, { next: number, all: number }]]))));
   }
   return { plain, subbufs };
 }

@@ -4,7 +4,7 @@
  * acknowledged it, and sends again, from what READY says on, after a connection broke.
  */
 import { type SenderOptions, WireRefused, WireSender } from '../../lab/link/sender.js';
-import { FRAME, packStreams, packWire, type Streams } from '../../lab/link/wire.js';
+import { FRAME, packEnds, packWire, type Streams } from '../../lab/link/wire.js';
 
 /** The server is on this host. */
 export type SimOptions = Omit<SenderOptions, 'host' | 'signal'>;
@@ -114,7 +114,8 @@ export class SimDriver {
   /** Says that nothing more will come, and waits until the server has it all. */
   async end(): Promise<void> {
     const connection = await SimConnection.open(this.options);
-    await connection.send(FRAME.END, packStreams(connection.ready));
+    const ends = [...connection.ready].map(([cpu, next]) => [cpu, { next, all: next }] as const);
+    await connection.send(FRAME.END, packEnds(ends));
     connection.socket.end();
     await connection.closed;
   }

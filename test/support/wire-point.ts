@@ -61,8 +61,8 @@ export async function startPoint(folder: string, options: TestPointOptions = {})
       options.onOpen?.(store);
       return store;
     },
-    closed: async ({ machine }, _store, isEnded) => {
-      closed.push({ machine, isEnded });
+    closed: async ({ machine }, _store, ends) => {
+      closed.push({ machine, isEnded: ends !== undefined });
     },
   };
   const modes = options.modes ?? [MODE.NOISE, MODE.PLAIN];

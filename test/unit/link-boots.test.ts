@@ -21,8 +21,8 @@ describe('boots of machines', () => {
           acts.push('open');
           return emptyStore();
         },
-        closed: async (_id, _store, isEnded) => {
-          acts.push(`closing ${isEnded ? 'for good' : 'for now'}`);
+        closed: async (_id, _store, ends) => {
+          acts.push(`closing ${ends ? 'for good' : 'for now'}`);
           await held;
           acts.push('closed');
         },
@@ -32,7 +32,7 @@ describe('boots of machines', () => {
     const id = { machine: 'm', bootId: 1n };
     const [first, second] = [connection(), connection()];
     const boot = await boots.claim(id, 1, first);
-    boot.isEnded = true;
+    boot.ends = new Map();
     boots.release(boot, first);
     const again = boots.claim(id, 1, second);
     await new Promise((resolve) => setImmediate(resolve));

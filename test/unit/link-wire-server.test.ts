@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { WireRefused } from '../../lab/link/sender.js';
-import { FRAME, frame, MODE, packStreams } from '../../lab/link/wire.js';
+import { FRAME, frame, MODE, packEnds, packStreams } from '../../lab/link/wire.js';
 import { partOf } from '../../lab/trace/parts.js';
 import { pollUntil } from '../../lab/util/deadline.js';
 import { LabError } from '../../lab/util/errors.js';
@@ -165,7 +165,9 @@ describe('the receiver', () => {
       'longer than it says': [[FRAME.SUBBUF, Buffer.concat([good, Buffer.alloc(8)])]],
       'a frame of the server': [[FRAME.ACK, packStreams([[0, 9n]])]],
       'no such frame': [[99, Buffer.alloc(8)]],
-      'an end of streams that it has not': [[FRAME.END, packStreams([[4, 0n]])]],
+      'an end of streams that it has not': [[FRAME.END, packEnds([[4, { next: 0n, all: 0n }]])]],
+      'an end that is before what was sent': [[FRAME.END, packEnds([[0, { next: 1n, all: 0n }]])]],
+      'two ends of a stream': [[FRAME.END, Buffer.concat([1n, 2n].map((all) => packEnds([[0, { next: 0n, all }]])))]],
       'a heartbeat that is too long': [[FRAME.HEARTBEAT, Buffer.alloc(72)]],
       'a length that is no multiple of 8': [[FRAME.SUBBUF, Buffer.alloc(12)]],
     };
@@ -287,8 +289,8 @@ describe('the receiver', () => {
     feed(driver, 8);
     await driver.deliver();
     const connection = await SimConnection.open(driver.options);
-    const more = new Map([...connection.ready].map(([cpu, next]) => [cpu, next + (cpu === 2 ? 1n : 0n)]));
-    await connection.send(FRAME.END, packStreams(more));
+    const more = [...connection.ready].map(([cpu, next]) => [cpu, next + (cpu === 2 ? 1n : 0n)] as const);
+    await connection.send(FRAME.END, packEnds(more.map(([cpu, next]) => [cpu, { next, all: next }])));
     expect(await connection.closed).to.equal('BAD_FRAME');
     await pollUntil(() => point.closed[0], { label: 'the boot', timeoutMs: 5000 });
     expect(point.closed).to.deep.equal([{ machine: 'm', isEnded: false }]);

@@ -58,7 +58,7 @@ describe('the evidence on a logging server', () => {
     const store = await keeper.open(ID, 1);
     await feed(store, 20);
     await store.close();
-    await keeper.closed(ID, store, true);
+    await keeper.closed(ID, store, new Map());
     const segments = await readdir(path.join(dir, 'segments'));
     expect(segments.length).to.be.greaterThan(3);
     const report = await auditRun(dir, { witness });
@@ -70,7 +70,7 @@ describe('the evidence on a logging server', () => {
     const error = await feed(again, 21).catch((reason: unknown) => reason);
     expect(error).to.be.instanceOf(LabError).and.to.include({ code: 'LAB_LINK_PROTOCOL' });
     await again.close();
-    await keeper.closed(ID, again, false);
+    await keeper.closed(ID, again, undefined);
     expect(intact(await auditRun(dir, { witness }))).to.deep.equal([[], true, true]);
     expect((await openRun(dir)).manifest.state).to.equal('complete');
   });
@@ -81,7 +81,7 @@ describe('the evidence on a logging server', () => {
       const store = await keeper.open(ID, 1);
       await feed(store, 3 * round + 3);
       await store.close();
-      await keeper.closed(ID, store, isEnded);
+      await keeper.closed(ID, store, isEnded ? new Map() : undefined);
     }
     const report = await auditRun(dir, { witness });
     expect(intact(report)).to.deep.equal([[], true, true]);
@@ -110,12 +110,12 @@ describe('the evidence on a logging server', () => {
       const resumed = await other.open(ID, 1);
       await feed(resumed, 14);
       await resumed.close();
-      await other.closed(ID, resumed, true);
+      await other.closed(ID, resumed, new Map());
       const report = await auditRun(copy);
       expect([report.findings, report.isClosed], `cut at ${cut}`).to.deep.equal([[], true]);
     }
     await store.close();
-    await keeper.closed(ID, store, false);
+    await keeper.closed(ID, store, undefined);
   });
 
   it('signs later, and once, what it sealed while the logs could not be written', async () => {
@@ -139,7 +139,7 @@ describe('the evidence on a logging server', () => {
     const again = await keeper.open(ID, 1);
     await feed(again, 25);
     await again.close();
-    await keeper.closed(ID, again, true);
+    await keeper.closed(ID, again, new Map());
     const report = await auditRun(dir, { witness });
     expect([report.findings, report.isClosed, report.resumed]).to.deep.equal([[], true, []]);
     expect(report.files).to.equal((await readdir(path.join(dir, 'segments'))).length + 1);
@@ -152,7 +152,7 @@ describe('the evidence on a logging server', () => {
         const keeper = keeperOf();
         const store = await keeper.open({ machine, bootId }, 1);
         await store.close();
-        await keeper.closed({ machine, bootId }, store, true);
+        await keeper.closed({ machine, bootId }, store, new Map());
         dirs.push(bootDir(point, { machine, bootId }));
       }
     }
@@ -169,7 +169,7 @@ describe('the evidence on a logging server', () => {
     const keeper = keeperOf();
     const store = await keeper.open(ID, 1);
     await store.close();
-    await keeper.closed(ID, store, true);
+    await keeper.closed(ID, store, new Map());
     const image = { kind: 'web', digest: 'd', raw: '/disk.raw' };
     const checkpoints = [{ name: 'start', seq: '0', snapshot: null, sha256: '0'.repeat(64) }];
     await writeFile(path.join(dir, 'base.json'), JSON.stringify({ image, checkpoints }));

@@ -148,8 +148,8 @@ static bool is_length_good(void)
 	case LEMONA_WIRE_HEARTBEAT:
 		return length == sizeof(struct lemona_wire_status);
 	case LEMONA_WIRE_END:
-		return length <= boot.cpus * sizeof(struct lemona_wire_stream) &&
-		       length % sizeof(struct lemona_wire_stream) == 0;
+		return length <= boot.cpus * sizeof(struct lemona_wire_end) &&
+		       length % sizeof(struct lemona_wire_end) == 0;
 	default:
 		return false;
 	}
