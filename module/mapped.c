@@ -13,9 +13,13 @@
  * copies it under the folio's lock, so that the next store makes it pending
  * again. The list may hold a page twice; it is then captured twice.
  *
- * capture_sem: captures hold it shared from taking a page off the list to the
- * record; who must know that a page is captured, not only taken, holds it
- * exclusively. It nests inside i_rwsem and invalidate_lock.
+ * Each volume, which is a filesystem, has its own list and its own lock.
+ * Captures hold that shared from taking a page off the list to the record; who
+ * must know that a page is captured, not only taken, holds it exclusively. It
+ * nests inside i_rwsem and invalidate_lock. A capture waits for pages, which may
+ * wait for the disk, and that for another volume which is frozen, if it is a loop
+ * device: so nobody holds the locks of two, nor waits for one with that of
+ * another.
  *
  * Only the bytes that changed are recorded where that is safe. When a page
  * becomes pending by a fault its content is kept: a shadow. Bytes that are the
@@ -36,9 +40,9 @@
  * disk has; and from then on, whatever may map one of that inode makes the whole
  * page be captured.
  *
- * Inodes are put outside of capture_sem, since the last reference of an
- * unlinked inode may wait for a frozen filesystem. nr_unput counts what is
- * between the two, for umount.
+ * Inodes are put outside of the lock, since the last reference of an unlinked
+ * inode may wait for a frozen filesystem. A volume counts what is between the
+ * two, for umount.
  */
 #include <linux/buffer_head.h>
 #include <linux/gfp.h>
@@ -51,6 +55,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/pagevec.h>
+#include <linux/rculist.h>
 #include <linux/rmap.h>
 #include <linux/rwsem.h>
 #include <linux/slab.h>
@@ -64,8 +69,25 @@
 #define AS_LEMONA	15	/* was ever stored to by a mapping */
 
 /**
+ * struct lemona_volume - a filesystem with pages that are stored to
+ * @list: in the list of volumes
+ * @sb: it, only compared; NULL: it is gone, and another may take its place
+ * @pending: pages to be captured
+ * @lock: shared by who captures
+ * @unput: pages taken off the list whose inodes are not put yet
+ */
+struct lemona_volume {
+	struct list_head list;
+	struct super_block *sb;
+	struct list_head pending;
+	struct rw_semaphore lock;
+	atomic_t unput;
+};
+
+/**
  * struct lemona_pending - a page to be captured
- * @list: in the list of pending pages
+ * @list: in the volume's list of pending pages
+ * @volume: its filesystem
  * @inode: its file, referenced
  * @mm: whose mapping was stored to; only compared
  * @index: of the page in its file
@@ -76,6 +98,7 @@
  */
 struct lemona_pending {
 	struct list_head list;
+	struct lemona_volume *volume;
 	struct inode *inode;
 	struct mm_struct *mm;
 	pgoff_t index;
@@ -99,11 +122,10 @@ static struct {
 	struct lemona_who who;
 } storers[BIT(CHANGES_BITS)];
 
-static LIST_HEAD(pending);
-static DEFINE_SPINLOCK(pending_lock);	/* protects the two above */
-static DECLARE_RWSEM(capture_sem);
+static LIST_HEAD(volumes);	/* only grows */
+/* protects storers, the volumes' lists, and who gets which volume */
+static DEFINE_SPINLOCK(pending_lock);
 static struct kmem_cache *pending_cache;
-static atomic_t nr_unput;
 static DECLARE_WAIT_QUEUE_HEAD(unputq);
 static struct task_struct *flusher;
 
@@ -119,6 +141,50 @@ static atomic_t *changes_of(struct inode *inode)
 void lemona_content_changes(struct inode *inode)
 {
 	atomic_inc(changes_of(inode));
+}
+
+/* Add a volume, or give one that is free to @sb; @made is used or freed. */
+static void volume_add(struct lemona_volume *made, struct super_block *sb)
+{
+	struct lemona_volume *v, *free = NULL;
+
+	spin_lock(&pending_lock);
+	list_for_each_entry(v, &volumes, list) {
+		/* somebody else was faster */
+		if (v->sb == sb)
+			goto out;
+		free = v->sb ? free : v;
+	}
+	if (free) {
+		WRITE_ONCE(free->sb, sb);
+	} else {
+		made->sb = sb;
+		list_add_rcu(&made->list, &volumes);
+		made = NULL;
+	}
+out:
+	spin_unlock(&pending_lock);
+	kfree(made);
+}
+
+/*
+ * The volume of a filesystem that is mounted. There are as many as there ever
+ * were at once, until the driver goes.
+ */
+static struct lemona_volume *volume_of(struct super_block *sb)
+{
+	struct lemona_volume *v;
+
+	for (;;) {
+		list_for_each_entry_lockless(v, &volumes, list) {
+			if (READ_ONCE(v->sb) == sb)
+				return v;
+		}
+		v = kzalloc(sizeof(*v), GFP_NOFS | __GFP_NOFAIL);
+		INIT_LIST_HEAD(&v->pending);
+		init_rwsem(&v->lock);
+		volume_add(v, sb);
+	}
 }
 
 /* Keep a page's content; its folio is locked. */
@@ -158,6 +224,7 @@ static void pend(struct inode *inode, pgoff_t index, struct mm_struct *mm,
 	if (!igrab(inode))
 		return;
 	p = kmem_cache_alloc(pending_cache, GFP_NOFS | __GFP_NOFAIL);
+	p->volume = volume_of(inode->i_sb);
 	p->changes = atomic_read(changes_of(inode));
 	p->shadow = folio ? shadow_make(folio, index) : NULL;
 	p->inode = inode;
@@ -166,7 +233,7 @@ static void pend(struct inode *inode, pgoff_t index, struct mm_struct *mm,
 	p->since = jiffies;
 	p->who = who;
 	spin_lock(&pending_lock);
-	list_add_tail(&p->list, &pending);
+	list_add_tail(&p->list, &p->volume->pending);
 	slot = hash_ptr(inode, CHANGES_BITS);
 	storers[slot].inode = inode;
 	storers[slot].gen = inode->i_generation;
@@ -194,7 +261,6 @@ static struct lemona_who storer_of(struct inode *inode)
 struct lemona_which {
 	struct mm_struct *mm;
 	struct inode *inode;
-	struct super_block *sb;
 	unsigned long older_than;	/* ms */
 	bool frozen;	/* record what is on the disk */
 	bool once;	/* the last chance: nothing may become pending again */
@@ -202,7 +268,7 @@ struct lemona_which {
 
 /*
  * Read a page in that was reclaimed. Whoever captures one inode's pages holds
- * its invalidate_lock; others must not wait for it inside of capture_sem.
+ * its invalidate_lock; others must not wait for it inside of the volume's lock.
  */
 static struct folio *read_back(struct lemona_pending *p,
 			       const struct lemona_which *which)
@@ -266,29 +332,35 @@ static void put_page_bytes(struct lemona_pending *p, const void *data,
 /* Unchanged bytes between two changed ones that are cheaper than a record */
 #define JOIN_BYTES	64
 
-#define BLOCK	8	/* words that are compared at once */
-
-static bool block_differs(const u64 *a, const u64 *b)
+/* Compare words of two pages from @i on: most are the same. Return: first other */
+static size_t same_until(const u64 *a, const u64 *b, size_t i, size_t words)
 {
-	return (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) |
-	       (a[4] ^ b[4]) | (a[5] ^ b[5]) | (a[6] ^ b[6]) | (a[7] ^ b[7]);
+	for (; i + 16 <= words; i += 16) {
+		const u64 *x = a + i, *y = b + i;
+
+		if ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) |
+		    (x[3] ^ y[3]) | (x[4] ^ y[4]) | (x[5] ^ y[5]) |
+		    (x[6] ^ y[6]) | (x[7] ^ y[7]) | (x[8] ^ y[8]) |
+		    (x[9] ^ y[9]) | (x[10] ^ y[10]) | (x[11] ^ y[11]) |
+		    (x[12] ^ y[12]) | (x[13] ^ y[13]) | (x[14] ^ y[14]) |
+		    (x[15] ^ y[15]))
+			break;
+	}
+	while (i < words && a[i] == b[i])
+		i++;
+	return i;
 }
 
 /* Record the words of a page that differ from its shadow. */
 static void put_changed_bytes(struct lemona_pending *p, const void *data,
 			      size_t len)
 {
+	size_t words = DIV_ROUND_UP(len, sizeof(u64));
 	const u64 *now = data, *then = p->shadow;
-	size_t first = 0, end = 0, i, at;
+	size_t first = 0, end = 0, i = 0, at;
 
-	for (i = 0; i * sizeof(u64) < len; i++) {
-		if (i % BLOCK == 0 && !block_differs(&now[i], &then[i])) {
-			i += BLOCK - 1;
-			continue;
-		}
-		if (now[i] == then[i])
-			continue;
-		at = i * sizeof(u64);
+	while ((i = same_until(now, then, i, words)) < words) {
+		at = i++ * sizeof(u64);
 		if (end && at - end > JOIN_BYTES) {
 			put_page_bytes(p, data, first, end - first);
 			end = 0;
@@ -429,24 +501,24 @@ static bool matches(const struct lemona_pending *p,
 {
 	return (!which->mm || which->mm == p->mm) &&
 	       (!which->inode || which->inode == p->inode) &&
-	       (!which->sb || which->sb == p->inode->i_sb) &&
 	       (!which->older_than ||
 		time_after_eq(jiffies, p->since +
 			      msecs_to_jiffies(which->older_than)));
 }
 
-/* Take the matching pages off the list and capture them; capture_sem is held. */
-static void capture_matching(const struct lemona_which *which,
+/* Take the matching pages off the list and capture them; the lock is held. */
+static void capture_matching(struct lemona_volume *v,
+			     const struct lemona_which *which,
 			     struct list_head *done)
 {
 	struct lemona_pending *p, *next;
 	LIST_HEAD(taken);
 
 	spin_lock(&pending_lock);
-	list_for_each_entry_safe(p, next, &pending, list) {
+	list_for_each_entry_safe(p, next, &v->pending, list) {
 		if (matches(p, which)) {
 			list_move_tail(&p->list, &taken);
-			atomic_inc(&nr_unput);
+			atomic_inc(&v->unput);
 		}
 	}
 	spin_unlock(&pending_lock);
@@ -465,30 +537,39 @@ void lemona_put_captured(struct list_head *held)
 	struct lemona_pending *p, *next;
 
 	list_for_each_entry_safe(p, next, held, list) {
+		struct lemona_volume *v = p->volume;
+
 		list_del(&p->list);
 		iput(p->inode);
 		pending_free(p);
-		if (atomic_dec_and_test(&nr_unput))
+		if (atomic_dec_and_test(&v->unput))
 			wake_up_all(&unputq);
 	}
 }
 
+/* Capture the matching pages of all volumes. */
 static void capture_shared(const struct lemona_which *which)
+{
+	struct lemona_volume *v;
+	LIST_HEAD(done);
+
+	list_for_each_entry_lockless(v, &volumes, list) {
+		down_read(&v->lock);
+		capture_matching(v, which, &done);
+		up_read(&v->lock);
+		lemona_put_captured(&done);
+	}
+}
+
+static void capture_exclusive(struct lemona_volume *v,
+			      const struct lemona_which *which)
 {
 	LIST_HEAD(done);
 
-	down_read(&capture_sem);
-	capture_matching(which, &done);
-	up_read(&capture_sem);
+	down_write(&v->lock);
+	capture_matching(v, which, &done);
+	up_write(&v->lock);
 	lemona_put_captured(&done);
-}
-
-static void capture_exclusive(const struct lemona_which *which,
-			      struct list_head *done)
-{
-	down_write(&capture_sem);
-	capture_matching(which, done);
-	up_write(&capture_sem);
 }
 
 /** lemona_capture_mm - capture what an mm stored to */
@@ -559,26 +640,25 @@ static void put_unwritten_pages(struct super_block *sb)
 u64 lemona_capture_frozen(struct super_block *sb, struct list_head *held,
 			  const char *label, u32 len)
 {
+	struct lemona_volume *v = volume_of(sb);
 	u64 seq;
 
-	down_write(&capture_sem);
-	capture_matching(&(struct lemona_which){ .sb = sb, .frozen = true },
-			 held);
+	down_write(&v->lock);
+	capture_matching(v, &(struct lemona_which){ .frozen = true }, held);
 	put_unwritten_pages(sb);
 	seq = lemona_effect_mark(label, len);
-	up_write(&capture_sem);
+	up_write(&v->lock);
 	return seq;
 }
 
 /** lemona_capture_umount - capture all, and keep no reference to an inode */
 void lemona_capture_umount(struct super_block *sb)
 {
-	LIST_HEAD(done);
+	struct lemona_volume *v = volume_of(sb);
 
-	capture_exclusive(&(struct lemona_which){ .sb = sb, .once = true },
-			  &done);
-	lemona_put_captured(&done);
-	wait_event(unputq, !atomic_read(&nr_unput));
+	capture_exclusive(v, &(struct lemona_which){ .once = true });
+	wait_event(unputq, !atomic_read(&v->unput));
+	WRITE_ONCE(v->sb, NULL);
 }
 
 static void stored(struct address_space *mapping, loff_t pos)
@@ -731,7 +811,6 @@ void lemona_on_zeroed(struct inode *inode, loff_t from)
 void lemona_on_flush_inode(struct inode *inode)
 {
 	struct address_space *mapping = inode->i_mapping;
-	LIST_HEAD(done);
 
 	if (!lemona_traced(inode))
 		return;
@@ -744,8 +823,19 @@ void lemona_on_flush_inode(struct inode *inode)
 		filemap_write_and_wait(mapping);
 	if (!test_bit(AS_LEMONA, &mapping->flags))
 		return;
-	capture_exclusive(&(struct lemona_which){ .inode = inode }, &done);
-	lemona_put_captured(&done);
+	capture_exclusive(volume_of(inode->i_sb),
+			  &(struct lemona_which){ .inode = inode });
+}
+
+static bool anything_pending(void)
+{
+	struct lemona_volume *v;
+
+	list_for_each_entry_lockless(v, &volumes, list) {
+		if (!list_empty(&v->pending))
+			return true;
+	}
+	return false;
 }
 
 static int flusher_fn(void *unused)
@@ -754,7 +844,7 @@ static int flusher_fn(void *unused)
 		unsigned int ms = max(lemona_flush_ms, 1U);
 
 		schedule_timeout_interruptible(msecs_to_jiffies(ms));
-		if (!list_empty(&pending))
+		if (anything_pending())
 			capture_shared(&(struct lemona_which){
 						.older_than = ms });
 		lemona_charge(flusher, current->tgid);
@@ -779,10 +869,13 @@ int lemona_mapped_init(void)
 /** lemona_mapped_exit - no operation runs any more */
 void lemona_mapped_exit(void)
 {
-	LIST_HEAD(done);
+	struct lemona_volume *v, *next;
 
 	kthread_stop(flusher);
-	capture_exclusive(&(struct lemona_which){ .once = true }, &done);
-	lemona_put_captured(&done);
+	list_for_each_entry_safe(v, next, &volumes, list) {
+		capture_exclusive(v, &(struct lemona_which){ .once = true });
+		list_del(&v->list);
+		kfree(v);
+	}
 	kmem_cache_destroy(pending_cache);
 }

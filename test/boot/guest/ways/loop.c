@@ -168,3 +168,50 @@ WAY("loop-ext4")
 	need(umount("inside"));
 	loop_detach(device);
 }
+
+static void store_inside(void *unused)
+{
+	char *map = map_file(need(open("inside/f", O_RDWR)), 16 * PAGE);
+
+	(void)unused;
+	do {
+		map[below(16 * PAGE)]++;
+		/* What was stored is captured when a call begins. */
+		(void)getppid();
+	} while (going());
+}
+
+static void sync_inside(void *unused)
+{
+	int fd = need(open("inside/f", O_RDWR));
+
+	(void)unused;
+	do
+		need(fsync(fd));
+	while (going());
+}
+
+/*
+ * A page of the file system inside is captured while it is on its way to the device, which waits while a mark has the
+ * one outside frozen; and the mark waits for captures, but not for those.
+ */
+WAY("loop-synced")
+{
+	static void (*const what[])(void *) = { store_inside, store_inside, sync_inside, sync_inside };
+	pid_t pids[sizeof(what) / sizeof(*what)];
+	char name[32];
+	int device;
+
+	need(close(make_disk()));
+	device = loop_attach("disk", 0, name);
+	run((const char *const[]){ "mke2fs", "-F", name, NULL });
+	need(mkdir("inside", 0755));
+	need(mount(name, "inside", "ext4", 0, NULL));
+	need(close(make_file("inside/f", 16 * PAGE)));
+	for (size_t i = 0; i < sizeof(what) / sizeof(*what); i++)
+		pids[i] = spawn(what[i], NULL);
+	for (size_t i = 0; i < sizeof(what) / sizeof(*what); i++)
+		reap(pids[i], 0);
+	need(umount("inside"));
+	loop_detach(device);
+}
