@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { buildKernel } from '../../guest-kernel/build.js';
+import { ext4Env } from '../../images/ext4.js';
 import { URING_OPS } from '../../lab/abi/uring.js';
 import { ROOT } from '../../lab/cli/invocation.js';
 import { Child } from '../../lab/proc/child.js';
@@ -15,6 +16,7 @@ import type { VerifyRunResult } from '../../replay/verify.js';
 import { accountOf, type Bench, testSeed, useBench } from '../harness/boot.js';
 import { laidOut } from '../harness/features.js';
 import { guestProgram } from '../harness/program.js';
+import { sh } from '../harness/sh.js';
 import { groupScript, MODULE, WAY_GROUPS, type Way, type WayGroup } from './ways.js';
 import { readActors, type Seen, wayAt, wayOfPath } from './ways-actors.js';
 
@@ -45,6 +47,11 @@ async function secondDisk(folder: string, group: WayGroup): Promise<string[]> {
   ];
 }
 
+async function prepareDisk(raw: string, { layout, damage }: WayGroup): Promise<void> {
+  if (layout !== undefined) await laidOut(layout)(raw);
+  if (damage !== undefined) await sh({ env: ext4Env() })`debugfs -w -R ${damage} ${raw}`;
+}
+
 async function moduleFor(group: WayGroup, bench: Bench): Promise<CopyIn[]> {
   if (!group.ways.some(({ arg }) => arg === MODULE)) return [];
   const { module } = await buildKernel('m', { ...bench.ctx, progress: stderrProgress() });
@@ -60,7 +67,7 @@ async function recordGroup(group: WayGroup, bench: Bench): Promise<Recorded> {
     ...(group.memoryMiB === undefined ? {} : { memoryMiB: group.memoryMiB }),
     ...(group.kernelArgs === undefined ? {} : { kernelArgs: group.kernelArgs }),
     ...(group.mountOptions === undefined ? {} : { mountOptions: group.mountOptions }),
-    ...(group.layout === undefined ? {} : { tune: laidOut(group.layout) }),
+    tune: (raw) => prepareDisk(raw, group),
     qemuArgs,
     copyIn: [{ source: program, destination: '/root/ways' }, ...(await moduleFor(group, bench))],
   });

@@ -50,6 +50,8 @@ export interface WayGroup {
   readonly kernelArgs?: readonly string[];
   /** Another ext4 for the traced disk. */
   readonly layout?: Ext4Layout;
+  /** What debugfs does to it then. */
+  readonly damage?: string;
   readonly mountOptions?: string;
   /** Shell commands before the first way. */
   readonly setUp?: string;
@@ -249,6 +251,7 @@ const MOUNTS: readonly Way[] = [
   { name: 'thawed', ms: 2 * MS, effects: { WRITE: 20 } },
   { name: 'loop-mapped', ms: MS, effects: { WRITE: 20, PAGE: 20 }, kernelThreads: /^kworker\/|^loop/ },
   { name: 'loop-ext4', ms: MS, effects: { WRITE: 20 }, kernelThreads: /^kworker\/|^loop/ },
+  { name: 'loop-synced', ms: 4 * MS, effects: { WRITE: 20 }, kernelThreads: /^kworker\/|^loop/ },
 ];
 
 /** What effects do not describe happens to another disk: no harm to this one. */
@@ -302,7 +305,17 @@ const FILE_IOCTLS: readonly Way[] = [
   { name: 'move-extents-32', ...MOVED },
   { name: 'swap-boot', effects: { WRITE: 1 }, taint: /^it became the boot loader$/, mayDiffer: true },
   { name: 'migrate', effects: { WRITE: 1, SETATTR: 1 }, taint: /^its block map was converted$/, mayDiffer: true },
+  { name: 'xattr-twice', effects: { XATTR: 3 }, taint: /^an attribute has two values$/, mayDiffer: true },
   { name: 'quota-on', effects: { WRITE: 1 }, taint: /^it shall keep quotas$/, calls: ['quotactl'], mayDiffer: true },
+];
+
+/** A group of blocks says that more of them are in use than are. */
+const DAMAGED: readonly Way[] = [
+  {
+    name: 'bad-bitmap',
+    effects: { FALLOCATE: 1 },
+    taint: /^the file system found an error in ext4_mb_generate_buddy\(\)$/,
+  },
 ];
 
 const DISK_IOCTLS: readonly Way[] = [
@@ -372,6 +385,7 @@ export const WAY_GROUPS: readonly WayGroup[] = [
   { title: 'raw writes to another disk', smp: 1, secondDiskMiB: 16, ways: RAW },
   { title: 'what only a taint tells of', smp: 1, ways: RAW_ROOT },
   { title: 'ioctls on files of ext4', smp: 1, layout: CHANGEABLE, mountOptions: 'usrquota', ways: FILE_IOCTLS },
+  { title: 'a damaged ext4', smp: 1, layout: CHANGEABLE, damage: 'set_bg 3 free_blocks_count 5', ways: DAMAGED },
   { title: 'ioctls on all of ext4', smp: 1, layout: CHANGEABLE, ways: DISK_IOCTLS },
   { title: 'stores through mappings', smp: 2, ways: MAPPED },
   { title: 'mappings of files whose ranges move', smp: 2, kernelArgs: TINY_BUFFERS, ways: RANGES },
