@@ -15,10 +15,10 @@ import { checkStamps, type StampReport } from './timestamps.js';
 export interface AuditOptions extends Partial<FilesOptions> {
   /** Heads in hex, files of them, or folders of a server that keeps them, which must know this run. */
   readonly heads?: readonly string[];
-  /** A witness that need not know this run. */
+  /** A witness that need not know a run of another lab than `own`. */
   readonly witness?: string;
-  /** Public keys in base64 that custody entries may carry besides the recording lab's. */
-  readonly trusted?: readonly string[];
+  /** Public key in base64 of the lab whose witness that is; custody entries may carry it besides the recording lab's. */
+  readonly own?: string;
   /** The lab that must have recorded it. */
   readonly lab?: string;
   /** PEM file of a time-stamping authority, which must have seen the chain. */
@@ -27,6 +27,9 @@ export interface AuditOptions extends Partial<FilesOptions> {
 
 export interface AuditReport extends Omit<FilesReport & StampReport, 'findings'> {
   readonly run: string | null;
+  /** Of a boot that a server received: the machine, and the server's identity. */
+  readonly machine: string | null;
+  readonly server: string | null;
   readonly id: string | null;
   /** Public key of the recording lab, base64. */
   readonly lab: string | null;
@@ -41,28 +44,34 @@ export interface AuditReport extends Omit<FilesReport & StampReport, 'findings'>
   readonly witnessed: number;
   /** Of those witnesses, the servers. */
   readonly keepers: readonly Keeper[];
-  /** Identities of runs that a witness saw begin in this folder before: this one has taken their place. */
+  /** Identities of runs that a witness saw begin before, where it saw this one begin: it has taken their place. */
   readonly earlier: readonly string[];
   readonly resumed: readonly string[];
   readonly findings: readonly Finding[];
 }
 
 export async function auditRun(dir: string, options: AuditOptions = {}): Promise<AuditReport> {
-  const { isQuick = false, onFile, heads = [], witness, trusted = [] } = options;
+  const { isQuick = false, onFile, heads = [], witness, own } = options;
   const chain = await checkChain(dir);
-  const custody = await checkCustody(dir, chain, new Set(trusted));
+  const custody = await checkCustody(dir, chain, own);
   const files = await checkFiles(dir, chain, { isQuick, ...(onFile === undefined ? {} : { onFile }) });
   const findings = [...chain.findings, ...custody.findings, ...files.findings];
   if (options.lab !== undefined && chain.lab !== options.lab) {
     const what = `was begun by another lab than ${fingerprint(options.lab)}`;
     findings.push({ file: 'chain.jsonl', at: 'entry 0', what });
   }
-  const seen: SeenLogs = { folder: dir, id: chain.id, chain: chain.hashes, custody: custody.hashes };
+  const { id, run, machine, server, lab } = chain;
+  const seen: SeenLogs = {
+    ...{ folder: dir, id, run, machine, server, lab },
+    ...{ chain: chain.hashes, custody: custody.hashes },
+  };
+  // A writer may have been killed between the first entry and its head: but then nothing follows it.
+  const isOwn = own !== undefined && lab === own && chain.hashes.length > 1;
   let witnessed = 0;
   const earlier = new Set<string>();
   const asked = [
     ...heads.map((head) => (isHead(head) ? checkHead(head, seen) : checkHeads(head, seen, true))),
-    ...(witness === undefined ? [] : [checkHeads(witness, seen, false)]),
+    ...(witness === undefined ? [] : [checkHeads(witness, seen, isOwn)]),
   ];
   for (const report of await Promise.all(asked)) {
     findings.push(...report.findings);
@@ -75,7 +84,7 @@ export async function auditRun(dir: string, options: AuditOptions = {}): Promise
   const { stamps, unchecked, findings: wrong } = await checkStamps(dir, seen, options.tsa);
   findings.push(...wrong);
   return {
-    ...{ run: chain.run ?? null, id: chain.id ?? null, lab: chain.lab ?? null },
+    ...{ run: run ?? null, machine: machine ?? null, server: server ?? null, id: id ?? null, lab: lab ?? null },
     ...{ entries: chain.hashes.length, head: chain.hashes.at(-1) ?? null, isClosed: chain.apart !== undefined },
     ...{ files: chain.files.size, bytes: files.bytes, keepers, earlier: [...earlier], skipped: files.skipped },
     unsigned: [...files.unsigned, ...keepers.flatMap((keeper) => keeper.unsigned)],

@@ -18,6 +18,9 @@ export interface ChainReport {
   /** Of the first entry. */
   readonly id: string | undefined;
   readonly run: string | undefined;
+  /** Of a boot that a server received: the machine, and the server's identity. */
+  readonly machine: string | undefined;
+  readonly server: string | undefined;
   /** Public key of the lab that recorded it, base64. */
   readonly lab: string | undefined;
   readonly files: ReadonlyMap<string, SignedFile>;
@@ -76,6 +79,7 @@ export async function checkChain(dir: string): Promise<ChainReport> {
   const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
   return {
     ...{ hashes: log.hashes, files, apart, resumed, findings },
+    ...{ machine: text(first?.machine), server: text(first?.server) },
     ...{ id: text(first?.id), run: text(first?.run), lab: lab === undefined ? undefined : text(first?.lab) },
   };
 }

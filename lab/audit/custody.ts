@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The custody log of a run: bound to its chain, signed by labs that are trusted. */
+/** The custody log of a run: bound to its chain, signed by labs that are known. */
 import type { ChainReport } from './chain.js';
 import { type Finding, fingerprint, parseKey, readSignedLog } from './log.js';
 
@@ -10,12 +10,8 @@ export interface CustodyReport {
   readonly findings: readonly Finding[];
 }
 
-/** @param trusted public keys, base64, that may have signed besides the lab that recorded the run */
-export async function checkCustody(
-  dir: string,
-  chain: ChainReport,
-  trusted: ReadonlySet<string>,
-): Promise<CustodyReport> {
+/** @param own public key, base64, that may have signed besides that of the lab that recorded the run */
+export async function checkCustody(dir: string, chain: ChainReport, own: string | undefined): Promise<CustodyReport> {
   const log = await readSignedLog(dir, CUSTODY_FILE, chain.hashes[0]);
   const { findings } = log;
   if (log.hashes.length === 0 && findings.length === 0)
@@ -28,8 +24,7 @@ export async function checkCustody(
     if (kind !== 'custody') find(`is of kind ${String(kind)}`);
     if (key === undefined || typeof spki !== 'string') find('names no key');
     else if (!entry.isSignedBy(key)) find('is not signed by the key it names');
-    else if (spki !== chain.lab && !trusted.has(spki))
-      find(`is signed by a key nobody knows here: ${fingerprint(spki)}`);
+    else if (spki !== chain.lab && spki !== own) find(`is signed by a key nobody knows here: ${fingerprint(spki)}`);
     const { entries, head } = (typeof place === 'object' && place !== null ? place : {}) as Record<string, unknown>;
     if (typeof entries !== 'number' || chain.hashes[entries - 1] !== head)
       find(`saw the chain end at entry ${Number(entries) - 1} otherwise`);

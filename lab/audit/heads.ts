@@ -4,13 +4,16 @@
  * that they were sent to.
  */
 import path from 'node:path';
+import { type BootScope, bootOf, type FoundBoot, type Origin } from './boots.js';
 import { headLines } from './kept-heads.js';
 import type { Finding } from './log.js';
 
 /** The logs of one run, as they are now. */
-export interface SeenLogs {
+export interface SeenLogs extends Origin {
   readonly folder: string;
   readonly id: string | undefined;
+  /** Public key of the lab that began the chain, base64. */
+  readonly lab: string | undefined;
   readonly chain: readonly string[];
   readonly custody: readonly string[];
 }
@@ -19,7 +22,7 @@ export interface WitnessReport {
   readonly findings: readonly Finding[];
   /** Entries of the chain that the witness vouches for. */
   readonly entries: number;
-  /** Identities of other runs that it saw begin in this folder, before this one. */
+  /** Identities of other runs that it saw begin before this one, where it saw this one begin. */
   readonly earlier: readonly string[];
 }
 
@@ -38,24 +41,27 @@ export function checkHead(head: string, seen: SeenLogs): WitnessReport {
 }
 
 /**
- * Heads that were collected, one JSON object a line.
+ * Heads that were collected, one JSON object a line. They are those of this run by its identity, wherever it lies now.
  * @param file of them, or folder of a server
- * @param mustKnow the witness was named: a run it does not know is another run than it should be
+ * @param mustKnow the witness was named, or is that of the lab which began the chain: a run it does not know was forged
  */
 export async function checkHeads(file: string, seen: SeenLogs, mustKnow: boolean): Promise<WitnessReport> {
   const findings: Finding[] = [];
   const last = { chain: 0, custody: 0 };
   const wrong = { chain: false, custody: false };
-  /** Identity of the run that was last begun in this folder. */
-  let begun: string | undefined;
-  const all = new Set<string>();
+  /** Identities by boot, and of runs that were recorded here by folder, in the order in which they began. */
+  const begun = new Map<string, string[]>();
+  /** Where this one did. */
+  let place: string | undefined;
   for await (const line of headLines(file)) {
     const head = parseHead(line);
     if (head === undefined) continue;
-    const { log, id, entries, hash, folder } = head;
-    if (log === 'chain' && entries === 1 && folder === path.resolve(seen.folder)) {
-      begun = id;
-      all.add(id);
+    const { log, id, entries, hash } = head;
+    if (log === 'chain' && entries === 1) {
+      const at = bootOf(head) ?? head.folder;
+      const ids = begun.get(at) ?? [];
+      if (!ids.includes(id)) begun.set(at, [...ids, id]);
+      if (id === seen.id) place = at;
     }
     if (id !== seen.id) continue;
     last[log] = Math.max(last[log], entries);
@@ -68,12 +74,25 @@ export async function checkHeads(file: string, seen: SeenLogs, mustKnow: boolean
         : `is another one than the witness ${file} saw`;
     findings.push({ file: `${log}.jsonl`, at: `entry ${entries - 1}`, what });
   }
-  const isOther = begun !== undefined && begun !== seen.id;
-  if (isOther || (mustKnow && last.chain === 0)) {
-    const what = isOther ? `saw another run begin in this folder: ${begun}` : 'does not know this run';
-    findings.push({ file, at: '', what });
+  const other = otherThan(seen, begun) ?? (mustKnow && last.chain === 0 ? 'does not know this run' : undefined);
+  if (other !== undefined) findings.push({ file, at: '', what: other });
+  const there = begun.get(place ?? '') ?? [];
+  const earlier = other === undefined ? there.slice(0, there.indexOf(seen.id ?? '')) : [];
+  return { findings, entries: last.chain, earlier };
+}
+
+/**
+ * What a witness saw begin in the place of a run. A boot of a machine has one chain at its server, ever; the name of a
+ * run that was recorded may be that of many, and only the folder tells what took its place.
+ */
+function otherThan(seen: SeenLogs, begun: ReadonlyMap<string, readonly string[]>): string | undefined {
+  const boot = bootOf(seen);
+  if (boot !== undefined) {
+    const others = (begun.get(boot) ?? []).filter((id) => id !== seen.id);
+    return others.length === 0 ? undefined : `saw this boot begin as another run: ${others.join(', ')}`;
   }
-  return { findings, entries: last.chain, earlier: isOther ? [] : [...all].filter((id) => id !== seen.id) };
+  const latest = begun.get(path.resolve(seen.folder))?.at(-1);
+  return latest === undefined || latest === seen.id ? undefined : `saw another run begin in this folder: ${latest}`;
 }
 
 /** One line of such a file; undefined for half a line, which a writer that was killed leaves. */
@@ -85,22 +104,28 @@ export function parseHead(line: string) {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const { log, id, entries, head, folder } = value as Record<string, unknown>;
+  const { log, id, entries, head, run, machine, server, folder } = value as Record<string, unknown>;
   if ((log !== 'chain' && log !== 'custody') || typeof id !== 'string' || typeof head !== 'string') return undefined;
-  return { log, id, entries: Number(entries), hash: head, folder } as const;
+  const text = (field: unknown) => (typeof field === 'string' ? field : undefined);
+  const origin = { run: text(run), machine: text(machine), server: text(server) };
+  return { log, id, entries: Number(entries), hash: head, ...origin, folder: text(folder) ?? '' } as const;
 }
 
-/** Runs that a witness saw begin below a folder, and that are not there: an empty folder looks untouched by itself. */
-export async function checkGone(witness: string, dir: string, runs: readonly string[]): Promise<Finding[]> {
-  const there = new Set(runs);
-  const gone = new Map<string, string>();
+/**
+ * Boots that a witness saw begin, of the servers and machines in question, and that are not among those found: an empty
+ * folder looks untouched by itself.
+ */
+export async function checkGone(witness: string, scope: BootScope, found: readonly FoundBoot[]): Promise<Finding[]> {
+  const there = new Set(found.flatMap((boot) => [boot.id, bootOf(boot)]));
+  const gone = new Map<string, Finding>();
   for await (const line of headLines(witness)) {
     const head = parseHead(line);
-    if (head === undefined || head.log !== 'chain' || typeof head.folder !== 'string') continue;
-    if (head.folder.startsWith(`${dir}/`) && !there.has(head.folder)) gone.set(head.folder, head.id);
+    const boot = head === undefined ? undefined : bootOf(head);
+    if (head === undefined || boot === undefined || there.has(head.id) || there.has(boot)) continue;
+    const { run = '', machine = '', server = '', id } = head;
+    if (scope.machines?.has(machine) === false || scope.servers?.has(server) === false) continue;
+    const file = path.join(...(scope.machines === undefined ? ['machines', machine] : []), 'boots', run);
+    gone.set(boot, { file, at: '', what: `is gone: the witness ${witness} saw run ${id} of ${machine} there` });
   }
-  return [...gone].map(([folder, id]) => {
-    const what = `is gone: the witness ${witness} saw run ${id} there`;
-    return { file: path.relative(dir, folder), at: '', what };
-  });
+  return [...gone.values()];
 }

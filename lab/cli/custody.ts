@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
 /** What a verb did to a run goes into the run's custody log, however it ended. */
 import { noteCustody } from '../evidence/custody.js';
-import { runDirOf } from '../run/folder.js';
+import { findRunDir, runDirOf } from '../run/folder.js';
 import { exitStatusOf, messageOf } from '../util/errors.js';
 import type { Invocation } from './invocation.js';
 
 /** The folder of the run that a verb works on, if it is one of those that are noted. */
 function notedRun(invocation: Invocation): string | undefined {
   const { verb, args } = invocation;
-  const name = verb.custody === 'operand' ? args[0] : verb.custody === 'flag' ? invocation.string('run') : undefined;
-  return name === undefined ? undefined : runDirOf(invocation.context().runsDir, name);
+  const { runsDir } = invocation.context();
+  if (verb.custody === 'operand') return args[0] === undefined ? undefined : findRunDir(runsDir, args[0]);
+  const name = verb.custody === 'flag' ? invocation.string('run') : undefined;
+  return name === undefined ? undefined : runDirOf(runsDir, name);
 }
 
 /** Does the work and notes it. A log that can't be written is a warning: the work is done all the same. */

@@ -65,7 +65,7 @@ export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug', 'debug-m', 'traceable'] 
 export const IMAGES = ['tiny', 'debian', 'suite', 'bench', 'rivals'] as const;
 export const TEST_GROUPS = ['unit', 'golden', 'boot', 'fuzz', 'long'] as const;
 
-const RUN: ArgSpec = { name: 'run', help: 'name of a run' };
+const RUN: ArgSpec = { name: 'run', help: 'name of a run, or the path of its folder (with a / in it)' };
 const POINT: ArgSpec = { name: 'dir', help: 'folder of the storage point' };
 const RUNS: FlagSpec = {
   name: 'runs',
@@ -383,7 +383,7 @@ export const VERBS: readonly VerbSpec[] = [
     args: [
       {
         name: 'run',
-        help: 'name of a run, or the path of its folder, of a server or machine of one, or of a sealed package',
+        help: 'name of a run, or a path (with a / in it): of its folder, of a server, a machine there, or a sealed package',
       },
     ],
     flags: [
@@ -443,7 +443,7 @@ export const VERBS: readonly VerbSpec[] = [
     module: 'merge',
     summary:
       'rebuild one run from what several storage points hold of the same boot; 1 if copies disagree or any is missing',
-    args: [{ name: 'source', help: 'names of runs, or paths of their folders', variadic: true }],
+    args: [{ name: 'source', help: 'names of runs, or paths of their folders (with a / in them)', variadic: true }],
     flags: [
       { name: 'run', kind: 'string', value: 'NAME', help: 'name of the new run', required: true },
       { name: 'copies', kind: 'int', value: 'N', help: 'copies there should be of each sub-buffer (default: 1)' },

@@ -27,7 +27,7 @@ import {
   SEGMENT_FOLDERS,
   type SegmentFolder,
 } from './files.js';
-import { witnessHead } from './heads.js';
+import { type Origin, originOf, witnessHead } from './heads.js';
 import { labKey, newKey, type SigningKey } from './keys.js';
 import { appendEntry, emptyLog, hasEntry, type LogEnd, type LogFields, readLog } from './signed-log.js';
 
@@ -45,7 +45,7 @@ const taken = new Set<string>();
 export class EvidenceChain {
   readonly #options: ChainOptions;
   readonly #file: string;
-  readonly #id: string;
+  readonly #origin: Origin & { readonly id: string };
   #key: SigningKey | undefined;
   #end: LogEnd;
   /** Named by an entry already. */
@@ -53,18 +53,24 @@ export class EvidenceChain {
   /** Two writers of segments may end one at the same time: entries follow one another. */
   #appending: Promise<void> = Promise.resolve();
 
-  private constructor(options: ChainOptions, id: string, key: SigningKey, end: LogEnd, signed: Iterable<string>) {
+  private constructor(
+    options: ChainOptions,
+    origin: Origin & { readonly id: string },
+    key: SigningKey,
+    end: LogEnd,
+    signed: Iterable<string>,
+  ) {
     this.#options = options;
     this.#file = path.join(options.dir, CHAIN_FILE);
-    this.#id = id;
+    this.#origin = origin;
     this.#key = key;
     this.#end = end;
     this.#signed = new Set(signed);
   }
 
   /** Begins the chain of a new run, and its custody log. */
-  static async open(options: ChainOptions, run: string): Promise<EvidenceChain> {
-    return locked(options.dir, () => EvidenceChain.#open(options, run));
+  static async open(options: ChainOptions, origin: Origin): Promise<EvidenceChain> {
+    return locked(options.dir, () => EvidenceChain.#open(options, origin));
   }
 
   /**
@@ -73,22 +79,23 @@ export class EvidenceChain {
    * @param open name in `segments/` of the one that the next writer goes on with: it is signed when it is sealed
    * @returns undefined if it is closed
    */
-  static async goOn(options: ChainOptions, run: string, open?: string): Promise<EvidenceChain | undefined> {
+  static async goOn(options: ChainOptions, origin: Origin, open?: string): Promise<EvidenceChain | undefined> {
     return locked(options.dir, async () => {
       const file = path.join(options.dir, CHAIN_FILE);
-      if (!(await hasEntry(file))) return EvidenceChain.#open(options, run);
+      if (!(await hasEntry(file))) return EvidenceChain.#open(options, origin);
       const { entries } = await readLog(file);
       return entries.at(-1)?.kind === 'close' ? undefined : EvidenceChain.#resume(options, open);
     });
   }
 
-  static async #open(options: ChainOptions, run: string): Promise<EvidenceChain> {
+  static async #open(options: ChainOptions, { run, machine, server }: Origin): Promise<EvidenceChain> {
     const lab = await labKey(options.dataDir);
     const key = newKey();
     const id = randomBytes(16).toString('hex');
-    const chain = new EvidenceChain(options, id, key, emptyLog(), []);
-    await chain.#append({ kind: 'open', format: 1, id, run, lab: lab.spki, key: key.spki }, lab);
-    await beginCustody(options.dir, options.dataDir, { id, head: chain.#end.head }, lab);
+    const from = originOf({ id, run, machine, server });
+    const chain = new EvidenceChain(options, from, key, emptyLog(), []);
+    await chain.#append({ kind: 'open', format: 1, ...from, lab: lab.spki, key: key.spki }, lab);
+    await beginCustody(options.dir, options.dataDir, { ...from, head: chain.#end.head }, lab);
     return chain;
   }
 
@@ -112,12 +119,12 @@ export class EvidenceChain {
     if (entries.at(-1)?.kind === 'close') throw new LabError('LAB_RUN_STATE', `${file} is closed: nothing can follow`);
     const signed = entries.flatMap(filesOf);
     const key = newKey();
-    const chain = new EvidenceChain(options, String(first.id), key, end, signed);
+    const chain = new EvidenceChain(options, originOf(first), key, end, signed);
     const found = await chain.#unsignedSegments(open);
     await chain.#append({ kind: 'resume', key: key.spki, found }, lab);
     // Its writer was killed between the two logs.
     if (!(await hasEntry(path.join(options.dir, CUSTODY_FILE))))
-      await beginCustody(options.dir, options.dataDir, { id: chain.#id, head }, lab);
+      await beginCustody(options.dir, options.dataDir, { ...chain.#origin, head }, lab);
     return chain;
   }
 
@@ -175,7 +182,7 @@ export class EvidenceChain {
     // Whatever comes of the witness: it stands there.
     for (const file of filesOf(fields)) this.#signed.add(file);
     const { dir, dataDir } = this.#options;
-    await witnessHead(dataDir, { log: 'chain', id: this.#id, folder: path.resolve(dir) }, this.#end, time);
+    await witnessHead(dataDir, { log: 'chain', ...this.#origin, folder: path.resolve(dir) }, this.#end, time);
   }
 }
 

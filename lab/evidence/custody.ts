@@ -8,7 +8,7 @@ import { hostname, userInfo } from 'node:os';
 import path from 'node:path';
 import { withLock } from '../util/lock.js';
 import { CHAIN_FILE, CUSTODY_FILE, CUSTODY_LOCK } from './files.js';
-import { witnessHead } from './heads.js';
+import { type Origin, originOf, witnessHead } from './heads.js';
 import { labKey, type SigningKey } from './keys.js';
 import { appendEntry, emptyLog, type LogEnd, readLog } from './signed-log.js';
 
@@ -32,7 +32,7 @@ export interface CustodyEntry extends Partial<Omit<CustodyAct, 'act'>> {
   readonly who: { readonly user: string; readonly uid: number; readonly host: string; readonly sudoUser?: string };
 }
 
-interface ChainPlace {
+interface ChainPlace extends Origin {
   readonly id: string;
   readonly head: string;
 }
@@ -45,8 +45,8 @@ function who(): Record<string, unknown> {
 
 /** The log's first entry, made with the chain's first. */
 export async function beginCustody(dir: string, dataDir: string, chain: ChainPlace, lab: SigningKey): Promise<void> {
-  const end = emptyLog(chain.head);
-  await append({ dir, dataDir, lab, end, id: chain.id }, { act: 'begin', chain: { entries: 1, head: chain.head } });
+  const { head, ...origin } = chain;
+  await append({ dir, dataDir, lab, end: emptyLog(head), origin }, { act: 'begin', chain: { entries: 1, head } });
 }
 
 /**
@@ -67,7 +67,8 @@ export async function noteCustody(dir: string, dataDir: string, act: CustodyAct)
     const chain = await readLog(chainFile);
     const { end } = await readLog(path.join(dir, CUSTODY_FILE));
     const { entries, head } = chain.end;
-    await append({ dir, dataDir, lab, end, id: String(chain.entries[0]?.id) }, { ...act, chain: { entries, head } });
+    const origin = originOf(chain.entries[0]);
+    await append({ dir, dataDir, lab, end, origin }, { ...act, chain: { entries, head } });
   });
   return true;
 }
@@ -78,13 +79,18 @@ export async function readCustody(dir: string): Promise<CustodyEntry[]> {
   return entries as unknown as CustodyEntry[];
 }
 
-async function append(
-  log: { readonly dir: string; readonly dataDir: string; readonly lab: SigningKey; readonly end: LogEnd; id: string },
-  fields: Record<string, unknown>,
-): Promise<void> {
-  const { dir, dataDir, lab, id } = log;
+interface Log {
+  readonly dir: string;
+  readonly dataDir: string;
+  readonly lab: SigningKey;
+  readonly end: LogEnd;
+  readonly origin: Origin & { readonly id: string };
+}
+
+async function append(log: Log, fields: Record<string, unknown>): Promise<void> {
+  const { dir, dataDir, lab, origin } = log;
   const time = new Date().toISOString();
   const said = { kind: 'custody', key: lab.spki, who: who(), ...fields };
   const end = await appendEntry(path.join(dir, CUSTODY_FILE), log.end, said, time, lab.privateKey);
-  await witnessHead(dataDir, { log: 'custody', id, folder: path.resolve(dir) }, end, time);
+  await witnessHead(dataDir, { log: 'custody', ...origin, folder: path.resolve(dir) }, end, time);
 }

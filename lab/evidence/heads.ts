@@ -8,19 +8,38 @@ import path from 'node:path';
 import { ioError } from '../util/errors.js';
 import type { LogEnd } from './signed-log.js';
 
-export interface WitnessedRun {
+/** What a chain is of, as its first entry says. */
+export interface Origin {
+  /** Name of the run, or of the boot. */
+  readonly run: string;
+  /** Of a boot that a server received: the machine, and the server's identity. */
+  readonly machine?: string;
+  readonly server?: string;
+}
+
+export interface WitnessedRun extends Origin {
   readonly log: 'chain' | 'custody';
-  /** Identity of the run, from its first entry. */
+  /** Identity of the chain, from its first entry. */
   readonly id: string;
   /** Where the run lies. */
   readonly folder: string;
 }
 
+/** Identity and origin in the first entry of a chain. */
+export function originOf(first: Readonly<Record<string, unknown>> | undefined): Origin & { readonly id: string } {
+  const { id, run, machine, server } = first ?? {};
+  return {
+    ...{ id: String(id), run: String(run) },
+    ...(typeof machine === 'string' ? { machine } : {}),
+    ...(typeof server === 'string' ? { server } : {}),
+  };
+}
+
 /** One short line in one write: appends of several programs do not mix. */
 export async function witnessHead(dataDir: string, run: WitnessedRun, end: LogEnd, time: string): Promise<void> {
   const file = path.join(dataDir, 'heads.jsonl');
-  const { log, id, folder } = run;
-  const line = JSON.stringify({ time, log, id, entries: end.entries, head: end.head, folder });
+  const { log, folder, ...origin } = run;
+  const line = JSON.stringify({ time, log, ...origin, entries: end.entries, head: end.head, folder });
   try {
     await appendFile(file, `${line}\n`, { flush: true });
   } catch (error) {

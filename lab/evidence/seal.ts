@@ -28,12 +28,19 @@ export interface SealOptions {
   readonly signal: AbortSignal;
 }
 
-/** Says what is wrong with names before anything is done. */
-export function checkPackageNames(run: string, output: string): void {
+/** Says what is wrong with names before anything is done: `dir` may be any folder's path. */
+export function checkPackageNames(dir: string, output: string): void {
+  const run = path.basename(dir);
   if (!/\.tar(\.zst)?$/.test(output))
     throw new LabError('LAB_USAGE', `${output}: a package ends in .tar or .tar.zst`, { next: 'choose such a name' });
   if (run === 'SEAL')
-    throw new LabError('LAB_USAGE', "a run called SEAL can't lie beside the folder SEAL of a package");
+    throw new LabError('LAB_USAGE', "a run called SEAL can't lie beside the folder SEAL of a package", {
+      next: 'give its folder another name',
+    });
+  if (!/^[A-Za-z0-9][\w.+-]*$/.test(run))
+    throw new LabError('LAB_USAGE', `'${run}' can't be the name of the folder in a package`, {
+      next: 'give it one of letters, digits and _ . + -, beginning with a letter or digit',
+    });
 }
 
 /** Writes the package; it appears under its name only when it is whole. */

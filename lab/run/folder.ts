@@ -60,14 +60,28 @@ export function runFolderAt(dir: string): RunFolder {
   };
 }
 
-/** Where the run of that name lies. A name is one path component, so that no run escapes the runs folder. */
+/** Whether a run can have that name: one path component, so that no run escapes the runs folder. */
+export function isRunName(name: string): boolean {
+  return /^[A-Za-z0-9][\w.+-]{0,99}$/.test(name);
+}
+
+/** Where the run of that name lies. */
 export function runDirOf(runsDir: string, name: string): string {
-  if (!/^[A-Za-z0-9][\w.+-]{0,99}$/.test(name)) {
+  if (!isRunName(name)) {
     throw new LabError('LAB_USAGE', `'${name}' can't be a run's name`, {
       next: 'use letters, digits and _ . + -, beginning with a letter or digit',
     });
   }
   return path.join(runsDir, name);
+}
+
+/** Where a run lies that is there: by its name, or by the path of its folder, which has a slash in it. */
+export function findRunDir(runsDir: string, operand: string): string {
+  if (operand.includes('/')) return path.resolve(operand);
+  if (isRunName(operand)) return path.join(runsDir, operand);
+  throw new LabError('LAB_USAGE', `'${operand}' can't be a run's name`, {
+    next: `name a run, or the path of its folder with a / in it: ./${operand}`,
+  });
 }
 
 /** Reads the run in a folder; LAB_RUN_UNKNOWN if there is none. */

@@ -100,7 +100,7 @@ export async function mergeRuns(options: MergeOptions, ctx: LabContext): Promise
     if (best === undefined) throw new LabError('LAB_BUG', 'merge: no source');
     const chain = await EvidenceChain.open(
       { dir: folder.dir, dataDir: ctx.dataDir, digest: (file) => sha256File(file) },
-      folder.name,
+      { run: folder.name },
     );
     const { report, segments } = await mergeInto(folder.segmentsDir, chain, reports, bootId, options.copies, ctx);
     await copyRest(best.dir, folder.dir);

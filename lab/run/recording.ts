@@ -122,7 +122,7 @@ export class Recording {
         // The disk's digest is known from run.json by then.
         digest: (file) => (file === folder.diskFile ? sha256FileCached(file, ctx.cacheDir) : sha256File(file)),
       },
-      folder.name,
+      { run: folder.name },
     );
     throwIfAborted(stop.signal, 'recording');
     await createOverlay(options.image.raw, folder.diskFile, stop.signal);

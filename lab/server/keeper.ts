@@ -49,7 +49,7 @@ export class PointKeeper implements BootKeeper {
       ...(segmentBytes === undefined ? {} : { limitBytes: segmentBytes }),
     });
     try {
-      await this.#openChain(run, store);
+      await this.#openChain(id, run, store);
     } catch (error) {
       await store.leave();
       throw error;
@@ -59,13 +59,14 @@ export class PointKeeper implements BootKeeper {
   }
 
   /** After a failure of the disk the chain is still ours; else it is begun, or gone on with. */
-  async #openChain(run: RunFolder, store: BootStore): Promise<void> {
+  async #openChain(id: BootId, run: RunFolder, store: BootStore): Promise<void> {
     const known = this.#chains.get(run.dir);
     if (known !== undefined) await known.catchUp(store.openSegment);
     else {
-      const { dataDir } = this.#options;
+      const { dataDir, server } = this.#options;
       const options = { dir: run.dir, dataDir, digest: (file: string) => sha256File(file) };
-      this.#chains.set(run.dir, await EvidenceChain.goOn(options, run.name, store.openSegment));
+      const origin = { run: run.name, machine: id.machine, server };
+      this.#chains.set(run.dir, await EvidenceChain.goOn(options, origin, store.openSegment));
     }
     if (this.#chains.get(run.dir) === undefined) store.isEnded = true;
   }

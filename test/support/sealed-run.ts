@@ -40,7 +40,7 @@ export async function makeSealedRun(dir: string, dataDir: string, shape: SealedR
   const options = { dir, dataDir, digest: sha256Of };
   const folder = segmentsFolder(dir);
   await mkdir(folder, { recursive: true });
-  let chain = await EvidenceChain.open(options, path.basename(dir));
+  let chain = await EvidenceChain.open(options, { run: path.basename(dir) });
   const sealed: SealedSegment[] = [];
   const onSealed = async (segment: SealedSegment) => void sealed.push(segment);
   const writer = await SegmentWriter.create({ folder, limitBytes, now: () => SEGMENT_CLOCK_NS, onSealed });

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: MIT
 /** What a logging server keeps is evidence as a run is: chained, signed, witnessed, and closed when the machine says so. */
-import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { type AuditReport, auditRun } from '../../lab/audit/audit.js';
 import { findRuns } from '../../lab/audit/boots.js';
-import { checkGone } from '../../lab/audit/heads.js';
 import type { BootStore } from '../../lab/link/boot-store.js';
 import { openRun } from '../../lab/run/folder.js';
 import { PointKeeper } from '../../lab/server/keeper.js';
-import { bootDir, makePoint, type PointFolder } from '../../lab/server/point.js';
+import { bootDir, makePoint } from '../../lab/server/point.js';
 import { parseSubbuf } from '../../lab/trace/subbuf.js';
 import { LabError } from '../../lab/util/errors.js';
+import { callVerb } from '../harness/verb.js';
 import { nop, subbuf } from '../support/trace-builder.js';
 
 const ID = { machine: 'web1', bootId: 0xabcn };
 
 describe('the evidence on a logging server', () => {
   let folder: string;
-  let point: PointFolder;
+  let point: Awaited<ReturnType<typeof makePoint>>;
   let dir: string;
   let witness: string;
   let told: string[];
@@ -34,9 +34,9 @@ describe('the evidence on a logging server', () => {
 
   afterEach(() => rm(folder, { recursive: true }));
 
-  const keeperOf = (where = point) =>
+  const keeperOf = (where = point, data = 'data') =>
     new PointKeeper({
-      ...{ folder: where, server: '0'.repeat(16), dataDir: path.join(folder, 'data'), segmentBytes: 600 },
+      ...{ folder: where, server: where.server, dataDir: path.join(folder, data), segmentBytes: 600 },
       now: () => new Date(),
       onEvent: (event, _id, detail) => told.push(`${event} ${detail}`),
     });
@@ -159,10 +159,71 @@ describe('the evidence on a logging server', () => {
     expect(findRuns(point.dir)).to.deep.equal(dirs);
     expect(findRuns(path.join(point.dir, 'machines/web2'))).to.deep.equal(dirs.slice(2));
     expect(findRuns(dirs[0] ?? '')).to.deep.equal([dirs[0]]);
-    expect(await checkGone(witness, point.dir, findRuns(point.dir))).to.deep.equal([]);
-    await rm(dirs[1] ?? '', { recursive: true });
-    const gone = await checkGone(witness, point.dir, findRuns(point.dir));
-    expect(gone.map(({ file }) => file)).to.deep.equal(['machines/web1/boots/0000000000000002']);
+    // A copy somewhere else is compared as the original is.
+    const copy = path.join(folder, 'copy');
+    await cp(point.dir, copy, { recursive: true });
+    const missed = async (...below: string[]) => {
+      const { status, stdout } = await callVerb('audit', path.join(copy, ...below), '--head', witness, '--json');
+      const said = stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, string>);
+      return [status, said.filter(({ type }) => type === 'finding').map(({ file, what }) => `${file} ${what}`)];
+    };
+    expect(await missed()).to.deep.equal([0, []]);
+    expect(await missed('machines/web1')).to.deep.equal([0, []]);
+    await rm(path.join(copy, 'machines/web1/boots/0000000000000002'), { recursive: true });
+    const gone = /^boots\/0000000000000002 is gone: the witness \S+ saw run [0-9a-f]{32} of web1 there$/;
+    const [status, [first, ...more]] = (await missed('machines/web1')) as [number, string[]];
+    expect([status, more]).to.deep.equal([1, []]);
+    expect(first).to.match(gone);
+    const [, [other]] = (await missed()) as [number, string[]];
+    expect(other?.replace('machines/web1/', '')).to.match(gone);
+    expect(await missed('machines/web2')).to.deep.equal([0, []]);
+    // Of a machine whose folder is empty, and of no other.
+    await rm(path.join(copy, 'machines/web2/boots'), { recursive: true });
+    await mkdir(path.join(copy, 'machines/web2/boots'));
+    expect(((await missed('machines/web2'))[1] as string[]).length).to.equal(2);
+    expect(((await missed())[1] as string[]).length).to.equal(3);
+    const left = path.join(copy, 'machines/web1/boots/0000000000000001');
+    await rename(left, path.join(copy, 'machines/web2/boots/0000000000000001'));
+    expect((await missed('machines/web2'))[1]).to.include(
+      'boots/0000000000000001 is the folder of another boot: it holds 0000000000000001 of web1',
+    );
+  });
+
+  it('has nothing to audit before a machine has sent anything, and says so', async () => {
+    const error = await callVerb('audit', point.dir).catch((reason: unknown) => reason);
+    expect(error).to.be.instanceOf(LabError).and.to.include({ code: 'LAB_RUN_UNKNOWN' });
+  });
+
+  it('is contradicted by its witness wherever it lies: a boot that was forged in another folder', async () => {
+    const receive = async (where: typeof point, data: string) => {
+      const keeper = keeperOf(where, data);
+      const store = await keeper.open(ID, 1);
+      await feed(store, 3);
+      await store.close();
+      await keeper.closed(ID, store, true);
+      return bootDir(where, ID);
+    };
+    const { id } = await auditRun(await receive(point, 'data'), { witness });
+    // A second server of the same lab has the same boot as well: neither is in the other's place.
+    const mirror = await receive(await makePoint(path.join(folder, 'mirror')), 'data');
+    expect(intact(await auditRun(mirror, { witness, heads: [witness] }))).to.deep.equal([[], true, true]);
+    expect(intact(await auditRun(dir, { witness, heads: [witness] }))).to.deep.equal([[], true, true]);
+
+    await mkdir(path.join(folder, 'thief'));
+    for (const name of ['lab-key.pem', 'lab-key.pub.pem'])
+      await cp(path.join(folder, 'data', name), path.join(folder, 'thief', name));
+    const elsewhere = path.join(folder, 'elsewhere');
+    await mkdir(elsewhere);
+    await cp(path.join(point.dir, 'server.json'), path.join(elsewhere, 'server.json'));
+    const forged = await receive(await makePoint(elsewhere), 'thief');
+    const found = async () => (await auditRun(forged, { witness })).findings.map(({ what }) => what);
+    expect(await found()).to.deep.equal([`saw this boot begin as another run: ${id}`]);
+    // Nor does it help to let the witness see the forged one too.
+    await appendFile(witness, await readFile(path.join(folder, 'thief/heads.jsonl')));
+    expect(await found()).to.deep.equal([`saw this boot begin as another run: ${id}`]);
   });
 
   it('lets somebody say later which disk a boot began with, beside the evidence', async () => {

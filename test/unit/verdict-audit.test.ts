@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-import { appendFile, mkdir, mkdtemp, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, mkdtemp, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { auditRun } from '../../lab/audit/audit.js';
+import { auditLines } from '../../lab/cli/verbs/audit.js';
 import { EvidenceChain } from '../../lab/evidence/chain.js';
 import { noteCustody } from '../../lab/evidence/custody.js';
 import { LabError } from '../../lab/util/errors.js';
@@ -157,6 +158,39 @@ describe('the chain of a run, and its audit', function () {
     expect(unknown.findings.map(({ what }) => what)).to.deep.equal(['does not know this run']);
   });
 
+  it('finds a run that was forged with the lab’s key and lies where the witness saw none', async () => {
+    await makeSealedRun(dir, dataDir, SHAPE);
+    const thief = path.join(folder, 'thief');
+    await mkdir(thief);
+    for (const name of ['lab-key.pem', 'lab-key.pub.pem']) await cp(path.join(dataDir, name), path.join(thief, name));
+    const own = (await auditRun(dir)).lab ?? '';
+    expect(await found({ witness, own })).to.deep.equal([]);
+    const moved = path.join(folder, 'moved');
+    await cp(dir, moved, { recursive: true });
+    expect(await auditRun(moved, { witness, own })).to.deep.include({ findings: [], witnessed: 5 });
+    const forged = path.join(folder, 'elsewhere/run');
+    await makeSealedRun(forged, thief, SHAPE);
+    const whats = async (run: string) => (await auditRun(run, { witness, own })).findings.map(({ what }) => what);
+    expect(await whats(forged)).to.deep.equal(['does not know this run']);
+    // One of another lab it need not know; then nobody vouches for it, and the audit says so.
+    const foreign = path.join(folder, 'foreign/run');
+    await makeSealedRun(foreign, path.join(folder, 'other'), SHAPE);
+    const report = await auditRun(foreign, { witness, own });
+    expect(report.findings).to.deep.equal([]);
+    expect(auditLines(report).some((line) => line.startsWith('it has no witness'))).to.equal(true);
+  });
+
+  it('tells what a run took the place of wherever it was moved to', async () => {
+    await makeSealedRun(dir, dataDir, SHAPE);
+    const { id } = await auditRun(dir);
+    await rm(dir, { recursive: true });
+    await makeSealedRun(dir, dataDir, SHAPE);
+    const moved = path.join(folder, 'moved');
+    await cp(dir, moved, { recursive: true });
+    for (const run of [dir, moved])
+      expect(await auditRun(run, { witness })).to.deep.include({ findings: [], earlier: [id] });
+  });
+
   const emptyFile = async () => {
     const file = path.join(folder, 'empty');
     await writeFile(file, '');
@@ -172,7 +206,7 @@ describe('the chain of a run, and its audit', function () {
       /^custody\.jsonl: entry 2: is signed by a key nobody knows here: [0-9a-f]{64}$/,
     );
     const pem = await readFile(path.join(other, 'lab-key.pub.pem'), 'utf8');
-    expect(await found({ trusted: [pem.split('\n')[1] ?? ''] })).to.deep.equal([]);
+    expect(await found({ own: pem.split('\n')[1] ?? '' })).to.deep.equal([]);
   });
 
   it('goes on behind half a line that a full disk left in a log', async () => {

@@ -3,12 +3,12 @@ import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type AuditOptions, type AuditReport, auditRun, readPublicKey } from '../../audit/audit.js';
-import { findRuns } from '../../audit/boots.js';
+import { checkPlaces, type FoundBoot, findRuns, scopeOf } from '../../audit/boots.js';
 import { checkGone, isHead } from '../../audit/heads.js';
 import { type Finding, fingerprint } from '../../audit/log.js';
 import { auditPackage } from '../../audit/package.js';
 import { runTool } from '../../proc/tool.js';
-import { runDirOf } from '../../run/folder.js';
+import { findRunDir } from '../../run/folder.js';
 import { ioError, LabError, systemCodeOf, throwIfAborted } from '../../util/errors.js';
 import { withStep } from '../../util/progress.js';
 import type { Invocation } from '../invocation.js';
@@ -27,11 +27,11 @@ export function auditLines(report: AuditReport): string[] {
   lines.push(`lab ${report.lab === null ? 'unknown' : fingerprint(report.lab)}`, `head ${report.head ?? 'none'}`);
   lines.push(
     witnessed === 0
-      ? 'no witness outside of the run was asked: who holds the lab’s key could have signed it anew'
+      ? 'it has no witness: nobody outside of the run saw its head, and who holds the lab’s key could have signed it anew'
       : `a witness outside of the run saw ${witnessed} of ${entries} entries as they are`,
   );
   for (const id of report.earlier)
-    lines.push(`it has taken the place of run ${id}, which a witness saw begin here before`);
+    lines.push(`it has taken the place of run ${id}, which a witness saw begin there before`);
   for (const { folder, boots, labs } of report.keepers)
     lines.push(`witness ${folder}: ${boots} boots, kept by lab ${labs.map(fingerprint).join(', ') || 'unknown'}`);
   for (const { log, entries, time } of report.stamps)
@@ -44,7 +44,8 @@ export function auditLines(report: AuditReport): string[] {
       : isClosed
         ? 'intact'
         : 'NOT closed: what is signed is as it was, what came after is not proven';
-  lines.push(`${report.run ?? 'unknown run'}: ${what}: ${verdict}`);
+  const of = report.machine === null ? '' : ` of ${report.machine}`;
+  lines.push(`${report.run ?? 'unknown run'}${of}: ${what}: ${verdict}`);
   return lines;
 }
 
@@ -57,7 +58,7 @@ async function exists(file: string): Promise<boolean> {
 
 /** Where the thing to audit lies: a name, or a path, which has a slash in it. */
 async function target(name: string, runsDir: string): Promise<{ readonly where: string; readonly isPackage: boolean }> {
-  const where = name.includes('/') ? path.resolve(name) : runDirOf(runsDir, name);
+  const where = findRunDir(runsDir, name);
   const found = await stat(where).catch(() => undefined);
   if (found?.isDirectory() === true) return { where, isPackage: false };
   if (found?.isFile() === true) return { where, isPackage: true };
@@ -102,6 +103,7 @@ export async function run(invocation: Invocation): Promise<number> {
       next: 'audit each by its path, or give a file of heads',
     });
   let isAllIntact = true;
+  const found: FoundBoot[] = [];
   for (const dir of runs) {
     const report = await withStep(ctx.progress, 'auditing', (step) => {
       const onFile = (file: string) => {
@@ -114,23 +116,34 @@ export async function run(invocation: Invocation): Promise<number> {
     });
     await print(invocation, report, path.relative(where, dir));
     isAllIntact &&= isIntact(report);
+    const { id, run, machine, server } = report;
+    found.push({
+      ...{ dir, id: id ?? undefined, run: run ?? undefined },
+      ...{ machine: machine ?? undefined, server: server ?? undefined },
+    });
   }
+  if (runs[0] === where) return isAllIntact ? 0 : 1;
   // What a server holds is a set of runs, and each of them may be taken away as a whole.
   const collected = (options.heads ?? []).filter((head) => !isHead(head));
   const witnesses = [...collected, ...(options.witness === undefined ? [] : [options.witness])];
-  const gone: Finding[] = [];
-  if (runs[0] !== where) for (const witness of witnesses) gone.push(...(await checkGone(witness, where, runs)));
-  await printFindings(invocation, gone, '');
-  return isAllIntact && gone.length === 0 ? 0 : 1;
+  const wrong: Finding[] = checkPlaces(where, found);
+  const scope = scopeOf(where, found);
+  for (const witness of witnesses) wrong.push(...(await checkGone(witness, scope, found)));
+  await printFindings(invocation, wrong, '');
+  if (runs.length === 0 && wrong.length === 0)
+    throw new LabError('LAB_RUN_UNKNOWN', `there is nothing to audit in ${where}: no machine there has sent a boot`, {
+      next: 'if one has, ask a witness of its heads: --head FILE',
+    });
+  return isAllIntact && wrong.length === 0 ? 0 : 1;
 }
 
 /** What this lab knows by itself: the heads that it saw, and its own key. */
-export async function knownHere(dataDir: string): Promise<Pick<AuditOptions, 'witness' | 'trusted'>> {
+export async function knownHere(dataDir: string): Promise<Pick<AuditOptions, 'witness' | 'own'>> {
   const ownKey = path.join(dataDir, 'lab-key.pub.pem');
   const witness = path.join(dataDir, 'heads.jsonl');
   return {
     ...((await exists(witness)) ? { witness } : {}),
-    ...((await exists(ownKey)) ? { trusted: [await readPublicKey(ownKey)] } : {}),
+    ...((await exists(ownKey)) ? { own: await readPublicKey(ownKey) } : {}),
   };
 }
 

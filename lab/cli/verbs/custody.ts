@@ -3,27 +3,28 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { noteCustody, readCustody } from '../../evidence/custody.js';
 import { CUSTODY_FILE } from '../../evidence/files.js';
-import { openRun, runDirOf } from '../../run/folder.js';
+import { findRunDir, openRun } from '../../run/folder.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
 
-function noLog(name: string, what: string): LabError {
-  return new LabError('LAB_RUN_STATE', `run '${name}' has ${what}`, {
-    next: `./lemona audit ${name} says whether one was removed; an older version of this program made none`,
+function noLog(run: string, what: string): LabError {
+  return new LabError('LAB_RUN_STATE', `run '${run}' has ${what}`, {
+    next: `./lemona audit ${run} says whether one was removed; an older version of this program made none`,
   });
 }
 
 /** `custody`: prints who did what to a run, or adds a note by hand. */
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
-  const { dir, name } = await openRun(runDirOf(ctx.runsDir, invocation.run));
+  const { dir } = await openRun(findRunDir(ctx.runsDir, invocation.run));
   const note = invocation.string('note');
   if (note !== undefined) {
     const { version } = invocation.command;
     const act = { act: 'note', args: [note], version, began: new Date().toISOString(), status: 0 };
-    if (!(await noteCustody(dir, ctx.dataDir, act))) throw noLog(name, 'no chain that a custody log could be bound to');
+    if (!(await noteCustody(dir, ctx.dataDir, act)))
+      throw noLog(invocation.run, 'no chain that a custody log could be bound to');
   } else if ((await stat(path.join(dir, CUSTODY_FILE)).catch(() => undefined)) === undefined) {
-    throw noLog(name, 'no custody log');
+    throw noLog(invocation.run, 'no custody log');
   }
   for (const entry of await readCustody(dir)) {
     if (invocation.json) await invocation.out.json(entry);

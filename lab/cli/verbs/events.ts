@@ -2,7 +2,7 @@
 import { OP_NAMES } from '../../abi/layout.js';
 import { SYSCALL_NAMES } from '../../abi/syscalls.js';
 import { damageOf } from '../../run/arrived.js';
-import { openRun, runDirOf } from '../../run/folder.js';
+import { findRunDir, openRun } from '../../run/folder.js';
 import { type EventFilters, eventsOf, eventToJson } from '../../trace/events.js';
 import type { RecordKind } from '../../trace/record.js';
 import type { RunIndex } from '../../trace/run-index.js';
@@ -79,7 +79,7 @@ export async function run(invocation: Invocation): Promise<number> {
     ...(toSeq === undefined ? {} : { toSeq }),
     ...(limit === undefined ? {} : { limit }),
   };
-  const runDir = runDirOf(ctx.runsDir, invocation.run);
+  const runDir = findRunDir(ctx.runsDir, invocation.run);
   const { manifest } = await openRun(runDir);
   const { out } = invocation;
   let damage: readonly string[] = [];

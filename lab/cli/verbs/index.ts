@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { baseOfRun } from '../../parts/base-names.js';
 import { goneSince, SUDDEN_END } from '../../run/arrived.js';
-import { type OpenRun, openRun, runDirOf } from '../../run/folder.js';
+import { findRunDir, type OpenRun, openRun } from '../../run/folder.js';
 import { mayGrow } from '../../run/growing.js';
 import type { TraceSource } from '../../store/inserter.js';
 import { findTraces, Load, loadAll, type Sources } from '../../store/load.js';
@@ -20,13 +20,8 @@ const DAMAGE_LINES = 10;
 
 export const DATABASE_NAME = 'index.db';
 
-/** A run by its name; whatever has a slash in it is a folder. */
-export function folderOf(operand: string, runsDir: string): string {
-  return operand.includes('/') ? path.resolve(operand) : runDirOf(runsDir, operand);
-}
-
 async function sourcesOf(operand: string, isFollowed: boolean, ctx: LabContext): Promise<Sources> {
-  const folder = folderOf(operand, ctx.runsDir);
+  const folder = findRunDir(ctx.runsDir, operand);
   const name = path.basename(folder);
   if (operand.includes('/')) {
     const find = () => findTraces(folder, name, (dir) => mayGrow(dir, isFollowed));
@@ -73,7 +68,7 @@ export async function run(invocation: Invocation): Promise<number> {
       next: 'name a run, or a folder that holds segments/, boots/ or machines/',
     });
   }
-  const where = invocation.string('db') ?? path.join(folderOf(invocation.run, ctx.runsDir), DATABASE_NAME);
+  const where = invocation.string('db') ?? path.join(findRunDir(ctx.runsDir, invocation.run), DATABASE_NAME);
   const store: Store = isPostgres(where) ? await PostgresStore.open(where) : await SqliteStore.open(where, ctx);
   const beganMs = performance.now();
   const step = ctx.progress.step(`load into ${store.label}`);
@@ -108,7 +103,7 @@ export async function run(invocation: Invocation): Promise<number> {
     }
     for (const name of load.growing)
       ctx.log.info(`${name}: its record may go on; what is not sealed yet, and its last second, are left for later`);
-    const run = invocation.run.includes('/') ? undefined : await openRun(runDirOf(ctx.runsDir, invocation.run));
+    const run = invocation.run.includes('/') ? undefined : await openRun(findRunDir(ctx.runsDir, invocation.run));
     return (await tellDamage(store, run, ctx.log)) || leftOut > 0 ? 1 : 0;
   } catch (error) {
     step.fail();

@@ -2,14 +2,14 @@
 import { deleteKeyframes, keyframeFolder } from '../../../replay/keyframes.js';
 import { ReplaySession } from '../../../replay/session.js';
 import { replayVm } from '../../parts/parts.js';
-import { openRun, runDirOf } from '../../run/folder.js';
+import { findRunDir, openRun } from '../../run/folder.js';
 import type { Invocation } from '../invocation.js';
 
 /** `keyframes`: one pass over the run. */
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
   const { out } = invocation;
-  const runDir = runDirOf(ctx.runsDir, invocation.run);
+  const runDir = findRunDir(ctx.runsDir, invocation.run);
   const { name } = await openRun(runDir);
   if (invocation.bool('delete')) {
     await deleteKeyframes(keyframeFolder(runDir));

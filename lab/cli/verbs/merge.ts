@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
-import path from 'node:path';
 import { auditRun } from '../../audit/audit.js';
 import { fingerprint } from '../../audit/log.js';
 import { noteCustody } from '../../evidence/custody.js';
-import { runDirOf } from '../../run/folder.js';
+import { findRunDir, runDirOf } from '../../run/folder.js';
 import { type MergeReport, type MergeSource, mergeRuns, type NumberRange } from '../../run/merge.js';
 import { statsOf } from '../../trace/stats.js';
 import { LabError, messageOf } from '../../util/errors.js';
@@ -58,7 +57,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const runDir = runDirOf(ctx.runsDir, name);
   const sources: MergeSource[] = [];
   for (const given of invocation.args) {
-    const dir = given.includes('/') ? path.resolve(given) : runDirOf(ctx.runsDir, given);
+    const dir = findRunDir(ctx.runsDir, given);
     if (sources.some((source) => source.dir === dir)) throw new LabError('LAB_USAGE', `${dir} is named twice`);
     const options = { isQuick: true, ...(await knownHere(ctx.dataDir)) };
     const audit = await withStep(ctx.progress, `auditing ${dir}`, () => auditRun(dir, options)).catch(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import path from 'node:path';
+import { findRunDir } from '../../run/folder.js';
 import { isPostgres, PostgresQueries } from '../../store/postgres-db.js';
 import { type Answer, parseQuestion, QueryDb } from '../../store/query.js';
 import { QUERIES } from '../../store/views.js';
@@ -7,7 +8,7 @@ import type { Log } from '../../util/log.js';
 import type { Invocation } from '../invocation.js';
 import type { Output } from '../output.js';
 import { plainTable } from '../plain-table.js';
-import { DATABASE_NAME, folderOf } from './index.js';
+import { DATABASE_NAME } from './index.js';
 
 /** Characters of a cell for people; `--json` has all of it. */
 const CELL_CHARS = 80;
@@ -47,7 +48,7 @@ export async function run(invocation: Invocation): Promise<number> {
     else await invocation.out.line(plainTable(['query', 'answers'], rows));
     return 0;
   }
-  const where = invocation.string('db') ?? path.join(folderOf(operand, ctx.runsDir), DATABASE_NAME);
+  const where = invocation.string('db') ?? path.join(findRunDir(ctx.runsDir, operand), DATABASE_NAME);
   const question = parseQuestion(words, isPostgres(where) ? 'postgres' : 'sqlite', invocation.string('of'));
   const db = isPostgres(where) ? await PostgresQueries.open(where, ctx.signal) : await QueryDb.open(where, ctx);
   try {

@@ -3,13 +3,13 @@ import { describeMismatch } from '../../../replay/control.js';
 import { describeRate, reconstruct } from '../../../replay/reconstruct.js';
 import { describeUnvouched } from '../../../replay/unvouched.js';
 import { replayVm } from '../../parts/parts.js';
-import { runDirOf } from '../../run/folder.js';
+import { findRunDir } from '../../run/folder.js';
 import type { Invocation } from '../invocation.js';
 
 /** `reconstruct`: 1 if the image cannot be vouched for in all its parts. */
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
-  const runDir = runDirOf(ctx.runsDir, invocation.run);
+  const runDir = findRunDir(ctx.runsDir, invocation.run);
   const result = await reconstruct(
     {
       runDir,

@@ -5,27 +5,30 @@ import { EvidenceChain } from '../../evidence/chain.js';
 import { noteCustody } from '../../evidence/custody.js';
 import { checkPackageNames, writePackage } from '../../evidence/seal.js';
 import { sha256File, sha256FileCached } from '../../run/digest.js';
-import { openRun, runDirOf } from '../../run/folder.js';
+import { findRunDir, openRun } from '../../run/folder.js';
 import { isRecorded } from '../../run/manifest.js';
 import { LabError } from '../../util/errors.js';
 import { withStep } from '../../util/progress.js';
 import type { Invocation } from '../invocation.js';
+import { knownHere } from './audit.js';
 
 /** `seal`: closes the chain of a recorder that was killed, notes the sealing, writes the package, prints its digest. */
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
   const output = invocation.need('output');
-  checkPackageNames(invocation.run, output);
-  const { dir, name, diskFile, manifest } = await openRun(runDirOf(ctx.runsDir, invocation.run));
+  const where = findRunDir(ctx.runsDir, invocation.run);
+  checkPackageNames(where, output);
+  const { dir, name, diskFile, manifest } = await openRun(where);
   const began = new Date().toISOString();
+  const known = await knownHere(ctx.dataDir);
   const before = await withStep(ctx.progress, 'auditing', (step) =>
-    auditRun(dir, { onFile: (file) => step.update(file) }),
+    auditRun(dir, { ...known, onFile: (file) => step.update(file) }),
   );
   const [finding] = before.findings;
   if (finding !== undefined) {
     const first = [finding.file, finding.at, finding.what].filter(Boolean).join(': ');
     throw new LabError('LAB_CHECK_FAILED', `run '${name}' has ${before.findings.length} findings: ${first}`, {
-      next: `./lemona audit ${name} lists them; what was altered is not sealed as if it were whole`,
+      next: `./lemona audit ${invocation.run} lists them; what was altered is not sealed as if it were whole`,
     });
   }
   const digest = (file: string) =>

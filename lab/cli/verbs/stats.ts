@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { goneSince, SUDDEN_END } from '../../run/arrived.js';
-import { openRun, runDirOf } from '../../run/folder.js';
+import { findRunDir, openRun } from '../../run/folder.js';
 import { lastMarkSeq } from '../../run/marks.js';
 import { witnessLines, witnessVerdict } from '../../run/witness.js';
 import type { Account } from '../../trace/account.js';
@@ -29,7 +29,7 @@ export function isSound(stats: Pick<RunStats, 'account' | 'problems'>): boolean 
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
   const { out } = invocation;
-  const runDir = runDirOf(ctx.runsDir, invocation.run);
+  const runDir = findRunDir(ctx.runsDir, invocation.run);
   const opened = await openRun(runDir);
   const stats = await statsOf(runDir, ctx.signal, lastMarkSeq(opened.manifest.marks));
   const { account } = stats;

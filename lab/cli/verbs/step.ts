@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline';
 import { type Reached, ReplaySession } from '../../../replay/session.js';
 import { replayVm } from '../../parts/parts.js';
-import { runDirOf } from '../../run/folder.js';
+import { findRunDir } from '../../run/folder.js';
 import { describeError, exitStatusOf, LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
 import type { Output } from '../output.js';
@@ -89,7 +89,7 @@ async function obey(session: ReplaySession, command: StepCommand, out: Output, i
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
   const { out, json } = invocation;
-  const runDir = runDirOf(ctx.runsDir, invocation.run);
+  const runDir = findRunDir(ctx.runsDir, invocation.run);
   const vm = await replayVm(runDir, ctx);
   const isTerminal = process.stdin.isTTY === true;
   const session = await ReplaySession.open({ runDir, vm }, ctx);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 import path from 'node:path';
 import { stampRun } from '../../evidence/timestamp.js';
-import { openRun, runDirOf } from '../../run/folder.js';
+import { findRunDir, openRun } from '../../run/folder.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
 
@@ -15,7 +15,7 @@ export async function run(invocation: Invocation): Promise<number> {
     throw new LabError('LAB_USAGE', `--authority ${where}: its certificates are needed too`, {
       next: 'give them by --tsa CA.pem: an answer that cannot be checked is not kept',
     });
-  const { dir } = await openRun(runDirOf(ctx.runsDir, invocation.run));
+  const { dir } = await openRun(findRunDir(ctx.runsDir, invocation.run));
   for (const { file, entries, head } of await stampRun(dir, { where, ca }, ctx.signal)) {
     if (invocation.json) await invocation.out.json({ file, entries, head });
     else await invocation.out.line(`${file}: ${entries} entries, head ${head}`);

@@ -4,7 +4,7 @@ import { describeRate, rateOf } from '../../../replay/reconstruct.js';
 import { describeUnvouched } from '../../../replay/unvouched.js';
 import { LEFT_OUT, verifyRun } from '../../../replay/verify.js';
 import { replayVm } from '../../parts/parts.js';
-import { runDirOf } from '../../run/folder.js';
+import { findRunDir } from '../../run/folder.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
 
@@ -12,7 +12,7 @@ import type { Invocation } from '../invocation.js';
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
   const { out } = invocation;
-  const runDir = runDirOf(ctx.runsDir, invocation.run);
+  const runDir = findRunDir(ctx.runsDir, invocation.run);
   const allMarks = invocation.bool('all-marks');
   const at = invocation.string('at');
   if (allMarks && at !== undefined) throw new LabError('LAB_USAGE', '--at and --all-marks exclude each other');
