@@ -123,6 +123,8 @@ function namesOf<N extends string>(
 export const KIND_NAMES: readonly (KindName | undefined)[] = namesOf(KINDS);
 /** Opcode → name. */
 export const OP_NAMES: readonly (OpName | undefined)[] = namesOf(OPCODES);
+/** Of the opcodes there are. */
+export const KNOWN_OPS: readonly OpName[] = OP_NAMES.filter((name) => name !== undefined);
 /** TLV type → name. */
 export const TLV_NAMES: readonly (TlvName | undefined)[] = namesOf(TLVS);
 

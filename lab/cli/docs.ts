@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 /** docs/cli.md, from the command table. */
 import { argSyntax, flagSyntax } from './parse.js';
-import { COMMON_FLAGS, EXITS, type FlagSpec, INSTANTS, VERBS } from './table.js';
+import { type ArgSpec, COMMON_FLAGS, EXITS, type FlagSpec, INSTANTS, VERBS } from './table.js';
 
 const cell = (text: string) => text.replaceAll('|', '\\|');
 
 function flagRow(flag: FlagSpec): string {
   const notes = [flag.required === true ? 'required' : '', flag.kind === 'list' ? 'repeatable' : ''].filter(Boolean);
-  return `| \`${flagSyntax(flag)}\` | ${cell(flag.help)}${notes.length > 0 ? ` (${notes.join(', ')})` : ''} |`;
+  return `| \`${flagSyntax(flag)}\` | ${cell(flag.help)}${notes.length > 0 ? ` (${notes.join(', ')})` : ''}${values(flag)} |`;
 }
+
+/** The values that an operand or a flag can have. */
+const values = ({ choices }: ArgSpec | FlagSpec) => (choices === undefined ? '' : `: ${choices.join(', ')}`);
 
 /** The text of docs/cli.md. */
 export function renderDocs(): string {
@@ -24,9 +27,7 @@ export function renderDocs(): string {
     lines.push(`## ${verb.name}`, '', `${verb.summary[0]?.toUpperCase()}${verb.summary.slice(1)}.`, '');
     lines.push('```', usage.filter(Boolean).join(' '), '```', '');
     const rows = [
-      ...verb.args.map(
-        (arg) => `| \`${arg.name}\` | ${cell(arg.help)}${arg.choices ? `: ${arg.choices.join(', ')}` : ''} |`,
-      ),
+      ...verb.args.map((arg) => `| \`${arg.name}\` | ${cell(arg.help)}${values(arg)} |`),
       ...verb.flags.map(flagRow),
     ];
     if (rows.length > 0) lines.push('| | |', '|---|---|', ...rows, '');

@@ -8,7 +8,7 @@ import { describeError, exitStatusOf, LabError } from '../util/errors.js';
 import { withCustody } from './custody.js';
 import { Invocation, ROOT, type VerbHandler } from './invocation.js';
 import { Output } from './output.js';
-import { buildProgram, unknownTopic } from './parse.js';
+import { buildProgram, helpOfTwo, unknownTopic } from './parse.js';
 import { withoutPasswords } from './passphrase.js';
 
 function versionOf(root: string): string {
@@ -37,7 +37,7 @@ async function main(argv: readonly string[]): Promise<number> {
     const topic = unknownTopic(argv);
     if (topic !== undefined)
       throw new LabError('LAB_USAGE', `there is no command '${topic}'`, { next: './lemona help' });
-    await program.parseAsync(argv.length === 0 ? ['help'] : [...argv], { from: 'user' });
+    await program.parseAsync([...(helpOfTwo(argv) ?? (argv.length === 0 ? ['help'] : argv))], { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError) {
       // It has printed its message already; help and version count as success.

@@ -42,13 +42,15 @@ export function argSyntax(arg: ArgSpec): string {
 }
 
 function toOption(flag: FlagSpec): Option {
-  const option = new Option(flagSyntax(flag), flag.kind === 'list' ? `${flag.help} (repeatable)` : flag.help);
+  const { choices } = flag;
+  const offered = flag.kind === 'list' && choices !== undefined ? `: ${choices.join(', ')}` : '';
+  const option = new Option(flagSyntax(flag), flag.kind === 'list' ? `${flag.help} (repeatable)${offered}` : flag.help);
   if (flag.kind === 'int') option.argParser(wholeNumber);
   if (flag.kind === 'seconds') option.argParser(positiveSeconds);
   if (flag.kind === 'string') option.argParser(someText);
   if (flag.kind === 'list')
     option.argParser((text, before: string[] | undefined) => [...(before ?? []), someText(text)]);
-  if (flag.choices !== undefined) option.choices(flag.choices);
+  if (choices !== undefined && flag.kind !== 'list') option.choices(choices);
   if (flag.required === true) option.makeOptionMandatory();
   return option;
 }
@@ -76,6 +78,12 @@ const AFTER_HELP = [
 export function unknownTopic([first, topic]: readonly string[]): string | undefined {
   if (first !== 'help' || topic === undefined || topic.startsWith('-')) return undefined;
   return VERBS.some(({ name }) => name.split(' ')[0] === topic) ? undefined : topic;
+}
+
+/** `help build kernel` asks for what `build kernel --help` prints; commander knows help of one word only. */
+export function helpOfTwo([first, ...topic]: readonly string[]): readonly string[] | undefined {
+  const isVerb = topic.length === 2 && VERBS.some(({ name }) => name === topic.join(' '));
+  return first === 'help' && isVerb ? [...topic, '--help'] : undefined;
 }
 
 /** What a word that is no verb alone leads to: `build kernel, build image`. */
@@ -111,7 +119,10 @@ export function buildProgram(version: string, onVerb: OnVerb): Command {
     // A verb of one word may have others below it.
     if (second === undefined) parents.set(first, command);
     for (const arg of verb.args) {
-      const argument = new Argument(argSyntax(arg), arg.help);
+      const argument = new Argument(
+        argSyntax(arg),
+        arg.choices === undefined ? arg.help : `${arg.help}: ${arg.choices.join(', ')}`,
+      );
       if (arg.choices !== undefined) {
         const { choices } = arg;
         argument.argParser((text, before: unknown) => {

@@ -3,9 +3,12 @@
  * The one table of verbs and flags: the parser, `help` and docs/cli.md are all
  * made from it. A verb's code is `verbs/<module>.ts`, loaded only when asked for.
  */
+import { KNOWN_OPS } from '../abi/layout.js';
 import { TRACEABLE } from '../bench/configs.js';
+import { LANES } from '../bench/report-data.js';
 import { RIVAL_NAMES } from '../bench/rivals.js';
 import { CONFIG_NAMES, DEFAULT_MEMORY_MIB, DEFAULT_SMP } from '../run/configs.js';
+import { RECORD_KINDS } from '../trace/record.js';
 
 export type FlagKind = 'bool' | 'string' | 'int' | 'seconds' | 'list';
 
@@ -17,6 +20,7 @@ export interface FlagSpec {
   readonly value?: string;
   readonly help: string;
   readonly required?: true;
+  /** All values there are; of a `list` the verb checks them, each in its own spelling. */
   readonly choices?: readonly string[];
 }
 
@@ -63,6 +67,8 @@ export const INSTANTS = [
 
 export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug', 'debug-m', 'traceable'] as const;
 export const IMAGES = ['tiny', 'debian', 'suite', 'bench', 'rivals'] as const;
+/** The files of lab/bench/workloads/. */
+export const WORKLOADS = ['apache', 'apache-host', 'kernel-build', 'micro', 'programs'] as const;
 export const TEST_GROUPS = ['unit', 'golden', 'boot', 'fuzz', 'long'] as const;
 
 const RUN: ArgSpec = { name: 'run', help: 'name of a run, or the path of its folder (with a / in it)' };
@@ -145,13 +151,15 @@ export const VERBS: readonly VerbSpec[] = [
         name: 'config',
         kind: 'string',
         value: 'C',
-        help: `how the driver is built and where its record goes: one of ${CONFIG_NAMES.join(', ')} (default: static-relay)`,
+        help: 'how the driver is built and where its record goes (default: static-relay)',
+        choices: CONFIG_NAMES,
       },
       {
         name: 'image',
         kind: 'string',
         value: 'I',
-        help: 'image: tiny, debian, suite, bench or rivals (default: debian)',
+        help: 'which image (default: debian)',
+        choices: IMAGES,
       },
       { name: 'smp', kind: 'int', value: 'N', help: `virtual CPUs (default: ${DEFAULT_SMP})` },
       {
@@ -210,7 +218,13 @@ export const VERBS: readonly VerbSpec[] = [
       { name: 'output', kind: 'string', value: 'F', help: 'the image to write', required: true },
       GO_ON,
       STRICT,
-      { name: 'format', kind: 'string', value: 'FMT', help: 'raw or qcow2 (default: raw)', choices: ['raw', 'qcow2'] },
+      {
+        name: 'format',
+        kind: 'string',
+        value: 'FMT',
+        help: 'format of the image (default: raw)',
+        choices: ['raw', 'qcow2'],
+      },
       JSON_FLAG,
       RUNS,
     ],
@@ -251,8 +265,8 @@ export const VERBS: readonly VerbSpec[] = [
     summary: 'print the records of a run; 1 if any of it is damaged or gone',
     args: [RUN],
     flags: [
-      { name: 'kind', kind: 'list', value: 'KIND', help: 'only this kind of record: entry, exec, effect, …' },
-      { name: 'op', kind: 'list', value: 'OP', help: 'only this kind of effect: WRITE, UNLINK, …' },
+      { name: 'kind', kind: 'list', value: 'KIND', help: 'only this kind of record', choices: RECORD_KINDS },
+      { name: 'op', kind: 'list', value: 'OP', help: 'only this kind of effect', choices: KNOWN_OPS },
       { name: 'syscall', kind: 'list', value: 'NAME', help: 'only entries and exits of this system call' },
       { name: 'pid', kind: 'int', value: 'N', help: 'only records of this process or thread' },
       { name: 'path', kind: 'string', value: 'TEXT', help: 'only records that mention a path with this text in it' },
@@ -329,7 +343,7 @@ export const VERBS: readonly VerbSpec[] = [
         name: 'mode',
         kind: 'string',
         value: 'MODE',
-        help: 'how it may connect (default: noise); plain traffic can be forged on the way',
+        help: 'how it may connect; plain traffic can be forged on the way (default: noise)',
         choices: ['noise', 'plain', 'any'],
       },
     ],
@@ -347,14 +361,21 @@ export const VERBS: readonly VerbSpec[] = [
     summary: 'measure what recording costs, in all configurations; goes on where an interrupted one was',
     args: [],
     flags: [
-      { name: 'lane', kind: 'list', value: 'LANE', help: 'deterministic (instructions) or parallel (time)' },
+      {
+        name: 'lane',
+        kind: 'list',
+        value: 'LANE',
+        help: 'only instructions of the guest (deterministic), or only time (parallel)',
+        choices: LANES,
+      },
       {
         name: 'configs',
         kind: 'list',
         value: 'A,B',
-        help: `only these configurations; also ${TRACEABLE} and, against it, other recorders: ${RIVAL_NAMES.join(', ')}`,
+        help: `only these configurations; ${TRACEABLE}, and against it other recorders, only if named`,
+        choices: [...CONFIG_NAMES, TRACEABLE, ...RIVAL_NAMES],
       },
-      { name: 'workloads', kind: 'list', value: 'A,B', help: 'only these workloads (lab/bench/workloads/)' },
+      { name: 'workloads', kind: 'list', value: 'A,B', help: 'only these workloads', choices: WORKLOADS },
       {
         name: 'quick',
         kind: 'bool',

@@ -135,6 +135,14 @@ export type RecordBody =
 export type TraceRecord = RecordBase & RecordBody;
 export type RecordKind = RecordBody['kind'];
 
+/** A record that leaves one out does not compile. */
+const EVERY_KIND = {
+  ...{ entry: 0, exit: 0, switch: 0, task: 0, exec: 0, task_exit: 0, cred: 0, fault: 0 },
+  ...{ effect: 0, loss: 0, lost: 0, uring: 0, info: 0, part: 0, elsewhere: 0, unknown: 0, malformed: 0 },
+} as const satisfies Record<RecordKind, 0>;
+
+export const RECORD_KINDS = Object.keys(EVERY_KIND) as RecordKind[];
+
 const REC_BYTES: number = SIZE.lemona_rec;
 
 /** A fixed char array without the zeros that pad it. */

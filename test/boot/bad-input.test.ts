@@ -28,8 +28,16 @@ const UNKNOWN: readonly BadRow[] = [
   { args: ['nope'], status: 2, says: /unknown command 'nope'/ },
   { args: ['truth', 'nope', '--at', 'end', '--output', 'out.raw'], status: 2, says: /LAB_RUN_UNKNOWN/ },
   { args: ['reconstruct', '../r', '--output', 'out.raw'], status: 2, says: /'\.\.\/r' can't be a run's name/ },
-  { args: record('--config', 'fast'), status: 2, says: /LAB_CONFIG_UNKNOWN.*'fast'\nnext: choose one of: vanilla/ },
-  { args: record('--image', 'big'), status: 2, says: /LAB_IMAGE_UNKNOWN.*'big'\nnext: choose one of: tiny, debian/ },
+  {
+    args: record('--config', 'fast'),
+    status: 2,
+    says: /--config <C>' argument 'fast' is invalid\. Allowed choices are vanilla/,
+  },
+  {
+    args: record('--image', 'big'),
+    status: 2,
+    says: /--image <I>' argument 'big' is invalid\. Allowed choices are tiny, debian/,
+  },
   { args: record('--witness', '--config', 'vanilla'), status: 2, says: /'vanilla' keeps no record to compare with/ },
   { args: ['record', '--run', 'r', '--image', 'tiny', 'true'], status: 2, says: /LAB_RUN_EXISTS.*\nnext: .*--force/ },
   { args: record('--smp', '0'), status: 2, says: /a whole number above 0 is wanted/ },

@@ -4,12 +4,14 @@ import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { expect } from 'chai';
+import { loadWorkloads } from '../../lab/bench/workloads.js';
 import { checkImports, importsOf } from '../../lab/check-deps.js';
+import { renderDocs } from '../../lab/cli/docs.js';
 import { type FlagValue, ROOT } from '../../lab/cli/invocation.js';
 import { Output } from '../../lab/cli/output.js';
-import { buildProgram, unknownTopic } from '../../lab/cli/parse.js';
+import { buildProgram, helpOfTwo, unknownTopic } from '../../lab/cli/parse.js';
 import { withoutPasswords } from '../../lab/cli/passphrase.js';
-import { VERBS } from '../../lab/cli/table.js';
+import { VERBS, WORKLOADS } from '../../lab/cli/table.js';
 import { toJson } from '../../lab/util/json.js';
 
 interface Called {
@@ -117,6 +119,24 @@ describe('the command line', () => {
       [['help'], ['help', 'bench'], ['help', 'build', 'kernel'], ['stats', 'nope']].map(unknownTopic),
     ).to.deep.equal([undefined, undefined, undefined, undefined]);
     expect(unknownTopic(['help', 'nope'])).to.equal('nope');
+  });
+
+  it('prints the help of a verb of two words', () => {
+    expect(helpOfTwo(['help', 'build', 'kernel'])).to.deep.equal(['build', 'kernel', '--help']);
+    for (const words of [['help'], ['help', 'bench'], ['help', 'build', 'nope'], ['build', 'kernel']])
+      expect(helpOfTwo(words), words.join(' ')).to.equal(undefined);
+  });
+
+  it('names in its help and in docs/cli.md every value that a flag or an operand can have', async () => {
+    const docs = renderDocs();
+    for (const verb of VERBS)
+      for (const one of [...verb.args, ...verb.flags])
+        if (one.choices !== undefined)
+          expect(docs).to.include(`: ${one.choices.join(', ')} |`, `${verb.name} ${one.name}`);
+    expect(docs).to.match(/`--mode <MODE>` .*: noise, plain, any \|/);
+    expect(WORKLOADS).to.have.members((await loadWorkloads()).map(({ name }) => name));
+    const help = buildProgram('1', async () => {}).commands.find((command) => command.name() === 'events');
+    for (const word of ['malformed', 'RENAME']) expect(help?.helpInformation()).to.include(word);
   });
 
   it('prints nothing for people that steers their terminal', async () => {

@@ -1,26 +1,18 @@
 // SPDX-License-Identifier: MIT
-import { OP_NAMES } from '../../abi/layout.js';
+import { KNOWN_OPS } from '../../abi/layout.js';
 import { SYSCALL_NAMES } from '../../abi/syscalls.js';
 import { damageOf } from '../../run/arrived.js';
 import { findRunDir, openRun } from '../../run/folder.js';
 import { type EventFilters, eventsOf, eventToJson } from '../../trace/events.js';
-import type { RecordKind } from '../../trace/record.js';
+import { RECORD_KINDS } from '../../trace/record.js';
 import type { RunIndex } from '../../trace/run-index.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
-
-/** A record that leaves one out does not compile. */
-const EVERY_KIND = {
-  ...{ entry: 0, exit: 0, switch: 0, task: 0, exec: 0, task_exit: 0, cred: 0, fault: 0 },
-  ...{ effect: 0, loss: 0, lost: 0, uring: 0, info: 0, part: 0, elsewhere: 0, unknown: 0, malformed: 0 },
-} as const satisfies Record<RecordKind, 0>;
 
 /** As many say what there is to say; they come after thousands of lines of data. */
 const DAMAGE_LINES = 10;
 /** Names that fit into a message; there are hundreds of system calls. */
 const OFFERED = 30;
-
-const RECORD_KINDS = Object.keys(EVERY_KIND) as RecordKind[];
 
 function seqFlag(invocation: Invocation, name: string): bigint | undefined {
   const text = invocation.string(name);
@@ -56,11 +48,7 @@ function choices<T extends string>(
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
   const kinds = choices(invocation, 'kind', RECORD_KINDS);
-  const ops = choices(
-    invocation,
-    'op',
-    Object.values(OP_NAMES).filter((name) => name !== undefined),
-  );
+  const ops = choices(invocation, 'op', KNOWN_OPS);
   const syscalls = choices(invocation, 'syscall', SYSCALL_NAMES);
   const pid = invocation.int('pid');
   const path = invocation.string('path');
