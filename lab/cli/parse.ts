@@ -44,7 +44,8 @@ export function argSyntax(arg: ArgSpec): string {
 function toOption(flag: FlagSpec): Option {
   const { choices } = flag;
   const offered = flag.kind === 'list' && choices !== undefined ? `: ${choices.join(', ')}` : '';
-  const option = new Option(flagSyntax(flag), flag.kind === 'list' ? `${flag.help} (repeatable)${offered}` : flag.help);
+  const note = flag.kind === 'list' ? ' (repeatable)' : flag.required === true ? ' (required)' : '';
+  const option = new Option(flagSyntax(flag), `${flag.help}${note}${offered}`);
   if (flag.kind === 'int') option.argParser(wholeNumber);
   if (flag.kind === 'seconds') option.argParser(positiveSeconds);
   if (flag.kind === 'string') option.argParser(someText);
@@ -66,6 +67,12 @@ function flagsOf(specs: readonly FlagSpec[], command: Command): Map<string, Flag
 }
 
 const AFTER_HELP = [
+  '',
+  'Begin with:',
+  '  ./lemona demo',
+  "  ./lemona record --run first -- sh -c 'echo hello > /root/hello'",
+  '  ./lemona events first --path hello',
+  '  ./lemona verify first',
   '',
   'Instants (--at):',
   ...INSTANTS.map(([syntax, meaning]) => `  ${syntax.padEnd(24)} ${meaning}`),
@@ -101,7 +108,7 @@ export function buildProgram(version: string, onVerb: OnVerb): Command {
     )
     .version(version, '--version', 'print the version')
     .enablePositionalOptions()
-    .showHelpAfterError('(see: lemona help)')
+    .showHelpAfterError('(see: ./lemona help)')
     .addHelpText('after', AFTER_HELP)
     .exitOverride();
   const parents = new Map<string, Command>();
@@ -115,6 +122,7 @@ export function buildProgram(version: string, onVerb: OnVerb): Command {
     const command = parent
       .command(second ?? first)
       .description(verb.summary)
+      .showHelpAfterError(`(see: ./lemona help ${verb.name})`)
       .exitOverride();
     // A verb of one word may have others below it.
     if (second === undefined) parents.set(first, command);

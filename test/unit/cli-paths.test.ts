@@ -74,6 +74,28 @@ describe('a run', function () {
         if (arg.name === 'run' && name !== 'query') expect(arg.help, name).to.match(/with a \/ in it/);
   });
 
+  it('is not looked at before what was asked makes sense, and what does not is said with what to do', async () => {
+    const point = path.join(folder, 'point');
+    for (const [words, says] of [
+      [['audit', run, '--head', 'abc'], /LAB_USAGE: --head abc is no head .*\nnext: name a head/],
+      [['audit', 'one.tar'], /LAB_RUN_UNKNOWN.*\nnext: .*with a \/ in it \(\.\/one\.tar\)/],
+      [['timestamp', run, '--authority', 'nope'], /LAB_USAGE: --authority nope: .*\nnext: .*authority\.sh make nope/],
+      [
+        ['timestamp', run, '--authority', 'http://a/', '--tsa', 'nope'],
+        /LAB_USAGE: --tsa nope can not be read.*\nnext: /,
+      ],
+      [['events', run, '--syscall', 'opn'], /LAB_USAGE: --syscall 'opn' is not known\nnext: docs\/coverage\.md/],
+      [['merge', run, './nope', '--run', 'two'], /LAB_RUN_UNKNOWN: .*nope can't be read(.*\n)*next: name runs/],
+      [['enroll', point, 'W eb'], /LAB_USAGE: 'W eb' can't be a machine's name\nnext: /],
+      [['enroll', point, 'web'], /LAB_USAGE: a passphrase of 0 characters.*\nnext: /],
+      [['record', 'true'], /'--run <NAME>' not specified\n\(see: \.\/lemona help record\)/],
+    ] as const) {
+      const { status, stderr } = await call(...words);
+      expect(status, words.join(' ')).to.equal(2);
+      expect(stderr, words.join(' ')).to.match(says);
+    }
+  });
+
   it('is not packed from a folder whose name a package cannot hold', async () => {
     const odd = path.join(folder, 'elsewhere/a b');
     await cp(run, odd, { recursive: true });

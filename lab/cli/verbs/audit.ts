@@ -63,7 +63,7 @@ async function target(name: string, runsDir: string): Promise<{ readonly where: 
   if (found?.isDirectory() === true) return { where, isPackage: false };
   if (found?.isFile() === true) return { where, isPackage: true };
   throw new LabError('LAB_RUN_UNKNOWN', `there is nothing to audit in ${where}`, {
-    next: 'name a run, or the path of its folder, of a server or machine of one, or of a sealed package',
+    next: `name a run, or a path, with a / in it (./${path.basename(name)}): of its folder, of a server, a machine there, or a sealed package`,
   });
 }
 
@@ -148,7 +148,7 @@ export async function knownHere(dataDir: string): Promise<Pick<AuditOptions, 'wi
 }
 
 /** The path of a PEM file that an option names; what is no such file says nothing of the run. */
-async function pemFile(option: string, file: string, kind: 'PUBLIC KEY' | 'CERTIFICATE'): Promise<string> {
+export async function pemFile(option: string, file: string, kind: 'PUBLIC KEY' | 'CERTIFICATE'): Promise<string> {
   const text = await readFile(file, 'latin1').catch((error: unknown) => {
     throw new LabError('LAB_USAGE', `--${option} ${file} can not be read (${systemCodeOf(error)})`, {
       next: `name a PEM file that holds a ${kind.toLowerCase()}`,
@@ -160,12 +160,20 @@ async function pemFile(option: string, file: string, kind: 'PUBLIC KEY' | 'CERTI
   });
 }
 
+/** What `--head` gives: a head, or the path of what keeps some. */
+async function headOf(text: string): Promise<string> {
+  if (isHead(text) || (await exists(text))) return text;
+  throw new LabError('LAB_USAGE', `--head ${text} is no head of 64 hexadecimal digits, and no file or folder either`, {
+    next: "name a head, a file of heads (heads.jsonl), or a machine's folder at the server of a witness",
+  });
+}
+
 async function optionsOf(invocation: Invocation): Promise<AuditOptions> {
   const { dataDir } = invocation.context();
   const lab = invocation.string('lab-key');
   const tsa = invocation.string('tsa');
   return {
-    heads: invocation.list('head'),
+    heads: await Promise.all(invocation.list('head').map(headOf)),
     isQuick: invocation.bool('quick'),
     ...(await knownHere(dataDir)),
     ...(lab === undefined ? {} : { lab: await readPublicKey(await pemFile('lab-key', lab, 'PUBLIC KEY')) }),

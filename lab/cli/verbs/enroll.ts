@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: MIT
 import { keyFromPassphrase } from '../../link/machine-key.js';
-import { enrollMachine, keyOfFile, MODE_CHOICES, type ModeChoice, makePoint } from '../../server/point.js';
+import {
+  enrollMachine,
+  keyOfFile,
+  MODE_CHOICES,
+  type ModeChoice,
+  machineDir,
+  makePoint,
+  pointFolderAt,
+} from '../../server/point.js';
 import { LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
 import { readPassphrase } from '../passphrase.js';
@@ -11,7 +19,9 @@ const SHORTEST = 12;
 async function askPassphrase(machine: string): Promise<Buffer> {
   const first = await readPassphrase(`passphrase of ${machine}: `);
   if (first.length < SHORTEST)
-    throw new LabError('LAB_USAGE', `a passphrase of ${first.length} characters: at least ${SHORTEST} are wanted`);
+    throw new LabError('LAB_USAGE', `a passphrase of ${first.length} characters: at least ${SHORTEST} are wanted`, {
+      next: 'type it, give it on stdin, or have a random key made by --key-file FILE',
+    });
   if (process.stdin.isTTY && (await readPassphrase('once more: ')) !== first)
     throw new LabError('LAB_USAGE', 'the two passphrases differ');
   return keyFromPassphrase(machine, first);
@@ -25,6 +35,7 @@ export async function run(invocation: Invocation): Promise<number> {
     (name) => name === (invocation.string('mode') ?? 'noise'),
   );
   if (mode === undefined) throw new LabError('LAB_BUG', 'the table of verbs has a mode that is not known');
+  machineDir(pointFolderAt(dir), machine);
   const point = await makePoint(dir);
   const file = invocation.string('key-file');
   const { key, isNew } =

@@ -35,11 +35,9 @@ function choices<T extends string>(
       if (found !== undefined) return found;
       const near = known.filter((name) => name.includes(text.toLowerCase()));
       const offered = known.length <= OFFERED ? known : near.slice(0, OFFERED);
-      throw new LabError(
-        'LAB_USAGE',
-        `--${flag} '${text}' is not known`,
-        offered.length === 0 ? {} : { next: `choose of: ${offered.join(', ')}` },
-      );
+      throw new LabError('LAB_USAGE', `--${flag} '${text}' is not known`, {
+        next: offered.length === 0 ? 'docs/coverage.md lists them all' : `choose of: ${offered.join(', ')}`,
+      });
     }),
   );
 }

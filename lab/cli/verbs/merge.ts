@@ -62,7 +62,10 @@ export async function run(invocation: Invocation): Promise<number> {
     const options = { isQuick: true, ...(await knownHere(ctx.dataDir)) };
     const audit = await withStep(ctx.progress, `auditing ${dir}`, () => auditRun(dir, options)).catch(
       (error: unknown) => {
-        throw new LabError('LAB_RUN_UNKNOWN', `${dir} can't be read: ${messageOf(error)}`, { cause: error });
+        throw new LabError('LAB_RUN_UNKNOWN', `${dir} can't be read: ${messageOf(error)}`, {
+          cause: error,
+          next: 'name runs, or the paths of their folders, with a / in them',
+        });
       },
     );
     const lab = audit.lab === null ? null : fingerprint(audit.lab);
