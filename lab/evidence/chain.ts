@@ -186,6 +186,16 @@ export class EvidenceChain {
   }
 }
 
+/** Names in `segments/` of those that the chain in a folder names, if there is one. */
+export async function signedSegments(dir: string): Promise<Set<string>> {
+  const file = path.join(dir, CHAIN_FILE);
+  if (!(await hasEntry(file))) return new Set();
+  const { entries } = await readLog(file);
+  return new Set(
+    entries.flatMap(filesOf).flatMap((name) => (path.dirname(name) === 'segments' ? [path.basename(name)] : [])),
+  );
+}
+
 /** Whether the chain in a folder has its last entry: no file of it changes any more. */
 export async function isChainClosed(dir: string): Promise<boolean> {
   const file = path.join(dir, CHAIN_FILE);

@@ -8,7 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { segmentName } from '../trace/segment-format.js';
-import { recoverSegments } from '../trace/segment-recovery.js';
+import { type DamagedSegment, recoverSegments } from '../trace/segment-recovery.js';
 import {
   type OutsideDigest,
   type SegmentRoom,
@@ -48,6 +48,8 @@ export class Gate {
 
 export interface BootStoreOptions extends Omit<SegmentWriterOptions, 'isSynced'> {
   readonly syncGate: Gate;
+  /** Names of segments in the folder that are signed; none unless told. */
+  readonly signed?: ReadonlySet<string>;
 }
 
 /** What was in the folder. */
@@ -55,6 +57,7 @@ interface Found {
   readonly reached: Map<number, bigint>;
   readonly before: SegmentTotals;
   readonly tornBytes: number;
+  readonly damaged: readonly DamagedSegment[];
   readonly openSegment: string | undefined;
 }
 
@@ -71,6 +74,8 @@ export class BootStore {
   readonly #before: SegmentTotals;
   /** Bytes that were cut off when it was opened: of a sub-buffer that never became whole. */
   readonly tornBytes: number;
+  /** Of the last two segments, those that are not what was sealed, and were left as they are. */
+  readonly damaged: readonly DamagedSegment[];
   /** Name of the segment that was there unsealed, and that it goes on with. */
   readonly openSegment: string | undefined;
   /** Nothing more is taken, and nothing written. */
@@ -79,36 +84,38 @@ export class BootStore {
   onSynced: (() => void) | undefined;
 
   private constructor(writer: SegmentWriter, gate: Gate, found: Found) {
-    const { reached, before, tornBytes, openSegment } = found;
+    const { reached, before, tornBytes, damaged, openSegment } = found;
     this.#writer = writer;
     this.#gate = gate;
     this.#reached = reached;
     this.#synced = new Map(reached);
     this.#before = before;
     this.tornBytes = tornBytes;
+    this.damaged = damaged;
     this.openSegment = openSegment;
   }
 
   /** Opens the folder, and goes on behind what is in it; all of that is synced first. */
   static async open(options: BootStoreOptions): Promise<BootStore> {
-    const { syncGate, ...rest } = options;
+    const { syncGate, signed, ...rest } = options;
     const writerOptions: SegmentWriterOptions = { ...rest, isSynced: true };
     // Makes the folder.
     await (await SegmentWriter.create(writerOptions)).abandon();
     const reached = new Map<number, bigint>();
     let bytes = 0;
     let subbufs = 0;
-    const { tail, tornBytes } = await recoverSegments(options.folder, (header) => {
+    const onSubbuf = (header: SubbufHeader) => {
       reached.set(header.cpu, header.number + 1n);
       bytes += header.length;
       subbufs++;
-    });
+    };
+    const { tail, tornBytes, damaged } = await recoverSegments(options.folder, onSubbuf, signed);
     const writer = await SegmentWriter.resume(writerOptions, tail);
     // Names of segments may be in the kernel's memory only.
     await syncFolder(options.folder);
     const before = { segments: 0, bytes, subbufs };
     const openSegment = tail.open === undefined ? undefined : segmentName(tail.segments - 1);
-    return new BootStore(writer, syncGate, { reached, before, tornBytes, openSegment });
+    return new BootStore(writer, syncGate, { reached, before, tornBytes, damaged, openSegment });
   }
 
   /** How far each stream is: what was appended. */

@@ -17,7 +17,8 @@ import { ioError, LabError, throwIfAborted } from '../util/errors.js';
 import { goneSince } from './arrived.js';
 import { sha256File } from './digest.js';
 import { createRunFolder, type OpenRun, openRun } from './folder.js';
-import { writeAtomically, writeManifest } from './manifest.js';
+import { isRecorded, writeAtomically, writeManifest } from './manifest.js';
+import { lastMarkSeq } from './marks.js';
 
 export interface MergeSource {
   readonly dir: string;
@@ -37,6 +38,12 @@ export interface MergeOptions {
   readonly copies: number;
 }
 
+/** CPUs `first` to `last`. */
+export interface CpuRange {
+  readonly first: number;
+  readonly last: number;
+}
+
 /** Sub-buffers `first` to `last` of a CPU. */
 export interface NumberRange {
   readonly cpu: number;
@@ -47,6 +54,8 @@ export interface NumberRange {
 export interface SourceReport extends MergeSource {
   readonly subbufs: number;
   readonly cpus: readonly number[];
+  /** CPUs that the machine may have: their numbers are smaller. */
+  readonly possible: number;
   /** Damage in its segments. */
   readonly problems: readonly (SegmentProblem & { readonly folder: SegmentFolder })[];
   /** What its run.json counted, and its segments no longer hold. */
@@ -69,6 +78,13 @@ export interface MergeReport {
   readonly unproven: readonly NumberRange[];
   /** Nobody knows what may have come after the last of it: sources without an end have what none with one has. */
   readonly isOpen: boolean;
+  /**
+   * CPUs that the machine may have, of which no source has anything. An end tells of what one server was sent, and none
+   * of what others were: so nobody says whether these have recorded nothing, or whoever has their record is not here.
+   */
+  readonly unseen: readonly CpuRange[];
+  /** Number of the last mark that any source knows of: there are effects up to it. */
+  readonly markSeq: string;
   /** In no source, and before something that is. */
   readonly missing: readonly NumberRange[];
   /** Of these no source has more than the part of this category. */
@@ -102,11 +118,19 @@ export async function mergeRuns(options: MergeOptions, ctx: LabContext): Promise
       { dir: folder.dir, dataDir: ctx.dataDir, digest: (file) => sha256File(file) },
       { run: folder.name },
     );
-    const { report, segments } = await mergeInto(folder.segmentsDir, chain, reports, bootId, options.copies, ctx);
+    const { report: merged, segments } = await mergeInto(
+      folder.segmentsDir,
+      chain,
+      reports,
+      bootId,
+      options.copies,
+      ctx,
+    );
+    const report = { ...merged, markSeq: lastMarkSeq(opened.flatMap(({ manifest }) => manifest.marks)).toString() };
     await copyRest(best.dir, folder.dir);
     await writeAtomically(path.join(folder.dir, 'merge.json'), `${JSON.stringify(report, null, 2)}\n`);
     const { manifest } = best;
-    const isComplete = report.missing.length === 0 && report.parts.length === 0 && !report.isOpen;
+    const isComplete = report.missing.length + report.parts.length + report.unseen.length === 0 && !report.isOpen;
     await writeManifest(folder.manifestFile, {
       ...manifest,
       // Of the whole, though it may have come as the part of a category.
@@ -156,7 +180,8 @@ async function survey(
     const gone = goneSince(manifest.trace, found.segments) ?? null;
     const subbufs = found.segments.subbufs + found.whole.subbufs;
     const hasEnd = manifest.state === 'complete';
-    reports.push({ ...source, subbufs, cpus: [...cpus].sort((a, b) => a - b), problems, gone, hasEnd });
+    const possible = isRecorded(manifest) ? manifest.smp : manifest.received.cpus;
+    reports.push({ ...source, subbufs, cpus: [...cpus].sort((a, b) => a - b), possible, problems, gone, hasEnd });
   }
   const [boot] = boots.keys();
   if (boot === undefined) {
@@ -183,7 +208,7 @@ async function mergeInto(
   bootId: bigint,
   wantedCopies: number,
   ctx: LabContext,
-): Promise<{ report: MergeReport; segments: number }> {
+): Promise<{ report: Omit<MergeReport, 'markSeq'>; segments: number }> {
   const writer = await SegmentWriter.create({
     folder: segmentsDir,
     now: () => BigInt(Date.now()) * 1_000_000n,
@@ -222,13 +247,26 @@ async function mergeInto(
     await writer.close();
   }
   const { bytes, subbufs, segments } = writer.totals;
-  const report: MergeReport = {
+  const report = {
     ...{ boot: bootId.toString(16).padStart(16, '0'), sources, subbufs, bytes, copies, wantedCopies },
     ...{ tooFew: tooFew.list, unproven: unproven.list, missing: missing.list, disagreements, again },
     isOpen: !sources.every(({ hasEnd }) => hasEnd) && !sources.some(({ hasEnd }, i) => hasEnd && held[i] === subbufs),
+    unseen: unseenOf(cpus, Math.max(...sources.map(({ possible }) => possible))),
     parts: [...parts].flatMap(([category, { list }]) => list.map((range) => ({ ...range, category }))),
   };
   return { report, segments };
+}
+
+/** Which of the first so many CPUs are not among the seen ones. Pure. */
+function unseenOf(seen: ReadonlySet<number>, possible: number): CpuRange[] {
+  const ranges: { readonly first: number; last: number }[] = [];
+  for (let cpu = 0; cpu < possible; cpu++) {
+    if (seen.has(cpu)) continue;
+    const open = ranges.at(-1);
+    if (open !== undefined && open.last + 1 === cpu) open.last = cpu;
+    else ranges.push({ first: cpu, last: cpu });
+  }
+  return ranges;
 }
 
 /** Ranges of numbers, those of a CPU ascending; neighbours become one. */

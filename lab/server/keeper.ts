@@ -2,7 +2,7 @@
 /** Keeps each boot of each machine in a run folder of its own, and the chain of its evidence with it. */
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { EvidenceChain } from '../evidence/chain.js';
+import { EvidenceChain, signedSegments } from '../evidence/chain.js';
 import { BootStore, Gate } from '../link/boot-store.js';
 import { type BootId, type BootKeeper, bootName } from '../link/boots.js';
 import type { StreamEnds } from '../link/wire.js';
@@ -24,7 +24,7 @@ export interface KeeperOptions {
   readonly dataDir: string;
   readonly now: () => Date;
   readonly segmentBytes?: number;
-  readonly onEvent: (event: 'torn' | 'sealed' | 'not noted', id: BootId, detail: string | number) => void;
+  readonly onEvent: (event: 'torn' | 'damaged' | 'sealed' | 'not noted', id: BootId, detail: string | number) => void;
 }
 
 export class PointKeeper implements BootKeeper {
@@ -45,6 +45,7 @@ export class PointKeeper implements BootKeeper {
       folder: run.segmentsDir,
       now: () => BigInt(now().getTime()) * 1_000_000n,
       syncGate: this.#gate,
+      signed: await signedSegments(run.dir),
       onSealed: async (segment) => this.#chainOf(run).segment(segment),
       ...(segmentBytes === undefined ? {} : { limitBytes: segmentBytes }),
     });
@@ -55,6 +56,7 @@ export class PointKeeper implements BootKeeper {
       throw error;
     }
     if (store.tornBytes > 0) onEvent('torn', id, store.tornBytes);
+    for (const { name, detail } of store.damaged) onEvent('damaged', id, `${name}: ${detail}`);
     return store;
   }
 

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 /**
- * Where a writer of segments goes on after it was stopped anywhere. A sealed segment is never written again. The last
- * one, if it has no seal, is checked sub-buffer by sub-buffer and cut back to those that are whole: what is behind
+ * Where a writer of segments goes on after it was stopped anywhere. A segment with a good seal is never written again. The
+ * last one, if it has none, is checked sub-buffer by sub-buffer and cut back to those that are whole: what is behind
  * them was being written, and nobody was told that it is there. The same holds for the last but one without a seal.
+ *
+ * After a loss of power a seal may be on the disk, and what it stands behind not. So the seals of the last two are held
+ * against what they seal. A wrong one is as none, and what is cut off with it is kept under another name; but if it was
+ * signed, or has a sealed segment behind it, all of it was on the disk once: it is damaged since, and stays as it is.
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, readdir, rename, unlink } from 'node:fs/promises';
+import { copyFile, type FileHandle, open, readdir, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
 import { FrameAssembler } from './frames.js';
@@ -14,16 +18,25 @@ import {
   parseSegmentHeader,
   SEGMENT_FOOTER_BYTES,
   SEGMENT_HEADER_BYTES,
+  type SegmentFooter,
   segmentName,
 } from './segment-format.js';
 import { listSegments } from './segment-reader.js';
-import type { SegmentTail } from './segment-writer.js';
+import { hashOf, type SegmentTail } from './segment-writer.js';
 import { checkHeader, SUBBUF_HEADER_BYTES, type SubbufHeader } from './subbuf.js';
 
 export interface Recovered {
   readonly tail: SegmentTail;
   /** Bytes that were cut off. */
   readonly tornBytes: number;
+  /** Sealed segments that are not what was sealed. */
+  readonly damaged: readonly DamagedSegment[];
+}
+
+export interface DamagedSegment {
+  /** Name in the folder. */
+  readonly name: string;
+  readonly detail: string;
 }
 
 const WINDOW_BYTES = 1024 * 1024;
@@ -33,10 +46,16 @@ const ASIDE_SUFFIX = '.aside';
 /**
  * Reads what is in the folder of a stopped writer.
  *
- * @param onSubbuf told each sub-buffer's header, in file order; those of sealed segments without a look at their bodies
+ * @param onSubbuf told each sub-buffer's header, in file order; those of sealed segments without a look at their bodies,
+ *   but for one that is damaged: of that, those before the damage
+ * @param signed names of segments that were signed when they were sealed
  * @throws LabError LAB_SEGMENT_FOREIGN if the last file is not one that a writer leaves behind
  */
-export async function recoverSegments(folder: string, onSubbuf: (header: SubbufHeader) => void): Promise<Recovered> {
+export async function recoverSegments(
+  folder: string,
+  onSubbuf: (header: SubbufHeader) => void,
+  signed: ReadonlySet<string> = new Set(),
+): Promise<Recovered> {
   const numbers = await listSegments(folder);
   /** By CPU: the number that may come next. */
   const next = new Map<number, bigint>();
@@ -46,33 +65,44 @@ export async function recoverSegments(folder: string, onSubbuf: (header: SubbufH
     onSubbuf(header);
     return true;
   };
+  const damaged: DamagedSegment[] = [];
   for (const [i, number] of numbers.entries()) {
-    const path = join(folder, segmentName(number));
+    const name = segmentName(number);
+    const path = join(folder, name);
+    const [behindIt, ...more] = numbers.slice(i + 1);
     let file: FileHandle | undefined;
     try {
       file = await open(path, 'r+');
       const { size } = await file.stat();
-      const bodyEnd = await sealedEnd(file, size);
-      if (bodyEnd !== undefined) {
-        await walkHeaders(file, bodyEnd, onNext);
+      const seal = await sealOf(file, size);
+      const isLate = more.length === 0;
+      const wrong = seal === undefined || !isLate ? undefined : await sealProblem(file, seal);
+      if (seal !== undefined && wrong === undefined) {
+        await walkHeaders(file, seal.end, onNext);
         // A seal may be in the kernel's memory only, where the writer was killed or failed behind it.
-        if (i >= numbers.length - 2) await file.datasync();
+        if (isLate) await file.datasync();
         continue;
       }
-      const [behindIt, ...more] = numbers.slice(i + 1);
-      if (more.length > 0) continue;
-      const behind = behindIt === undefined ? 0 : await setAside(folder, segmentName(behindIt));
+      if (!isLate) continue;
+      const isSigned = signed.has(name);
+      const behind = isSigned ? undefined : behindIt === undefined ? 0 : await setAside(folder, segmentName(behindIt));
       // A sealed one behind it was not begun before its seal was on the disk: it has lost that since.
-      if (behind === undefined) continue;
+      if (behind === undefined) {
+        damaged.push({ name, detail: wrong ?? 'it was sealed once, and its seal is gone' });
+        await walkWhole(file, seal?.end ?? size, onNext);
+        continue;
+      }
+      // Nobody was told of more than is whole; but if the disk has failed instead, there is something to look at.
+      if (wrong !== undefined) await copyFile(path, join(folder, await asideName(folder, name)));
       const recovered = await recoverOpen(file, path, number, size, onNext);
-      return { ...recovered, tornBytes: recovered.tornBytes + behind };
+      return { ...recovered, tornBytes: recovered.tornBytes + behind, damaged };
     } catch (error) {
       throw ioError(`recovering segment ${path}`, error);
     } finally {
       await file?.close().catch(() => undefined);
     }
   }
-  return { tail: { segments: (numbers.at(-1) ?? -1) + 1 }, tornBytes: 0 };
+  return { tail: { segments: (numbers.at(-1) ?? -1) + 1 }, tornBytes: 0, damaged };
 }
 
 /**
@@ -86,26 +116,42 @@ async function setAside(folder: string, name: string): Promise<number | undefine
   const file = await open(path, 'r');
   try {
     const { size } = await file.stat();
-    if ((await sealedEnd(file, size)) !== undefined) return undefined;
+    if ((await sealOf(file, size)) !== undefined) return undefined;
     if (size <= SEGMENT_HEADER_BYTES) await unlink(path);
-    else {
-      // What was set aside before is evidence too.
-      const there = new Set(await readdir(folder));
-      let aside = `${name}${ASIDE_SUFFIX}`;
-      for (let more = 1; there.has(aside); more++) aside = `${name}${ASIDE_SUFFIX}.${more}`;
-      await rename(path, join(folder, aside));
-    }
+    else await rename(path, join(folder, await asideName(folder, name)));
     return size;
   } finally {
     await file.close();
   }
 }
 
-async function sealedEnd(file: FileHandle, size: number): Promise<number | undefined> {
+/** A name that is free: what was set aside before is evidence too. */
+async function asideName(folder: string, name: string): Promise<string> {
+  const there = new Set(await readdir(folder));
+  let aside = `${name}${ASIDE_SUFFIX}`;
+  for (let more = 1; there.has(aside); more++) aside = `${name}${ASIDE_SUFFIX}.${more}`;
+  return aside;
+}
+
+/** A seal, and where the body before it ends. */
+interface Seal {
+  readonly footer: SegmentFooter;
+  readonly end: number;
+}
+
+async function sealOf(file: FileHandle, size: number): Promise<Seal | undefined> {
   if (size < SEGMENT_HEADER_BYTES + SEGMENT_FOOTER_BYTES) return undefined;
-  const footer = Buffer.alloc(SEGMENT_FOOTER_BYTES);
-  await file.read(footer, 0, footer.length, size - footer.length);
-  return parseSegmentFooter(footer) === undefined ? undefined : size - SEGMENT_FOOTER_BYTES;
+  const bytes = Buffer.alloc(SEGMENT_FOOTER_BYTES);
+  await file.read(bytes, 0, bytes.length, size - bytes.length);
+  const footer = parseSegmentFooter(bytes);
+  return footer === undefined ? undefined : { footer, end: size - SEGMENT_FOOTER_BYTES };
+}
+
+/** Why a seal is not that of what stands before it; undefined: it is. */
+async function sealProblem(file: FileHandle, { footer, end }: Seal): Promise<string | undefined> {
+  const sha256 = (await hashOf(file, end)).digest();
+  if (sha256.equals(footer.sha256)) return undefined;
+  return `its seal says SHA-256 ${footer.sha256.toString('hex')}, its bytes give ${sha256.toString('hex')}`;
 }
 
 /** Hops from header to header; stops where one is damaged, which a reader of the segment will report. */
@@ -125,13 +171,35 @@ async function walkHeaders(file: FileHandle, end: number, onSubbuf: (header: Sub
   }
 }
 
+/** Goes on while sub-buffers are whole; returns where they end. */
+async function walkWhole(
+  file: FileHandle,
+  end: number,
+  onSubbuf: (header: SubbufHeader, bytes: Buffer) => boolean,
+): Promise<number> {
+  const frames = new FrameAssembler();
+  let wholeEnd = SEGMENT_HEADER_BYTES;
+  for (let at = SEGMENT_HEADER_BYTES; at < end; ) {
+    // Fresh memory each time: frames are views of it.
+    const window = Buffer.allocUnsafe(Math.min(WINDOW_BYTES, end - at));
+    const read = await file.read(window, 0, window.length, at);
+    if (read.bytesRead === 0) break;
+    at += read.bytesRead;
+    for (const event of frames.push(window.subarray(0, read.bytesRead))) {
+      if (event.type === 'bad' || !onSubbuf(event.header, event.bytes)) return wholeEnd;
+      wholeEnd += event.bytes.length;
+    }
+  }
+  return wholeEnd;
+}
+
 async function recoverOpen(
   file: FileHandle,
   path: string,
   number: number,
   size: number,
   onSubbuf: (header: SubbufHeader) => boolean,
-): Promise<Recovered> {
+): Promise<Omit<Recovered, 'damaged'>> {
   const head = Buffer.alloc(SEGMENT_HEADER_BYTES);
   const { bytesRead } = await file.read(head, 0, head.length, 0);
   const header = parseSegmentHeader(head.subarray(0, bytesRead));
@@ -146,27 +214,16 @@ async function recoverOpen(
       `${path}: ${typeof header === 'string' ? header : `its header says it is segment ${header.number}`}`,
       { next: 'look where it comes from, and move it away' },
     );
-  const frames = new FrameAssembler();
   const hash = createHash('sha256').update(head);
-  let bodyBytes = 0;
   let subbufs = 0;
-  let isGood = true;
-  for (let at = SEGMENT_HEADER_BYTES; at < size && isGood; ) {
-    // Fresh memory each time: frames are views of it.
-    const window = Buffer.allocUnsafe(Math.min(WINDOW_BYTES, size - at));
-    const read = await file.read(window, 0, window.length, at);
-    if (read.bytesRead === 0) break;
-    at += read.bytesRead;
-    for (const event of frames.push(window.subarray(0, read.bytesRead))) {
-      // One that is there already was left behind the end, and written over in part.
-      isGood = event.type === 'subbuf' && onSubbuf(event.header);
-      if (!isGood || event.type === 'bad') break;
-      hash.update(event.bytes);
-      bodyBytes += event.bytes.length;
-      subbufs++;
-    }
-  }
-  const end = SEGMENT_HEADER_BYTES + bodyBytes;
+  const end = await walkWhole(file, size, (header, bytes) => {
+    // One that is there already was left behind the end, and written over in part.
+    if (!onSubbuf(header)) return false;
+    hash.update(bytes);
+    subbufs++;
+    return true;
+  });
   if (end < size) await file.truncate(end);
-  return { tail: { segments: number + 1, open: { bodyBytes, subbufs, hash } }, tornBytes: size - end };
+  const open = { bodyBytes: end - SEGMENT_HEADER_BYTES, subbufs, hash };
+  return { tail: { segments: number + 1, open }, tornBytes: size - end };
 }

@@ -386,7 +386,7 @@ async function leave(segment: OpenSegment | undefined): Promise<void> {
 }
 
 /** Of a file's first bytes, in memory that does not grow with it. */
-async function hashOf(file: FileHandle, bytes: number): Promise<Hash> {
+export async function hashOf(file: FileHandle, bytes: number): Promise<Hash> {
   const hash = createHash('sha256');
   const piece = Buffer.alloc(Math.min(bytes, PIECE_BYTES));
   for (let at = 0; at < bytes; ) {

@@ -70,6 +70,16 @@ describe('merge', () => {
     expect(status).to.equal(1);
   });
 
+  it('ends with 1 where the record of a whole CPU is on a server that is not named', async () => {
+    const [, second] = await shards('closed', 'complete');
+    // Its numbers have holes; of the one that a CPU without effects leaves, `run-merge.test.ts` tells.
+    const { status, stdout } = await merge([second ?? '']);
+    expect(stdout)
+      .to.match(/^cpu 0: NOTHING in any source/m)
+      .and.to.match(/: NOT proven complete: no source has anything of CPU 0$/m);
+    expect(status).to.equal(1);
+  });
+
   it('ends with 1 where a server was killed, and nobody knows what was to come', async () => {
     const { status, stdout } = await merge(await shards('killed', 'recording'));
     expect(stdout)

@@ -130,6 +130,27 @@ describe('merging what storage points hold', () => {
     expect((await merge([first, await point('d', shards[1] ?? [])])).isOpen).to.equal(false);
   });
 
+  it('knows no whole record where nobody has anything of a CPU, and none that a mark lies behind', async () => {
+    // CPU 1 has no effects: its numbers leave no hole.
+    const [first, second] = [0, 1].map((cpu) =>
+      [0n, 1n].map((number) =>
+        b.subbuf([cpu === 0 ? b.nop(number + 1n) : b.entry(39)], { cpu, number, issued: number + 1n }),
+      ),
+    );
+    const a = await point('a', first ?? []);
+    const alone = await merge([a]);
+    expect([alone.unseen, alone.isOpen, alone.missing]).to.deep.equal([[{ first: 1, last: 1 }], false, []]);
+    expect(mergeLines(alone).join('\n')).to.match(/^cpu 1: NOTHING in any source/m);
+    const stateOf = async () => JSON.parse(await readFile(path.join(folder, 'merged/run.json'), 'utf8')).state;
+    expect(await stateOf()).to.equal('torn');
+    expect((await merge([a, await point('b', second ?? [])])).unseen).to.deep.equal([]);
+    expect(await stateOf()).to.equal('complete');
+    const marks = ['7', '3'].map((seq) => ({ label: 'm', seq, realNs: '0', snapshot: 's' }));
+    const marked = { name: 'c', smp: 2, state: 'complete', trace: traceOf(second ?? []), marks } as const;
+    await writeManifest(path.join(await point('c', second ?? []), 'run.json'), manifestOf(marked));
+    expect((await merge([a, path.join(folder, 'c')])).markSeq).to.equal('7');
+  });
+
   /** Two CPUs that write, and talk to somebody. */
   const mixed = Array.from({ length: 12 }, (_none, i) => {
     const [cpu, number] = [i % 2, BigInt(i >> 1)];

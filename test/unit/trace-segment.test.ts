@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
+import { createHash } from 'node:crypto';
 import { type FileHandle, mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { segmentsFolder } from '../../lab/trace/run-index.js';
-import { parseSegmentFooter } from '../../lab/trace/segment-format.js';
+import { encodeSegmentFooter, parseSegmentFooter } from '../../lab/trace/segment-format.js';
 import { readSegments, type SegmentProblem, type StoredSubbuf } from '../../lab/trace/segment-reader.js';
 import { recoverSegments } from '../../lab/trace/segment-recovery.js';
 import { SegmentWriter } from '../../lab/trace/segment-writer.js';
@@ -193,9 +194,56 @@ describe('segment files', () => {
       expect((await recoverSegments(folder, () => {})).tail.segments).to.equal(1);
       expect((await readdir(folder)).sort()).to.deep.equal(['000000.seg', '000001.seg.aside']);
       // A sealed one was begun when the seal before it was on the disk: that was harmed later, and nothing is changed.
-      await writeFile(second, Buffer.concat([open, sealed.subarray(-64)]));
+      const sha256 = createHash('sha256').update(open).digest();
+      const seal = encodeSegmentFooter({ bodyBytes: BigInt(open.length - 64), subbufs: 1n, sha256 });
+      await writeFile(second, Buffer.concat([open, seal]));
       expect((await recoverSegments(folder, () => {})).tail).to.deep.equal({ segments: 2 });
       expect((await readFile(first)).length).to.equal(sealed.length - 64);
+    });
+  });
+
+  it('whose bodies were lost behind their seals with the power are cut back, but not what was on the disk once', async () => {
+    await withFolder(async (folder) => {
+      const [first, second] = [join(folder, '000000.seg'), join(folder, '000001.seg')];
+      const limitBytes = 64 + FRAMES.slice(0, 2).reduce((sum, { length }) => sum + length, 0);
+      const writer = await SegmentWriter.create({ folder, now: () => 0n, limitBytes });
+      for (const frame of FRAMES.slice(0, 3)) await writer.append(frame);
+      await writer.close();
+      const [sealed, behind] = [await readFile(first), await readFile(second)];
+      const wholeEnd = 64 + (FRAMES[0]?.length ?? 0);
+      // The seal is there; of the second sub-buffer zeros are.
+      const holed = Buffer.from(sealed).fill(0, wholeEnd, sealed.length - 64);
+      const recover = async (signed?: readonly string[]) => {
+        const numbers: bigint[] = [];
+        const recovered = await recoverSegments(folder, ({ number }) => numbers.push(number), new Set(signed));
+        return { ...recovered, numbers };
+      };
+      await writeFile(first, holed);
+      await rm(second);
+      const cut = await recover();
+      expect([cut.tail.segments, cut.tail.open?.subbufs, cut.numbers, cut.damaged]).to.deep.equal([1, 1, [0n], []]);
+      expect(await readFile(first)).to.deep.equal(sealed.subarray(0, wholeEnd));
+      expect(await readFile(`${first}.aside`)).to.deep.equal(holed);
+      // The same with an open one behind it, of which nothing was acknowledged.
+      await writeFile(first, holed);
+      await writeFile(second, behind.subarray(0, -64));
+      expect((await recover()).tail).to.deep.include({ segments: 1 });
+      expect(await readdir(folder)).to.include('000001.seg.aside');
+      // What was signed, or has a sealed one behind it, was on the disk: nothing of it is changed or cut.
+      for (const [signed, files] of [
+        [['000000.seg'], [holed]],
+        [[], [holed, behind]],
+        [['000000.seg'], [holed, behind.subarray(0, -64)]],
+        [['000000.seg'], [sealed.subarray(0, -64)]],
+      ] as const) {
+        await rm(second, { force: true });
+        for (const [i, bytes] of files.entries()) await writeFile([first, second][i] ?? '', bytes);
+        const { damaged, numbers, tail } = await recover(signed);
+        expect(damaged.map(({ name }) => name)).to.deep.equal(['000000.seg']);
+        expect(numbers.at(-1)).to.equal(files.length === 2 ? 2n : files[0] === holed ? 0n : 1n);
+        expect(tail.segments).to.equal(files.length);
+        for (const [i, bytes] of files.entries()) expect(await readFile([first, second][i] ?? '')).to.deep.equal(bytes);
+      }
     });
   });
 
@@ -213,7 +261,7 @@ describe('segment files', () => {
       expect((await readFile(path)).equals(whole)).to.equal(true);
       // A sealed one is never opened again: the next is begun.
       const sealed = await recoverSegments(folder, () => {});
-      expect(sealed).to.deep.equal({ tail: { segments: 1 }, tornBytes: 0 });
+      expect(sealed).to.deep.equal({ tail: { segments: 1 }, tornBytes: 0, damaged: [] });
     });
   });
 

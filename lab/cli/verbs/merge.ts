@@ -3,7 +3,7 @@ import { auditRun } from '../../audit/audit.js';
 import { fingerprint } from '../../audit/log.js';
 import { noteCustody } from '../../evidence/custody.js';
 import { findRunDir, runDirOf } from '../../run/folder.js';
-import { type MergeReport, type MergeSource, mergeRuns, type NumberRange } from '../../run/merge.js';
+import { type CpuRange, type MergeReport, type MergeSource, mergeRuns, type NumberRange } from '../../run/merge.js';
 import { statsOf } from '../../trace/stats.js';
 import { LabError, messageOf } from '../../util/errors.js';
 import { withStep } from '../../util/progress.js';
@@ -15,9 +15,12 @@ function span({ cpu, first, last }: NumberRange): string {
   return `cpu ${cpu}: sub-buffer${first === last ? ` ${first}` : `s ${first} to ${last}`}`;
 }
 
+const cpusOf = (ranges: readonly CpuRange[]) =>
+  ranges.map(({ first, last }) => (first === last ? `${first}` : `${first} to ${last}`)).join(', ');
+
 /** What was found, a line for each thing. Pure. */
 export function mergeLines(report: MergeReport): string[] {
-  const { sources, missing, parts, unproven, tooFew, disagreements, copies, wantedCopies, again } = report;
+  const { sources, unseen, missing, parts, unproven, tooFew, disagreements, copies, wantedCopies, again } = report;
   const lines: string[] = [];
   for (const { dir, subbufs, cpus, isProven, lab, hasEnd, problems, gone } of sources) {
     const chain = isProven ? `whole, of lab ${lab ?? 'unknown'}` : 'NOT whole';
@@ -33,6 +36,11 @@ export function mergeLines(report: MergeReport): string[] {
     );
     lines.push(`cpu ${cpu}: sub-buffer ${number}: copies DISAGREE: ${told.join('; ')}; the first was taken`);
   }
+  if (unseen.length > 0)
+    lines.push(
+      `cpu ${cpusOf(unseen)}: NOTHING in any source, and nothing says that there was none: name the folder of each server ` +
+        'that the machine sent to; if you did, the machine has fewer CPUs than it may have, or a server has lost its boot',
+    );
   for (const range of missing) lines.push(`${span(range)}: MISSING from all sources`);
   for (const part of parts) lines.push(`${span(part)}: MISSING but for the part of category ${part.category}`);
   for (const range of unproven) lines.push(`${span(range)}: NOT PROVEN: in no source whose chain is whole`);
@@ -43,10 +51,11 @@ export function mergeLines(report: MergeReport): string[] {
   return lines;
 }
 
-function verdictOf(isComplete: boolean, isCut: boolean, { isOpen, unproven }: MergeReport): string {
+function verdictOf(isComplete: boolean, isCut: boolean, { isOpen, unproven, unseen }: MergeReport): string {
   if (isComplete) return unproven.length === 0 ? 'complete' : 'complete, but NOT proven';
   if (isCut) return 'NOT proven complete: a source was cut';
-  return isOpen ? 'NOT proven complete: no source with an end has all of it' : 'NOT complete';
+  if (isOpen) return 'NOT proven complete: no source with an end has all of it';
+  return unseen.length > 0 ? `NOT proven complete: no source has anything of CPU ${cpusOf(unseen)}` : 'NOT complete';
 }
 
 /** `merge`: 0 if one whole record came out, proven, the copies agree, and there are as many as wanted. */
@@ -75,12 +84,12 @@ export async function run(invocation: Invocation): Promise<number> {
   const copies = invocation.int('copies') ?? 1;
   const options = { sources, runDir, force: invocation.bool('force'), copies };
   const report = await withStep(ctx.progress, 'merging', () => mergeRuns(options, ctx));
-  const { account, problems } = await statsOf(runDir, ctx.signal);
+  const { account, problems } = await statsOf(runDir, ctx.signal, BigInt(report.markSeq));
   const cut = report.sources.filter(({ gone }) => gone !== null).length;
   const isComplete =
     account.isHonest &&
     account.elsewhere === 0n &&
-    report.missing.length + report.parts.length + problems.length === 0 &&
+    report.missing.length + report.parts.length + report.unseen.length + problems.length === 0 &&
     cut === 0 &&
     !report.isOpen;
   const doubts = report.disagreements.length + report.tooFew.length + report.unproven.length;
