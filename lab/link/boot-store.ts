@@ -19,6 +19,7 @@ import {
 } from '../trace/segment-writer.js';
 import type { SubbufHeader } from '../trace/subbuf.js';
 import { LabError } from '../util/errors.js';
+import type { Appended, Stored } from './intake.js';
 import type { Streams } from './wire.js';
 
 /** Between two syncs of a store: more would be acknowledged no sooner than the next one is sent. */
@@ -55,6 +56,7 @@ export interface BootStoreOptions extends Omit<SegmentWriterOptions, 'isSynced'>
 /** What was in the folder. */
 interface Found {
   readonly reached: Map<number, bigint>;
+  readonly recorded: Map<number, bigint>;
   readonly before: SegmentTotals;
   readonly tornBytes: number;
   readonly damaged: readonly DamagedSegment[];
@@ -66,6 +68,8 @@ export class BootStore {
   readonly #writer: SegmentWriter;
   readonly #gate: Gate;
   readonly #reached: Map<number, bigint>;
+  /** By CPU: records that the machine had recorded up to the end of what is here. */
+  readonly #recorded: Map<number, bigint>;
   #synced: Map<number, bigint>;
   #isDirty = false;
   #syncing: Promise<void> | undefined;
@@ -80,14 +84,17 @@ export class BootStore {
   readonly openSegment: string | undefined;
   /** Nothing more is taken, and nothing written. */
   isEnded = false;
+  /** Somebody went on with this boot from before what is here, in another way: nothing more is taken of either. */
+  forked: string | undefined;
   /** Called after each sync that made something done, and when one failed. */
   onSynced: (() => void) | undefined;
 
   private constructor(writer: SegmentWriter, gate: Gate, found: Found) {
-    const { reached, before, tornBytes, damaged, openSegment } = found;
+    const { reached, recorded, before, tornBytes, damaged, openSegment } = found;
     this.#writer = writer;
     this.#gate = gate;
     this.#reached = reached;
+    this.#recorded = recorded;
     this.#synced = new Map(reached);
     this.#before = before;
     this.tornBytes = tornBytes;
@@ -102,10 +109,12 @@ export class BootStore {
     // Makes the folder.
     await (await SegmentWriter.create(writerOptions)).abandon();
     const reached = new Map<number, bigint>();
+    const recorded = new Map<number, bigint>();
     let bytes = 0;
     let subbufs = 0;
     const onSubbuf = (header: SubbufHeader) => {
       reached.set(header.cpu, header.number + 1n);
+      recorded.set(header.cpu, header.issued - header.dropped);
       bytes += header.length;
       subbufs++;
     };
@@ -115,7 +124,7 @@ export class BootStore {
     await syncFolder(options.folder);
     const before = { segments: 0, bytes, subbufs };
     const openSegment = tail.open === undefined ? undefined : segmentName(tail.segments - 1);
-    return new BootStore(writer, syncGate, { reached, before, tornBytes, damaged, openSegment });
+    return new BootStore(writer, syncGate, { reached, recorded, before, tornBytes, damaged, openSegment });
   }
 
   /** How far each stream is: what was appended. */
@@ -126,6 +135,11 @@ export class BootStore {
   /** How far each stream is on the disk. */
   get synced(): Streams {
     return this.#synced;
+  }
+
+  /** All that was appended, by CPU. */
+  get stored(): Map<number, Stored> {
+    return new Map([...this.#reached].map(([cpu, next]) => [cpu, { next, recorded: this.#recorded.get(cpu) ?? 0n }]));
   }
 
   get totals(): SegmentTotals {
@@ -146,7 +160,8 @@ export class BootStore {
   async append(header: SubbufHeader, bytes: Buffer): Promise<boolean> {
     if (header.number < (this.#reached.get(header.cpu) ?? 0n)) return false;
     await this.#writing(() => this.#writer.append(bytes));
-    this.#reach(header.cpu, header.number);
+    const { cpu, number, issued, dropped } = header;
+    this.#reach(cpu, number, issued - dropped);
     return true;
   }
 
@@ -156,10 +171,10 @@ export class BootStore {
   }
 
   /** Somebody else has appended one, where there was room. A sync begins by itself. */
-  appended({ cpu, number, length }: { readonly cpu: number; readonly number: bigint; readonly length: number }): void {
+  appended({ cpu, number, length, recorded }: Appended): void {
     if (this.#failure !== undefined) throw this.#failure;
     this.#writer.appended(length);
-    this.#reach(cpu, number);
+    this.#reach(cpu, number, recorded);
   }
 
   /** Of who appends from outside; undefined when nobody does any more. */
@@ -178,8 +193,9 @@ export class BootStore {
     }
   }
 
-  #reach(cpu: number, number: bigint): void {
+  #reach(cpu: number, number: bigint, recorded: bigint): void {
     this.#reached.set(cpu, number + 1n);
+    this.#recorded.set(cpu, recorded);
     this.#isDirty = true;
     this.#syncing ??= this.#sync();
   }

@@ -26,6 +26,8 @@ export interface BootKeeper {
   open(id: BootId, cpus: number): Promise<BootStore>;
   /** The store was closed; `ends`: the machine said that nothing more will come. */
   closed(id: BootId, store: BootStore, ends: StreamEnds | undefined): Promise<void>;
+  /** Keeps in mind that the boot has two histories: `open` gives a store that says so from now on. */
+  forked?(id: BootId, why: string): Promise<void>;
 }
 
 /** The connection of a boot. */
@@ -119,6 +121,13 @@ export class Boots {
       if ((store.reached.get(cpu) ?? 0n) < next)
         throw new LabError('LAB_ENV_IO', `${boot.key}: CPU ${cpu} had come to ${next}, and is cut back on the disk`);
     }
+  }
+
+  /** Another history of the boot has come: nothing more is taken of either, so that both stay what they are. */
+  async fork(boot: Boot, why: string): Promise<void> {
+    if (boot.store === undefined || boot.store.isEnded) return;
+    boot.store.forked ??= why;
+    await this.#keeper.forked?.(boot, why);
   }
 
   /** The connection is over: the boot stays open for a while. */

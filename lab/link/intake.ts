@@ -13,15 +13,15 @@ import type { SegmentEnd, SegmentRoom } from '../trace/segment-writer.js';
 import { LabError } from '../util/errors.js';
 import { type Inlet, inletOf } from './inlet.js';
 import type { CipherState } from './noise.js';
-import { packStreams, type Streams } from './wire.js';
 
 const ORDER = { BEGIN: 1, LEASE: 2, DIGEST: 3, LEAVE: 4 } as const;
-const SAID = { APPENDED: 1, KNOWN: 2, FRAME: 3, WANT: 4, DISK: 5, DIGEST: 6, END: 7 } as const;
+const SAID = { APPENDED: 1, FRAME: 2, WANT: 3, DISK: 4, DIGEST: 5, END: 6 } as const;
 const ORDER_BYTES = 8;
 const BEGIN_BYTES = 72;
 const LEASE_BYTES = 16;
 const WANTED_BYTES = 16;
 const SAID_BYTES = 32;
+const STORED_BYTES = 24;
 const NONE = Buffer.alloc(0);
 
 export interface IntakeBegin {
@@ -32,17 +32,33 @@ export interface IntakeBegin {
   /** Undefined: whole sub-buffers come. */
   readonly category?: Category | undefined;
   readonly silenceMs: number;
-  /** What is there already, and is not taken again. */
-  readonly streams: Streams;
+  /** What is there already, by CPU: whoever goes on with the boot goes on behind that. */
+  readonly stored: ReadonlyMap<number, Stored>;
   /** In mode NOISE. */
   readonly cipher: CipherState | undefined;
   /** What came behind the opening. */
   readonly first: Buffer;
 }
 
+/** What is there of a stream. */
+export interface Stored {
+  /** Sub-buffers of smaller numbers. */
+  readonly next: bigint;
+  /** Records that the machine had recorded of it by then. */
+  readonly recorded: bigint;
+}
+
+/** A sub-buffer that was put away; `recorded` counts up to its end. */
+export interface Appended {
+  readonly cpu: number;
+  readonly number: bigint;
+  readonly length: number;
+  readonly recorded: bigint;
+}
+
 /** What it did, in order. */
 export type Said =
-  | { readonly said: 'appended' | 'known'; readonly cpu: number; readonly number: bigint; readonly length: number }
+  | ({ readonly said: 'appended' } & Appended)
   | { readonly said: 'frame'; readonly type: number; readonly body: Buffer }
   /** It waits for a lease. */
   | { readonly said: 'want'; readonly length: number }
@@ -77,14 +93,20 @@ export class Intake {
     this.#orders = this.#child.stdin as Writable;
     this.#words = inletOf(this.#child.stdout as Socket);
     this.#orders.on('error', () => {});
-    const { mode, cpus, bootId, category, silenceMs, streams, cipher, first } = begin;
+    const { mode, cpus, bootId, category, silenceMs, stored, cipher, first } = begin;
     const head = Buffer.alloc(BEGIN_BYTES);
-    for (const [i, value] of [mode, cpus, silenceMs, streams.size].entries()) head.writeUInt32LE(value, 4 * i);
+    for (const [i, value] of [mode, cpus, silenceMs, stored.size].entries()) head.writeUInt32LE(value, 4 * i);
     head.writeBigUInt64LE(bootId, 16);
     head.writeBigUInt64LE(BigInt(cipher?.messages ?? 0), 24);
     cipher?.key.copy(head, 32);
     head.writeUInt32LE(categoryNumber(category), 64);
-    this.#order(ORDER.BEGIN, head, packStreams(streams), first);
+    const there = Buffer.alloc(STORED_BYTES * stored.size);
+    for (const [i, [cpu, { next, recorded }]] of [...stored].entries()) {
+      there.writeUInt32LE(cpu, STORED_BYTES * i);
+      there.writeBigUInt64LE(next, STORED_BYTES * i + 8);
+      there.writeBigUInt64LE(recorded, STORED_BYTES * i + 16);
+    }
+    this.#order(ORDER.BEGIN, head, there, first);
   }
 
   #order(type: number, ...parts: readonly Buffer[]): void {
@@ -181,8 +203,7 @@ export class Intake {
     const length = bytes.readUInt32LE(24);
     switch (type) {
       case SAID.APPENDED:
-      case SAID.KNOWN:
-        return { said: type === SAID.KNOWN ? 'known' : 'appended', cpu: bytes.readUInt32LE(28), number: a, length };
+        return { said: 'appended', cpu: bytes.readUInt32LE(28), number: a, length, recorded: body.readBigUInt64LE() };
       case SAID.FRAME:
         return { said: 'frame', type: Number(a), body };
       case SAID.WANT:

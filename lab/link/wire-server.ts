@@ -172,8 +172,8 @@ export class WireServer {
     });
     this.sessions.add(session);
     const { why } = await session.run().finally(() => this.sessions.delete(session));
-    const { bytes, subbufs, known } = session;
-    onEvent({ event: 'closed', ...who, why, bytes, subbufs, known });
+    const { bytes, subbufs } = session;
+    onEvent({ event: 'closed', ...who, why, bytes, subbufs });
   }
 
   /** Too many openings: the oldest goes, of this address if it has too many, else of all. */

@@ -83,8 +83,6 @@ export class WireSession implements BootOwner {
   /** Of the driver's last heartbeat. */
   driver: WireValues<'lemona_wire_status'> | undefined;
   subbufs = 0;
-  /** Sub-buffers that came once more after a connection broke. */
-  known = 0;
   /** What heartbeats say. */
   status: number = STATUS.OK;
   readonly #options: SessionOptions;
@@ -145,10 +143,12 @@ export class WireSession implements BootOwner {
 
   async #serve(boot: Boot): Promise<void> {
     const { socket, mode, cpus, cipher, first, silenceMs, program, proof, onReady } = this.#options;
+    // Before READY: by that the driver frees what it takes for the same.
+    if (boot.store?.forked !== undefined) throw new Refusal(STATUS.ENDED, boot.store.forked);
     const synced = [...(boot.store?.synced ?? [])];
     for (const [cpu, next] of synced) this.#acked.set(cpu, next);
     const { bootId, category } = boot;
-    const begin = { mode, cpus, bootId, category, silenceMs, streams: new Map(synced), cipher, first };
+    const begin = { mode, cpus, bootId, category, silenceMs, stored: boot.store?.stored ?? new Map(), cipher, first };
     const intake = new Intake(program, socket, begin);
     this.#intake = intake;
     this.#listen(boot);
@@ -250,6 +250,7 @@ export class WireSession implements BootOwner {
 
   async #hear(boot: Boot, said: Said): Promise<void> {
     if (said.said === 'end') {
+      if (said.status === STATUS.ENDED && !this.#hasEnded) await this.#options.boots.fork(boot, said.why);
       if (said.status !== STATUS.OK) throw new Refusal(said.status, said.why);
       this.#finish({ status: STATUS.OK, why: said.why });
     }
@@ -260,9 +261,6 @@ export class WireSession implements BootOwner {
         boot.ends = undefined;
         boot.store?.appended(said);
         this.subbufs++;
-        return;
-      case 'known':
-        this.known++;
         return;
       case 'frame':
         return this.#frame(boot, said.type, said.body);

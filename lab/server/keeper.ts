@@ -24,7 +24,11 @@ export interface KeeperOptions {
   readonly dataDir: string;
   readonly now: () => Date;
   readonly segmentBytes?: number;
-  readonly onEvent: (event: 'torn' | 'damaged' | 'sealed' | 'not noted', id: BootId, detail: string | number) => void;
+  readonly onEvent: (
+    event: 'torn' | 'damaged' | 'forked' | 'sealed' | 'not noted',
+    id: BootId,
+    detail: string | number,
+  ) => void;
 }
 
 export class PointKeeper implements BootKeeper {
@@ -40,7 +44,8 @@ export class PointKeeper implements BootKeeper {
   async open(id: BootId, cpus: number): Promise<BootStore> {
     const { folder, now, segmentBytes, onEvent } = this.#options;
     const run = runFolderAt(bootDir(folder, id));
-    if ((await readManifest(run.manifestFile)) === undefined) await this.#begin(id, cpus);
+    const manifest = await readManifest(run.manifestFile);
+    if (manifest === undefined) await this.#begin(id, cpus);
     const store = await BootStore.open({
       folder: run.segmentsDir,
       now: () => BigInt(now().getTime()) * 1_000_000n,
@@ -56,6 +61,7 @@ export class PointKeeper implements BootKeeper {
       throw error;
     }
     if (store.tornBytes > 0) onEvent('torn', id, store.tornBytes);
+    if (manifest !== undefined && !isRecorded(manifest)) store.forked = manifest.received.forked;
     for (const { name, detail } of store.damaged) onEvent('damaged', id, `${name}: ${detail}`);
     return store;
   }
@@ -71,6 +77,15 @@ export class PointKeeper implements BootKeeper {
       this.#chains.set(run.dir, await EvidenceChain.goOn(options, origin, store.openSegment));
     }
     if (this.#chains.get(run.dir) === undefined) store.isEnded = true;
+  }
+
+  async forked(id: BootId, why: string): Promise<void> {
+    const { folder, onEvent } = this.#options;
+    const { manifestFile } = runFolderAt(bootDir(folder, id));
+    onEvent('forked', id, why);
+    const manifest = await readManifest(manifestFile);
+    if (manifest === undefined || isRecorded(manifest)) return;
+    await writeManifest(manifestFile, { ...manifest, received: { ...manifest.received, forked: why } });
   }
 
   #chainOf(run: RunFolder): EvidenceChain {

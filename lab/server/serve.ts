@@ -39,7 +39,6 @@ function senderOf(session: WireSession, rate: number, nowMs: number): ServerStat
     bytes: session.bytes,
     bytesPerSecond: Math.round(rate),
     subbufs: session.subbufs,
-    known: session.known,
     queued: driver?.queued ?? null,
     issued: driver?.issued.toString() ?? null,
     dropped: driver?.dropped.toString() ?? null,

@@ -20,8 +20,6 @@ const senderSchema = z.object({
   bytes: z.number(),
   bytesPerSecond: z.number(),
   subbufs: z.number(),
-  /** Sub-buffers that came once more. */
-  known: z.number(),
   /** Lag: sub-buffers that wait in the machine, by its last heartbeat; null before the first. */
   queued: z.number().nullable(),
   /** Losses: records issued and dropped, likewise. */

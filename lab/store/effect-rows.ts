@@ -78,6 +78,8 @@ export class EffectRows {
   #highest = -1;
   /** Numbers that are there, as far as the stretch needs them; undefined: it was not in doubt yet. */
   #there: Set<string> | undefined;
+  /** What looks them up is there. */
+  #hasIndex = false;
   #doubled: Doubled[] = [];
 
   constructor(trace: number, texts: Texts, files: Files, users: Users, nextEffect: number) {
@@ -113,6 +115,9 @@ export class EffectRows {
 
   /** Looks up which numbers of the rest of a stretch are in the database; all rows before it must be. */
   async lookUp(store: Store, { cursors, offs, length }: Stretch, from: number): Promise<void> {
+    // A first load has none so far, and a hostile order of records would have it read all rows again and again.
+    if (!this.#hasIndex) await store.makeIndex('effects', ['trace', 'seq']);
+    this.#hasIndex = true;
     const numbers: (number | bigint)[] = [];
     for (let i = from; i < length; i++) {
       const { bytes } = cursors[i] as Cursor;

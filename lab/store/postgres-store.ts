@@ -171,6 +171,10 @@ export class PostgresStore implements Store {
     return (await this.#client.query<TextRow>(fillIn(template, 'postgres'), [...bound])).rows;
   }
 
+  async makeIndex(table: TableName, columns: readonly string[]): Promise<void> {
+    await this.#client.query(createIndex(tableOf(table), indexOf(table, columns), 'postgres'));
+  }
+
   async finish(): Promise<void> {
     for (const { name } of TABLES)
       for (const index of tableOf(name).indexes)

@@ -150,6 +150,10 @@ export class SqliteStore implements Store {
     );
   }
 
+  async makeIndex(table: TableName, columns: readonly string[]): Promise<void> {
+    await this.#db.exec(createIndex(tableOf(table), indexOf(table, columns), 'sqlite'));
+  }
+
   async finish(): Promise<void> {
     const indexes = TABLES.flatMap(({ name }) =>
       tableOf(name).indexes.map((index) => createIndex(tableOf(name), index, 'sqlite')),

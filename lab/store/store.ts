@@ -81,6 +81,8 @@ export interface Store {
   /** A query with parameters as `sql.ts` writes them. */
   select(template: string, bound?: readonly (string | number)[]): Promise<TextRow[]>;
   clearOpenCalls(trace: number): Promise<void>;
+  /** Makes one of a table's indexes before the first load is done. */
+  makeIndex(table: TableName, columns: readonly string[]): Promise<void>;
   /** Makes the indexes that loading does not need, and readies the database for readers. */
   finish(): Promise<void>;
   close(): Promise<void>;

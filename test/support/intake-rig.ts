@@ -65,7 +65,7 @@ export async function takeBy(options: RigOptions): Promise<Taken> {
   far.resume();
   const first = wire.subarray(0, Math.min(step, 1024));
   const intake = new Intake(program, near, {
-    ...{ mode, cpus: RIG_CPUS, bootId: SIM_BOOT, silenceMs: 20_000, streams: new Map(), first },
+    ...{ mode, cpus: RIG_CPUS, bootId: SIM_BOOT, silenceMs: 20_000, stored: new Map(), first },
     cipher: mode === MODE.NOISE ? new NoiseCipher(key).state : undefined,
   });
   const path = join(folder, `taken-${mode}`);

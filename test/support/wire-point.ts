@@ -84,12 +84,15 @@ export async function startPoint(folder: string, options: TestPointOptions = {})
 /** Sub-buffers of a few streams, each with a few records of random sizes. */
 export function feed(driver: SimDriver, count: number, size: () => number = () => 3): void {
   const next = new Map<number, bigint>();
+  const counts = new Map<number, bigint>();
   for (let i = 0; i < count; i++) {
     const cpu = i % driver.options.cpus;
     const number = next.get(cpu) ?? 0n;
     next.set(cpu, number + 1n);
     const records = Array.from({ length: size() }, (_, at) => nop(number * 10_000n + BigInt(at) + 1n));
-    driver.put(cpu, number, subbuf(records, { cpu, number, bootId: driver.options.bootId }));
+    const issued = (counts.get(cpu) ?? 0n) + BigInt(records.length);
+    counts.set(cpu, issued);
+    driver.put(cpu, number, subbuf(records, { cpu, number, issued, bootId: driver.options.bootId }));
   }
 }
 

@@ -77,7 +77,7 @@ describe('the intake', () => {
     for (let i = 0; i < 5; i++) {
       const [near, far] = await socketPair();
       const intake = new Intake(program, near, {
-        ...{ mode: MODE.PLAIN, cpus: 1, bootId: SIM_BOOT, silenceMs: 20_000, streams: new Map() },
+        ...{ mode: MODE.PLAIN, cpus: 1, bootId: SIM_BOOT, silenceMs: 20_000, stored: new Map() },
         ...{ cipher: undefined, first: Buffer.alloc(0) },
       });
       const heard = intake.listen(async () => {}).catch((error: unknown) => error);

@@ -203,13 +203,49 @@ describe('the receiver', () => {
   it('lets a new connection of the same boot take the place of the old', async () => {
     const point = await start();
     const old = await SimConnection.open(point.driver().options);
-    await old.send(FRAME.SUBBUF, subbuf([nop(1n)]));
+    // What the driver's first one is too.
+    await old.send(FRAME.SUBBUF, subbuf([1n, 2n, 3n].map((seq) => nop(seq))));
     const driver = point.driver();
     feed(driver, 40);
     await driver.deliver();
     expect(await old.closed).to.equal('REPLACED');
     await stop(point);
     expect((await readStored(join(folder, FOLDER))).numbers.get(0)).to.have.length(10);
+  });
+
+  it('refuses another history of a boot, such as of a machine put back to a snapshot, and keeps what it has', async () => {
+    const sub = (number: bigint, records: number, issued: bigint) =>
+      subbuf(
+        Array.from({ length: records }, (_none, i) => nop(10n * number + BigInt(i) + 1n)),
+        { number, issued },
+      );
+    const first = [sub(0n, 2, 2n), sub(1n, 2, 4n)];
+    for (const [what, other, others] of [
+      // It has recorded less than it had sent before, or is already beyond that.
+      ['sub-buffer 1 comes', sub(1n, 3, 5n), sub(2n, 2, 7n)],
+      ['there were 5 records; here are all before 2, with 4 records', sub(2n, 2, 7n), sub(3n, 2, 9n)],
+    ] as const) {
+      const point = await start();
+      const driver = point.driver();
+      for (const [i, bytes] of first.entries()) driver.put(0, BigInt(i), bytes);
+      await driver.deliver();
+      const back = await SimConnection.open(driver.options);
+      expect([...back.ready]).to.deep.equal([[0, 2n]]);
+      await back.send(FRAME.SUBBUF, other);
+      await back.send(FRAME.SUBBUF, others);
+      expect(await back.closed).to.equal('ENDED');
+      const refused = point.events.find(({ event, status }) => event === 'refused' && status === 'ENDED');
+      expect(refused?.why).to.contain('another history of this boot').and.to.contain(what);
+      // Whichever of the two comes: by READY it would free what it takes for the same.
+      const again = await SimConnection.open(driver.options).catch((error: unknown) => error);
+      expect((again as WireRefused).status).to.equal('ENDED');
+      // Another boot of the same machine is none of it.
+      await point.driver('m', MODE.NOISE, 5n).end();
+      await stop(point);
+      const { numbers, problems } = await readStored(join(folder, FOLDER));
+      expect([numbers, problems]).to.deep.equal([new Map([[0, [0n, 1n]]]), []]);
+      await rm(join(folder, FOLDER), { recursive: true });
+    }
   });
 
   it('takes numbers that are not dense: it may be one of several servers', async () => {

@@ -168,7 +168,11 @@ describe('a sub-buffer that is acknowledged', function () {
     const driver = point.driver();
     for (let i = 0; i < 300; i++) {
       const [cpu, number] = [i % 4, BigInt(Math.floor(i / 4))];
-      driver.put(cpu, number, subbuf([info('x'.repeat((i * 97) % 3000))], { cpu, number, bootId: SIM_BOOT }));
+      driver.put(
+        cpu,
+        number,
+        subbuf([info('x'.repeat((i * 97) % 3000))], { cpu, number, issued: number + 1n, bootId: SIM_BOOT }),
+      );
     }
     const acks: { readonly streams: Streams; readonly bytes: Map<string, number>; readonly names: Set<string> }[] = [];
     const note = (streams: Streams) => acks.push({ streams, bytes: new Map(syncs.bytes), names: new Set(syncs.names) });

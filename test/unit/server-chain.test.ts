@@ -75,6 +75,48 @@ describe('the evidence on a logging server', () => {
     expect((await openRun(dir)).manifest.state).to.equal('complete');
   });
 
+  it('keeps in mind that a boot has two histories, and what it has of the first', async () => {
+    const keeper = keeperOf();
+    const store = await keeper.open(ID, 1);
+    await feed(store, 3);
+    expect(store.forked).to.equal(undefined);
+    await keeper.forked(ID, 'for a test');
+    await store.close();
+    await keeper.closed(ID, store, false);
+    const next = keeperOf();
+    const again = await next.open(ID, 1);
+    expect([again.forked, again.totals.subbufs, told.includes('forked for a test')]).to.deep.equal([
+      'for a test',
+      3,
+      true,
+    ]);
+    await again.close();
+    await next.closed(ID, again, false);
+    expect((await auditRun(dir)).findings).to.deep.equal([]);
+  });
+
+  it('leaves a segment that it has signed as it is, though it is damaged, and says so', async () => {
+    const keeper = keeperOf();
+    const store = await keeper.open(ID, 1);
+    await feed(store, 20);
+    await store.close();
+    await keeper.closed(ID, store, false);
+    const name = (await readdir(path.join(dir, 'segments'))).at(-1) ?? '';
+    const file = path.join(dir, 'segments', name);
+    const whole = await readFile(file);
+    const holed = Buffer.from(whole).fill(0, 64, whole.length - 64);
+    await writeFile(file, holed);
+    const other = keeperOf();
+    const found = await other.open(ID, 1);
+    expect(told.filter((line) => line.startsWith(`damaged ${name}: its seal says`))).to.have.length(1);
+    // What is not whole is not told of as here: who has it still may send it.
+    expect(Number(found.reached.get(0))).to.be.below(20);
+    await found.close();
+    await other.closed(ID, found, false);
+    expect(await readFile(file)).to.deep.equal(holed);
+    expect((await auditRun(dir)).findings.map(({ file: harmed }) => harmed)).to.include(`segments/${name}`);
+  });
+
   it('goes on with the chain when a boot that was put away comes again', async () => {
     for (const [round, isEnded] of [false, false, true].entries()) {
       const keeper = keeperOf();

@@ -106,10 +106,10 @@ void hear_begin(struct begin *begin, uint8_t *more, size_t *room)
 	if (order.type != ORDER_BEGIN || order.length < at)
 		abort();
 	memcpy(begin, bytes, at);
-	if ((order.length - at) / sizeof(struct lemona_wire_stream) < begin->streams)
+	if ((order.length - at) / sizeof(struct stored) < begin->streams)
 		abort();
-	frames_begin(begin, (const struct lemona_wire_stream *)(bytes + at));
-	at += begin->streams * sizeof(struct lemona_wire_stream);
+	frames_begin(begin, (const struct stored *)(bytes + at));
+	at += begin->streams * sizeof(struct stored);
 	if (order.length - at > *room)
 		abort();
 	*room = order.length - at;

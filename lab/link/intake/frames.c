@@ -12,7 +12,7 @@ static struct {
 	uint32_t cpus;
 	uint64_t boot_id;
 	uint32_t category;
-	uint64_t *stored; /* by CPU: what is there has smaller numbers */
+	struct stored *stored; /* by CPU: what was there at the beginning */
 	uint64_t *next; /* by CPU: what comes must not have smaller ones */
 } boot;
 
@@ -22,12 +22,13 @@ static struct {
 	size_t header_filled;
 	size_t filled; /* of its body */
 	struct lemona_subbuf subbuf;
-	bool is_known; /* the sub-buffer is stored already */
+	bool is_first; /* of its stream on this connection */
+	bool is_other; /* of another history, if it is whole: not written */
 	uint32_t crc;
 	uint8_t *other; /* the body of another frame */
 } frame;
 
-void frames_begin(const struct begin *begin, const struct lemona_wire_stream *streams)
+void frames_begin(const struct begin *begin, const struct stored *stored)
 {
 	boot.cpus = begin->cpus;
 	boot.boot_id = begin->boot_id;
@@ -37,8 +38,8 @@ void frames_begin(const struct begin *begin, const struct lemona_wire_stream *st
 	if (!boot.stored || !boot.next)
 		abort();
 	for (uint32_t i = 0; i < begin->streams; i++) {
-		if (streams[i].cpu < boot.cpus)
-			boot.stored[streams[i].cpu] = streams[i].next;
+		if (stored[i].cpu < boot.cpus)
+			boot.stored[stored[i].cpu] = stored[i];
 	}
 }
 
@@ -75,6 +76,41 @@ static bool check_subbuf(void)
 	return true;
 }
 
+/* Records of its stream that are in no loss, up to its end. */
+static uint64_t recorded(const struct lemona_subbuf *subbuf)
+{
+	return subbuf->issued - subbuf->dropped;
+}
+
+/*
+ * Whoever goes on with a boot knows from READY what is here, and sends what comes
+ * behind it. A machine that was put back to a snapshot, or a copy of it, records
+ * the same boot in another way: its numbers begin before, or its records do not
+ * count on from those that are here. Of a part the header counts other records.
+ */
+static bool is_of_other_history(void)
+{
+	const struct lemona_subbuf *subbuf = &frame.subbuf;
+	const struct stored *stored = &boot.stored[subbuf->cpu];
+	uint64_t before = recorded(subbuf) - subbuf->records;
+
+	return subbuf->number < stored->next ||
+	       (subbuf->number == stored->next && frame.is_first && !boot.category &&
+		before != stored->recorded);
+}
+
+static bool other_history(void)
+{
+	const struct lemona_subbuf *subbuf = &frame.subbuf;
+	const struct stored *stored = &boot.stored[subbuf->cpu];
+
+	return over(LEMONA_WIRE_ENDED,
+		    "another history of this boot: CPU %u: sub-buffer %llu comes, before which there were %llu records; here are all before %llu, with %llu records",
+		    subbuf->cpu, (unsigned long long)subbuf->number,
+		    (unsigned long long)(recorded(subbuf) - subbuf->records),
+		    (unsigned long long)stored->next, (unsigned long long)stored->recorded);
+}
+
 /* Its header is whole. */
 static bool begin_subbuf(void)
 {
@@ -82,25 +118,26 @@ static bool begin_subbuf(void)
 
 	if (!check_subbuf())
 		return false;
+	frame.is_first = !boot.next[frame.subbuf.cpu];
+	frame.is_other = is_of_other_history();
 	boot.next[frame.subbuf.cpu] = frame.subbuf.number + 1;
-	frame.is_known = frame.subbuf.number < boot.stored[frame.subbuf.cpu];
 	zeroed.crc32c = 0;
 	frame.crc = crc32c(0, &zeroed, sizeof(zeroed));
-	return frame.is_known || segment_room(frame.subbuf.length);
+	return frame.is_other || segment_room(frame.subbuf.length);
 }
 
 static bool end_subbuf(void)
 {
 	const struct lemona_subbuf *subbuf = &frame.subbuf;
 	uint64_t place = (uint64_t)subbuf->cpu << 32 | subbuf->length;
+	uint64_t count = recorded(subbuf);
 
 	if (frame.crc != subbuf->crc32c)
 		return bad_subbuf("checksum", subbuf->crc32c, frame.crc);
-	if (!frame.is_known) {
-		segment_advance(subbuf->length);
-		boot.stored[subbuf->cpu] = subbuf->number + 1;
-	}
-	say(frame.is_known ? SAID_KNOWN : SAID_APPENDED, subbuf->number, place, NULL, 0);
+	if (frame.is_other)
+		return other_history();
+	segment_advance(subbuf->length);
+	say(SAID_APPENDED, subbuf->number, place, &count, sizeof(count));
 	return true;
 }
 
@@ -131,7 +168,7 @@ static ssize_t take_subbuf(const uint8_t *bytes, size_t length)
 	}
 	left = smaller(left, length - taken);
 	frame.crc = crc32c(frame.crc, bytes + taken, left);
-	if (!frame.is_known &&
+	if (!frame.is_other &&
 	    !segment_write(&frame.subbuf, head, bytes + taken, left, head ? 0 : frame.filled))
 		return -1;
 	return (ssize_t)(taken + left);

@@ -21,7 +21,7 @@
 
 /* What the server orders: a struct order, then `length` bytes. */
 enum order_type {
-	ORDER_BEGIN = 1, /* first: struct begin, its streams, bytes that came already */
+	ORDER_BEGIN = 1, /* first: struct begin, what is stored, bytes that came already */
 	ORDER_LEASE = 2, /* struct lease, then the path of the file to append to */
 	ORDER_DIGEST = 3, /* struct wanted, the path of a file, bytes to hash behind it */
 	ORDER_LEAVE = 4, /* touches no file any more, and reads to the end */
@@ -36,12 +36,20 @@ struct begin {
 	uint32_t mode; /* LEMONA_WIRE_PLAIN or LEMONA_WIRE_NOISE */
 	uint32_t cpus;
 	uint32_t silence_ms; /* a driver that is silent so long is gone */
-	uint32_t streams; /* struct lemona_wire_stream behind it: what is there */
+	uint32_t streams; /* struct stored behind it */
 	uint64_t boot_id;
 	uint64_t messages; /* that were opened with the key before */
 	uint8_t key[32];
 	uint32_t category; /* LEMONA_CATEGORY_* of what comes; 0: whole sub-buffers */
 	uint32_t zero;
+};
+
+/* What is there of a stream. */
+struct stored {
+	uint32_t cpu;
+	uint32_t zero;
+	uint64_t next; /* sub-buffers of smaller numbers */
+	uint64_t recorded; /* records in all that were before it */
 };
 
 struct lease {
@@ -57,13 +65,12 @@ struct wanted {
 
 /* What it says: a struct said, then `length` bytes. */
 enum said_type {
-	SAID_APPENDED = 1, /* a: number; b: CPU in the upper half, length */
-	SAID_KNOWN = 2, /* a sub-buffer that is there already; the same */
-	SAID_FRAME = 3, /* another frame of type a: its body */
-	SAID_WANT = 4, /* waits for a lease; b: length of the sub-buffer */
-	SAID_DISK = 5, /* a: the errno of a write that it tries again, or 0 */
-	SAID_DIGEST = 6, /* SHA-256; nothing: it has not that file */
-	SAID_END = 7, /* takes no more; a: LEMONA_WIRE_* to refuse with; why */
+	SAID_APPENDED = 1, /* a: number; b: CPU in the upper half, length; u64: `recorded` now */
+	SAID_FRAME = 2, /* another frame of type a: its body */
+	SAID_WANT = 3, /* waits for a lease; b: length of the sub-buffer */
+	SAID_DISK = 4, /* a: the errno of a write that it tries again, or 0 */
+	SAID_DIGEST = 5, /* SHA-256; nothing: it has not that file */
+	SAID_END = 6, /* takes no more; a: LEMONA_WIRE_* to refuse with; why */
 };
 
 struct said {
@@ -106,7 +113,7 @@ bool cipher_open(uint8_t *bytes, size_t length);
 
 /* frames.c */
 
-void frames_begin(const struct begin *begin, const struct lemona_wire_stream *streams);
+void frames_begin(const struct begin *begin, const struct stored *stored);
 /* Takes the next bytes of the stream of frames, until it is over. */
 bool frames_take(const uint8_t *bytes, size_t length);
 
