@@ -346,6 +346,7 @@ export const VERBS: readonly VerbSpec[] = [
         help: 'how it may connect; plain traffic can be forged on the way (default: noise)',
         choices: ['noise', 'plain', 'any'],
       },
+      { name: 'replace', kind: 'bool', help: 'give a machine that is enrolled already this key and mode instead' },
     ],
   },
   {

@@ -29,7 +29,7 @@ import {
 } from './files.js';
 import { type Origin, originOf, witnessHead } from './heads.js';
 import { labKey, newKey, type SigningKey } from './keys.js';
-import { appendEntry, emptyLog, hasEntry, type LogEnd, type LogFields, readLog } from './signed-log.js';
+import { appendEntry, emptyLog, hasEntry, type LogEnd, type LogFields, lastEntry, readLog } from './signed-log.js';
 
 export interface ChainOptions {
   /** Folder of the run, or of what a server holds of one boot: the chain lies in it, `segments/` below it. */
@@ -199,7 +199,7 @@ export async function signedSegments(dir: string): Promise<Set<string>> {
 /** Whether the chain in a folder has its last entry: no file of it changes any more. */
 export async function isChainClosed(dir: string): Promise<boolean> {
   const file = path.join(dir, CHAIN_FILE);
-  return (await hasEntry(file)) && (await readLog(file)).entries.at(-1)?.kind === 'close';
+  return (await lastEntry(file))?.kind === 'close';
 }
 
 /** Whether a process that lives writes the chain in a folder. */

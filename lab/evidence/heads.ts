@@ -3,7 +3,7 @@
  * The witness outside of a run: `heads.jsonl` in the data folder gets a line for every entry of a run's signed logs, so
  * that whoever cuts a log's end, or signs a run anew, contradicts it. Copies of it on other machines are worth more.
  */
-import { appendFile } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
 import { ioError } from '../util/errors.js';
 import type { LogEnd } from './signed-log.js';
@@ -35,14 +35,34 @@ export function originOf(first: Readonly<Record<string, unknown>> | undefined): 
   };
 }
 
-/** One short line in one write: appends of several programs do not mix. */
+const LF = 0x0a;
+
+/**
+ * One short line in one write: appends of several programs do not mix. Half a line, left by a loss of power, is ended
+ * first, or it would swallow this one; whoever reads heads finds a line that is none, and says so.
+ */
 export async function witnessHead(dataDir: string, run: WitnessedRun, end: LogEnd, time: string): Promise<void> {
   const file = path.join(dataDir, 'heads.jsonl');
   const { log, folder, ...origin } = run;
   const line = JSON.stringify({ time, log, ...origin, entries: end.entries, head: end.head, folder });
+  let handle: FileHandle | undefined;
   try {
-    await appendFile(file, `${line}\n`, { flush: true });
+    handle = await open(file, 'a+');
+    const bytes = Buffer.from(`${(await endsInLine(handle)) ? '' : '\n'}${line}\n`);
+    const { bytesWritten } = await handle.write(bytes);
+    if (bytesWritten < bytes.length) throw new Error(`${bytesWritten} of ${bytes.length} bytes could be written`);
+    await handle.sync();
   } catch (error) {
     throw ioError(`witnessing in ${file}`, error);
+  } finally {
+    await handle?.close();
   }
+}
+
+async function endsInLine(handle: FileHandle): Promise<boolean> {
+  const { size } = await handle.stat();
+  if (size === 0) return true;
+  const last = Buffer.alloc(1);
+  await handle.read(last, 0, 1, size - 1);
+  return last[0] === LF;
 }

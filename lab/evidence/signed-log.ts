@@ -102,6 +102,30 @@ export async function readLog(
   return { entries, first: ends(lines.slice(0, 1)).head, end: ends(lines) };
 }
 
+const TAIL_BYTES = 16 * 1024;
+
+/** The last entry that is whole, without a look at those before it; undefined if there is none, or no log. */
+export async function lastEntry(file: string): Promise<Record<string, unknown> | undefined> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(file, 'r');
+    const { size } = await handle.stat();
+    for (let bytes = TAIL_BYTES; ; bytes *= 4) {
+      const tail = Buffer.alloc(Math.min(bytes, size));
+      const { bytesRead } = await handle.read(tail, 0, tail.length, size - tail.length);
+      const end = tail.subarray(0, bytesRead).lastIndexOf('\n');
+      const begin = end <= 0 ? -1 : tail.lastIndexOf('\n', end - 1);
+      if (begin < 0 && tail.length < size) continue;
+      return end < 0 ? undefined : parseEntry(tail.toString('utf8', begin + 1, end), file);
+    }
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined;
+    throw ioError(`reading ${file}`, error);
+  } finally {
+    await handle?.close();
+  }
+}
+
 function parseEntry(line: string, file: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(line);

@@ -53,10 +53,15 @@ export interface BootStoreOptions extends Omit<SegmentWriterOptions, 'isSynced'>
   readonly signed?: ReadonlySet<string>;
 }
 
+/** Records of a stream that the machine had recorded up to the end of what is here, and those that it had dropped. */
+type Counts = Pick<Appended, 'recorded' | 'dropped'>;
+
+const countsOf = ({ issued, dropped }: SubbufHeader): Counts => ({ recorded: issued - dropped, dropped });
+
 /** What was in the folder. */
 interface Found {
   readonly reached: Map<number, bigint>;
-  readonly recorded: Map<number, bigint>;
+  readonly counts: Map<number, Counts>;
   readonly before: SegmentTotals;
   readonly tornBytes: number;
   readonly damaged: readonly DamagedSegment[];
@@ -68,8 +73,7 @@ export class BootStore {
   readonly #writer: SegmentWriter;
   readonly #gate: Gate;
   readonly #reached: Map<number, bigint>;
-  /** By CPU: records that the machine had recorded up to the end of what is here. */
-  readonly #recorded: Map<number, bigint>;
+  readonly #counts: Map<number, Counts>;
   #synced: Map<number, bigint>;
   #isDirty = false;
   #syncing: Promise<void> | undefined;
@@ -90,11 +94,11 @@ export class BootStore {
   onSynced: (() => void) | undefined;
 
   private constructor(writer: SegmentWriter, gate: Gate, found: Found) {
-    const { reached, recorded, before, tornBytes, damaged, openSegment } = found;
+    const { reached, counts, before, tornBytes, damaged, openSegment } = found;
     this.#writer = writer;
     this.#gate = gate;
     this.#reached = reached;
-    this.#recorded = recorded;
+    this.#counts = counts;
     this.#synced = new Map(reached);
     this.#before = before;
     this.tornBytes = tornBytes;
@@ -109,12 +113,12 @@ export class BootStore {
     // Makes the folder.
     await (await SegmentWriter.create(writerOptions)).abandon();
     const reached = new Map<number, bigint>();
-    const recorded = new Map<number, bigint>();
+    const counts = new Map<number, Counts>();
     let bytes = 0;
     let subbufs = 0;
     const onSubbuf = (header: SubbufHeader) => {
       reached.set(header.cpu, header.number + 1n);
-      recorded.set(header.cpu, header.issued - header.dropped);
+      counts.set(header.cpu, countsOf(header));
       bytes += header.length;
       subbufs++;
     };
@@ -124,7 +128,7 @@ export class BootStore {
     await syncFolder(options.folder);
     const before = { segments: 0, bytes, subbufs };
     const openSegment = tail.open === undefined ? undefined : segmentName(tail.segments - 1);
-    return new BootStore(writer, syncGate, { reached, recorded, before, tornBytes, damaged, openSegment });
+    return new BootStore(writer, syncGate, { reached, counts, before, tornBytes, damaged, openSegment });
   }
 
   /** How far each stream is: what was appended. */
@@ -139,7 +143,16 @@ export class BootStore {
 
   /** All that was appended, by CPU. */
   get stored(): Map<number, Stored> {
-    return new Map([...this.#reached].map(([cpu, next]) => [cpu, { next, recorded: this.#recorded.get(cpu) ?? 0n }]));
+    return new Map(
+      [...this.#reached].map(([cpu, next]) => [cpu, { next, recorded: this.#counts.get(cpu)?.recorded ?? 0n }]),
+    );
+  }
+
+  /** Records that the machine has declared lost, by what is here of its streams. */
+  get dropped(): bigint {
+    let sum = 0n;
+    for (const { dropped } of this.#counts.values()) sum += dropped;
+    return sum;
   }
 
   get totals(): SegmentTotals {
@@ -160,8 +173,7 @@ export class BootStore {
   async append(header: SubbufHeader, bytes: Buffer): Promise<boolean> {
     if (header.number < (this.#reached.get(header.cpu) ?? 0n)) return false;
     await this.#writing(() => this.#writer.append(bytes));
-    const { cpu, number, issued, dropped } = header;
-    this.#reach(cpu, number, issued - dropped);
+    this.#reach(header.cpu, header.number, countsOf(header));
     return true;
   }
 
@@ -171,10 +183,10 @@ export class BootStore {
   }
 
   /** Somebody else has appended one, where there was room. A sync begins by itself. */
-  appended({ cpu, number, length, recorded }: Appended): void {
+  appended({ cpu, number, length, ...counts }: Appended): void {
     if (this.#failure !== undefined) throw this.#failure;
     this.#writer.appended(length);
-    this.#reach(cpu, number, recorded);
+    this.#reach(cpu, number, counts);
   }
 
   /** Of who appends from outside; undefined when nobody does any more. */
@@ -193,9 +205,9 @@ export class BootStore {
     }
   }
 
-  #reach(cpu: number, number: bigint, recorded: bigint): void {
+  #reach(cpu: number, number: bigint, { recorded, dropped }: Counts): void {
     this.#reached.set(cpu, number + 1n);
-    this.#recorded.set(cpu, recorded);
+    this.#counts.set(cpu, { recorded, dropped });
     this.#isDirty = true;
     this.#syncing ??= this.#sync();
   }

@@ -48,12 +48,13 @@ export interface Stored {
   readonly recorded: bigint;
 }
 
-/** A sub-buffer that was put away; `recorded` counts up to its end. */
+/** A sub-buffer that was put away; `recorded` and `dropped` count records of its stream up to its end. */
 export interface Appended {
   readonly cpu: number;
   readonly number: bigint;
   readonly length: number;
   readonly recorded: bigint;
+  readonly dropped: bigint;
 }
 
 /** What it did, in order. */
@@ -203,7 +204,14 @@ export class Intake {
     const length = bytes.readUInt32LE(24);
     switch (type) {
       case SAID.APPENDED:
-        return { said: 'appended', cpu: bytes.readUInt32LE(28), number: a, length, recorded: body.readBigUInt64LE() };
+        return {
+          said: 'appended',
+          cpu: bytes.readUInt32LE(28),
+          number: a,
+          length,
+          recorded: body.readBigUInt64LE(),
+          dropped: body.readBigUInt64LE(8),
+        };
       case SAID.FRAME:
         return { said: 'frame', type: Number(a), body };
       case SAID.WANT:

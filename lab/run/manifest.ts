@@ -101,7 +101,9 @@ export const receivedManifestSchema = commonSchema.extend({
     /** Of the storage point, likewise. */
     server: z.string().regex(/^[0-9a-f]{16}$/, 'wanted 16 hexadecimal digits'),
     /** Of each CPU, how many sub-buffers it made, for this server and others; when the machine has said its end. */
-    made: z.record(z.string().regex(/^\d+$/), z.string().regex(/^\d+$/)).optional(),
+    made: z.record(decimal, decimal).optional(),
+    /** Records that the machine declared lost, as far as it was here when it was put away. */
+    dropped: decimal.optional(),
     /** Another history of the boot has come, and was refused: how that showed. Nothing more was taken since. */
     forked: z.string().optional(),
   }),

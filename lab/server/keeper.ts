@@ -133,10 +133,11 @@ export class PointKeeper implements BootKeeper {
       const manifest = await readManifest(run.manifestFile);
       if (manifest === undefined || isRecorded(manifest))
         throw new LabError('LAB_RUN_UNKNOWN', `${run.manifestFile} is gone, or another`);
-      const trace = { segments, bytes, subbufs, tornBytes: 0 };
       const made = Object.fromEntries([...(ends ?? [])].map(([cpu, { all }]) => [cpu, all.toString()]));
-      const end = ends && { state: 'complete' as const, received: { ...manifest.received, made } };
-      await writeManifest(run.manifestFile, { ...manifest, state: 'recording', trace, ...end });
+      const received = { ...manifest.received, dropped: store.dropped.toString(), ...(ends && { made }) };
+      const state = ends === undefined ? 'recording' : 'complete';
+      const trace = { segments, bytes, subbufs, tornBytes: 0 };
+      await writeManifest(run.manifestFile, { ...manifest, received, state, trace });
       if (ends !== undefined) await chain.close();
       onEvent('sealed', id, segments);
     } catch (error) {

@@ -16,7 +16,7 @@ import { type BootId, bootName } from '../link/boots.js';
 import { isMachineName } from '../link/machine-key.js';
 import { MODE } from '../link/wire.js';
 import type { Machine } from '../link/wire-opening.js';
-import { writeAtomically } from '../run/manifest.js';
+import { isRecorded, readManifest, writeAtomically } from '../run/manifest.js';
 import { ioError, LabError, systemCodeOf } from '../util/errors.js';
 
 const identitySchema = z.object({ format: z.literal(1), server: z.string().regex(/^[0-9a-f]{16}$/) });
@@ -117,17 +117,30 @@ export function bootDir(folder: PointFolder, id: BootId): string {
   return path.join(machineDir(folder, id.machine), BOOTS, bootName(id));
 }
 
-/** Makes a machine known, or gives it another key. */
+/** Makes a machine known; gives one that is another key, or another mode, only if it `mayReplace`. */
 export async function enrollMachine(
   folder: PointFolder,
   machine: string,
   key: Buffer,
   mode: ModeChoice,
   now: Date,
+  mayReplace = false,
 ): Promise<void> {
   if (key.length !== WIRE_KEY_BYTES) throw new LabError('LAB_BUG', `a key of ${key.length} bytes`);
   const entry = { format: 1, machine, key: key.toString('hex'), mode, enrolled: now.toISOString() };
   const dir = machineDir(folder, machine);
+  const known = await readEntry(folder, machine);
+  const isSame = known === undefined || (known.key === entry.key && known.mode === mode);
+  if (!isSame && !mayReplace) {
+    const differs = known.key === entry.key ? `for mode ${known.mode}` : `with another key, for mode ${known.mode}`;
+    throw new LabError(
+      'LAB_RUN_STATE',
+      `machine '${machine}' is enrolled in ${folder.dir} already, ${differs}, since ${known.enrolled}`,
+      {
+        next: 'give another machine another name; --replace gives this one the new key and mode, and refuses the old key',
+      },
+    );
+  }
   try {
     await mkdir(path.join(dir, BOOTS), { recursive: true });
   } catch (error) {
@@ -136,15 +149,44 @@ export async function enrollMachine(
   await writeAtomically(path.join(dir, MACHINE_FILE), `${JSON.stringify(entry, null, 2)}\n`, 0o600);
 }
 
-/** Reads it each time: who is enrolled while the server runs is known at once. */
-export async function findMachine(folder: PointFolder, machine: string): Promise<Machine | undefined> {
+async function readEntry(folder: PointFolder, machine: string): Promise<z.infer<typeof machineSchema> | undefined> {
   const file = path.join(machineDir(folder, machine), MACHINE_FILE);
   const value = await readJson(file);
   if (value === undefined) return undefined;
   const parsed = machineSchema.safeParse(value);
   if (!parsed.success || parsed.data.machine !== machine)
     throw new LabError('LAB_RUN_CORRUPT', `${file} is not a machine's entry of format 1`);
-  return { key: Buffer.from(parsed.data.key, 'hex'), modes: MODE_CHOICES[parsed.data.mode] };
+  return parsed.data;
+}
+
+/** Reads it each time: who is enrolled while the server runs is known at once. */
+export async function findMachine(folder: PointFolder, machine: string): Promise<Machine | undefined> {
+  const entry = await readEntry(folder, machine);
+  return entry && { key: Buffer.from(entry.key, 'hex'), modes: MODE_CHOICES[entry.mode] };
+}
+
+/** A boot that is stored, as its run.json has it. */
+export interface StoredBoot {
+  readonly machine: string;
+  readonly boot: string;
+  readonly state: string;
+  /** Records that the machine declared lost, by what is here of it; undefined: nobody has put it away yet. */
+  readonly dropped: string | undefined;
+  /** Of ReceivedManifest. */
+  readonly forked: string | undefined;
+}
+
+/** The boots of a machine. */
+export async function listBoots(folder: PointFolder, machine: string): Promise<StoredBoot[]> {
+  const boots = path.join(machineDir(folder, machine), BOOTS);
+  const found: StoredBoot[] = [];
+  for (const boot of (await readdir(boots).catch(() => [])).sort()) {
+    const manifest = await readManifest(path.join(boots, boot, 'run.json'));
+    if (manifest === undefined || isRecorded(manifest)) continue;
+    const { dropped, forked } = manifest.received;
+    found.push({ machine, boot, state: manifest.state, dropped, forked });
+  }
+  return found;
 }
 
 /** Names of all machines that are enrolled. */

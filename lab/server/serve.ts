@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** The receiver as a program: a storage point, its port, its log and its status. */
+import { createServer } from 'node:net';
 import { bootName } from '../link/boots.js';
 import { MODE, STATUS } from '../link/wire.js';
 import { WireServer } from '../link/wire-server.js';
 import type { WireSession } from '../link/wire-session.js';
+import { LabError, messageOf, systemCodeOf } from '../util/errors.js';
 import { withScope } from '../util/scope.js';
 import { PointKeeper } from './keeper.js';
 import { ServerLog } from './log.js';
@@ -48,10 +50,30 @@ function senderOf(session: WireSession, rate: number, nowMs: number): ServerStat
   };
 }
 
+/** Whether one can listen there; whoever listens there just now may be the server of the same folder, which says so. */
+async function tryAddress(host: string, port: number): Promise<void> {
+  const probe = createServer();
+  await new Promise<void>((resolve, reject) => {
+    probe.once('error', (error) => {
+      if (systemCodeOf(error) === 'EADDRINUSE') resolve();
+      else
+        reject(
+          new LabError('LAB_USAGE', `--listen: nobody can listen on ${host}:${port} here: ${messageOf(error)}`, {
+            cause: error,
+            next: 'name an address of this machine, such as 0.0.0.0, and a port that you may take',
+          }),
+        );
+    });
+    probe.listen(port, host, () => probe.close(() => resolve()));
+  });
+}
+
 /** Serves until the signal is given; then all that is open is sealed. */
 export async function serve(options: ServeOptions): Promise<void> {
   const { signal, now } = options;
   const startedMs = now().getTime();
+  // First: a mistyped address leaves nothing behind.
+  await tryAddress(options.host, options.port);
   const point = await makePoint(options.dir);
   const log = new ServerLog(options.write, now);
   const rates = new Rates<WireSession>();
@@ -75,7 +97,7 @@ export async function serve(options: ServeOptions): Promise<void> {
       senders: [...(wire?.sessions ?? [])].map((s) => senderOf(s, rates.of(s), now().getTime())),
     });
     // First: it also makes sure that we are alone in the folder.
-    scope.use('the status socket', await serveStatus(point, status), (server) => void server.close());
+    scope.use('the status socket', await serveStatus(point, status), (server) => server.close());
     wire = scope.use(
       'the port',
       await WireServer.listen({

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** What a running server tells of itself: one JSON object over a Unix socket in its folder, for whoever may write there. */
 import { chmod, type FileHandle, open, unlink } from 'node:fs/promises';
-import { connect, createServer, type Server } from 'node:net';
+import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { z } from 'zod';
 import { withDeadline } from '../util/deadline.js';
@@ -73,7 +73,10 @@ export async function askStatus(folder: PointFolder): Promise<ServerStatus | und
 }
 
 /** Answers until it is closed. There is one server in a folder: a second one is told so. */
-export async function serveStatus(folder: PointFolder, status: () => ServerStatus): Promise<Server> {
+export async function serveStatus(
+  folder: PointFolder,
+  status: () => ServerStatus,
+): Promise<{ readonly close: () => Promise<void> }> {
   if ((await askStatus(folder)) !== undefined)
     throw new LabError('LAB_RUN_STATE', `a server runs in ${folder.dir} already`, { next: 'stop it first' });
   const server = createServer((socket) => {
@@ -91,5 +94,11 @@ export async function serveStatus(folder: PointFolder, status: () => ServerStatu
   }).catch((error: unknown) => {
     throw ioError(`listening on ${folder.socketFile}`, error);
   });
-  return server;
+  return {
+    // Node unlinks the name that it was given, which leads nowhere by then.
+    close: async () => {
+      await unlink(folder.socketFile).catch(() => {});
+      server.close();
+    },
+  };
 }

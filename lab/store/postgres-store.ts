@@ -7,7 +7,7 @@ import type pg from 'pg';
 import { LabError } from '../util/errors.js';
 import { connect, type PostgresCell } from './postgres-db.js';
 import { type Rows, rowsOf } from './rows.js';
-import { SCHEMA_VERSION, TABLES, type TableName, tableOf } from './schema.js';
+import { indexOf, SCHEMA_VERSION, TABLES, type TableName, tableOf } from './schema.js';
 import { createIndex, createTable, fillIn, searchIndex } from './sql.js';
 import type { Batch, NameBelow, Store, StoredName, TextRow } from './store.js';
 import { VIEWS } from './views.js';

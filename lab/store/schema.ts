@@ -355,6 +355,13 @@ export function tableOf(name: TableName): TableDef {
   return table;
 }
 
+/** The index of a table that has these columns. */
+export function indexOf(name: TableName, columns: readonly string[]): IndexDef {
+  const index = tableOf(name).indexes.find((one) => one.columns.join() === columns.join());
+  if (index === undefined) throw new Error(`schema.ts: ${name} has no index of ${columns.join(', ')}`);
+  return index;
+}
+
 /** What `a0` to `a5` of an event are, by class. */
 export const EVENT_ARGS: readonly (readonly [cls: string, meaning: string])[] = [
   ['ENTRY', 'the arguments of the call'],

@@ -6,7 +6,7 @@ import type { BuildContext } from '../../images/context.js';
 import { LabError } from '../util/errors.js';
 import { Db } from './db.js';
 import type { Rows } from './rows.js';
-import { SCHEMA_VERSION, TABLES, tableOf } from './schema.js';
+import { indexOf, SCHEMA_VERSION, TABLES, type TableName, tableOf } from './schema.js';
 import { createIndex, createTable, fillIn, insertBatch, insertRows, updateBatch } from './sql.js';
 import type { Batch, NameBelow, Store, StoredName, TextRow } from './store.js';
 import { VIEWS } from './views.js';

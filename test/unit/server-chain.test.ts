@@ -6,6 +6,8 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { type AuditReport, auditRun } from '../../lab/audit/audit.js';
 import { findRuns } from '../../lab/audit/boots.js';
+import { checkGone } from '../../lab/audit/heads.js';
+import { isChainClosed } from '../../lab/evidence/chain.js';
 import type { BootStore } from '../../lab/link/boot-store.js';
 import { openRun } from '../../lab/run/folder.js';
 import { PointKeeper } from '../../lab/server/keeper.js';
@@ -75,6 +77,36 @@ describe('the evidence on a logging server', () => {
     expect((await openRun(dir)).manifest.state).to.equal('complete');
   });
 
+  it('witnesses on a line of its own, behind half a line that a loss of power left', async () => {
+    const keeper = keeperOf();
+    const store = await keeper.open(ID, 1);
+    await feed(store, 1);
+    await writeFile(witness, '{"time":"20', { flag: 'a' });
+    await store.close();
+    await keeper.closed(ID, store, new Map());
+    const lines = (await readFile(witness, 'utf8')).split('\n').slice(0, -1);
+    const heads = lines.filter((line) => line !== '{"time":"20').map((line) => JSON.parse(line) as { log: string });
+    expect([heads.length, lines.length - heads.length]).to.deep.equal([heads.length, 1]);
+    expect(heads.filter(({ log }) => log === 'chain')).to.have.length(3);
+  });
+
+  it('tells the end of a chain by its last line, however long that is', async () => {
+    const file = path.join(folder, 'chain.jsonl');
+    expect(await isChainClosed(folder)).to.equal(false);
+    const close = JSON.stringify({ kind: 'close', files: 'x'.repeat(100_000) });
+    for (const [text, wanted] of [
+      ['', false],
+      ['{"kind":"close"', false],
+      ['not even read\n{"kind":"close"}\n', true],
+      [`{"kind":"segment"}\n${close}\n`, true],
+      [`${close}\n{"kind":"segment"}\n{"kind":"clo`, false],
+      [`${close}\n{"kind":"seg`, true],
+    ] as const) {
+      await writeFile(file, text);
+      expect(await isChainClosed(folder), text.slice(0, 40)).to.equal(wanted);
+    }
+  });
+
   it('keeps in mind that a boot has two histories, and what it has of the first', async () => {
     const keeper = keeperOf();
     const store = await keeper.open(ID, 1);
@@ -82,7 +114,7 @@ describe('the evidence on a logging server', () => {
     expect(store.forked).to.equal(undefined);
     await keeper.forked(ID, 'for a test');
     await store.close();
-    await keeper.closed(ID, store, false);
+    await keeper.closed(ID, store, undefined);
     const next = keeperOf();
     const again = await next.open(ID, 1);
     expect([again.forked, again.totals.subbufs, told.includes('forked for a test')]).to.deep.equal([
@@ -91,7 +123,7 @@ describe('the evidence on a logging server', () => {
       true,
     ]);
     await again.close();
-    await next.closed(ID, again, false);
+    await next.closed(ID, again, undefined);
     expect((await auditRun(dir)).findings).to.deep.equal([]);
   });
 
@@ -100,7 +132,7 @@ describe('the evidence on a logging server', () => {
     const store = await keeper.open(ID, 1);
     await feed(store, 20);
     await store.close();
-    await keeper.closed(ID, store, false);
+    await keeper.closed(ID, store, undefined);
     const name = (await readdir(path.join(dir, 'segments'))).at(-1) ?? '';
     const file = path.join(dir, 'segments', name);
     const whole = await readFile(file);
@@ -112,7 +144,7 @@ describe('the evidence on a logging server', () => {
     // What is not whole is not told of as here: who has it still may send it.
     expect(Number(found.reached.get(0))).to.be.below(20);
     await found.close();
-    await other.closed(ID, found, false);
+    await other.closed(ID, found, undefined);
     expect(await readFile(file)).to.deep.equal(holed);
     expect((await auditRun(dir)).findings.map(({ file: harmed }) => harmed)).to.include(`segments/${name}`);
   });
@@ -245,7 +277,7 @@ describe('the evidence on a logging server', () => {
       const store = await keeper.open(ID, 1);
       await feed(store, 3);
       await store.close();
-      await keeper.closed(ID, store, true);
+      await keeper.closed(ID, store, new Map());
       return bootDir(where, ID);
     };
     const { id } = await auditRun(await receive(point, 'data'), { witness });

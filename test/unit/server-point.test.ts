@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -14,6 +14,7 @@ import {
   enrollMachine,
   findMachine,
   keyOfFile,
+  listBoots,
   listMachines,
   makePoint,
   openPoint,
@@ -112,6 +113,10 @@ describe('a storage point', () => {
     const options = { machine: 'web1', key, mode: MODE.PLAIN, bootId: 0xabcn, cpus: 2 };
     const driver = new SimDriver({ port: await port, ...options });
     driver.put(0, 0n, subbuf([start(1n), nop(2n)], { bootId: 0xabcn }));
+    // A machine that loses records, and leaves.
+    const lossy = new SimDriver({ port: await port, ...options, bootId: 0xbadn });
+    lossy.put(0, 0n, subbuf([start(1n)], { bootId: 0xbadn, issued: 6n, dropped: 5n }));
+    await lossy.deliver();
     driver.put(1, 0n, subbuf([nop(3n)], { cpu: 1, bootId: 0xabcn }));
     // The parts of another boot, both of them: numbers are the same in both, and neither takes the place of the other.
     const whole = subbuf([start(1n), entry(41, [], [], { flags: FLAG.F_SOCKET }), nop(2n)], { bootId: 0x123n });
@@ -135,6 +140,10 @@ describe('a storage point', () => {
       ['web1', '0000000000000def', null],
     ]);
     expect(await askStatus(point)).to.equal(undefined);
+    expect(await readdir(dir)).not.to.include('status.sock');
+    const boots = await listBoots(point, 'web1');
+    expect(boots.find(({ boot }) => boot.endsWith('bad'))).to.include({ state: 'recording', dropped: '5' });
+    expect(boots.find(({ boot }) => boot.endsWith('abc'))).to.include({ state: 'complete', dropped: '0' });
     const run = await openRun(bootDir(point, { machine: 'web1', bootId: 0xabcn }));
     expect(run.manifest).to.deep.include({ name: '0000000000000abc', state: 'complete', image: null });
     expect(run.manifest.trace).to.include({ segments: 1, subbufs: 2 });
@@ -150,6 +159,30 @@ describe('a storage point', () => {
     expect(joinParts(parts[0] ?? whole, parts[1] ?? whole)).to.deep.equal(whole);
     const events = lines.map((line) => line.event);
     for (const event of ['listening', 'connected', 'closed', 'sealed', 'stopping']) expect(events).to.include(event);
+  });
+
+  it('gives a machine another key only when that is meant', async () => {
+    const point = await makePoint(join(folder, 'point'));
+    const [key, other] = [Buffer.alloc(32, 7), Buffer.alloc(32, 8)];
+    await enrollMachine(point, 'web1', key, 'noise', NOW);
+    await enrollMachine(point, 'web1', key, 'noise', NOW);
+    const error: unknown = await enrollMachine(point, 'web1', other, 'noise', NOW).catch((e: unknown) => e);
+    expect(String(error)).to.match(/'web1' is enrolled in .* with another key, for mode noise, since 2026-01-31/);
+    expect(await codeOf(() => enrollMachine(point, 'web1', key, 'plain', NOW))).to.equal('LAB_RUN_STATE');
+    expect(await findMachine(point, 'web1')).to.deep.equal({ key, modes: [MODE.NOISE] });
+    await enrollMachine(point, 'web1', other, 'any', NOW, true);
+    expect((await findMachine(point, 'web1'))?.key).to.deep.equal(other);
+  });
+
+  it('is not made where one can not listen', async () => {
+    const dir = join(folder, 'mistyped');
+    const error = await codeOf(async () =>
+      serve({
+        ...{ dir, dataDir: join(folder, 'data'), host: '192.0.2.1', port: 4270, intake: await testIntake() },
+        ...{ signal: AbortSignal.timeout(5000), write: () => {}, now: () => NOW },
+      }),
+    );
+    expect([error, await readdir(folder)]).to.deep.equal(['LAB_USAGE', []]);
   });
 
   it('leaves lines of strangers out of its log when there are too many, and says how many', () => {

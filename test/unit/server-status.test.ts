@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { expect } from 'chai';
-import { senderRow } from '../../lab/cli/verbs/status.js';
+import { senderRow, storedLines } from '../../lab/cli/verbs/status.js';
 import { Rates } from '../../lab/server/rates.js';
 import type { ServerStatus } from '../../lab/server/status.js';
 
@@ -15,6 +15,20 @@ describe('the state of a logging server', () => {
     }
     expect(rates.of(one)).to.equal(5000);
     expect(rates.of(other)).to.equal(0);
+  });
+
+  it('tells of the losses of boots that are not connected, and of two histories of any', () => {
+    const boot = { machine: 'web1', state: 'recording', forked: undefined };
+    const boots = [
+      { ...boot, boot: '01', dropped: '0' },
+      { ...boot, boot: '02', dropped: '7' },
+      { ...boot, boot: '03', dropped: '9', state: 'complete' },
+      { ...boot, boot: '04', dropped: undefined, forked: 'why' },
+    ];
+    const there = [{ machine: 'web1', boot: '02' }] as ServerStatus['senders'];
+    const [ended, forked] = ['web1, boot 03 (ended): 9 records LOST', 'web1, boot 04 (away): FORKED: why'];
+    expect(storedLines(boots, [])).to.deep.equal(['web1, boot 02 (away): 7 records LOST', ended, forked]);
+    expect(storedLines(boots, there)).to.deep.equal([ended, forked]);
   });
 
   it('tells of a sender how far it is behind and what it lost, where it has said so', () => {

@@ -418,7 +418,12 @@ describe('the inserter', () => {
       b.subbuf(effects(5n, 3n, far, 4n), { number: 1n, monoNs: 2n }),
       b.subbuf(effects(4n, 6n), { number: 2n, monoNs: 2n ** 33n }),
     ]);
-    await loadFolder(folder(), db, { isEnd: false });
+    // The index that looks them up is made at the first doubt, not only when the first load is done.
+    const first = await SqliteStore.open(db, storeContext);
+    await new Load(first, storeContext.signal).pass(await findTraces(folder(), 'run', async () => true));
+    const made = await first.select("SELECT name FROM sqlite_master WHERE name = 'effects_trace_seq'");
+    await first.close();
+    expect(made).to.have.length(1);
     await loadFolder(folder(), db);
     expect(await ask(db, 'SELECT seq FROM effects ORDER BY seq')).to.deep.equal(['-3', '1', '2', '3', '4', '5', '6']);
     expect((await ask(db, "SELECT detail FROM problems WHERE kind = 'doubled'")).sort()).to.deep.equal(

@@ -40,7 +40,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const file = invocation.string('key-file');
   const { key, isNew } =
     file === undefined ? { key: await askPassphrase(machine), isNew: false } : await keyOfFile(file);
-  await enrollMachine(point, machine, key, mode, new Date());
+  await enrollMachine(point, machine, key, mode, new Date(), invocation.bool('replace'));
   if (isNew) log.info(`a new key is in ${file}: bring it to the machine, where nobody else can read it`);
   log.info(`machine '${machine}' is enrolled in ${point.dir} (mode ${mode})`);
   return 0;

@@ -130,14 +130,14 @@ static bool end_subbuf(void)
 {
 	const struct lemona_subbuf *subbuf = &frame.subbuf;
 	uint64_t place = (uint64_t)subbuf->cpu << 32 | subbuf->length;
-	uint64_t count = recorded(subbuf);
+	struct counts counts = { .recorded = recorded(subbuf), .dropped = subbuf->dropped };
 
 	if (frame.crc != subbuf->crc32c)
 		return bad_subbuf("checksum", subbuf->crc32c, frame.crc);
 	if (frame.is_other)
 		return other_history();
 	segment_advance(subbuf->length);
-	say(SAID_APPENDED, subbuf->number, place, &count, sizeof(count));
+	say(SAID_APPENDED, subbuf->number, place, &counts, sizeof(counts));
 	return true;
 }
 

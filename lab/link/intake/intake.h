@@ -65,12 +65,18 @@ struct wanted {
 
 /* What it says: a struct said, then `length` bytes. */
 enum said_type {
-	SAID_APPENDED = 1, /* a: number; b: CPU in the upper half, length; u64: `recorded` now */
+	SAID_APPENDED = 1, /* a: number; b: CPU in the upper half, length; struct counts */
 	SAID_FRAME = 2, /* another frame of type a: its body */
 	SAID_WANT = 3, /* waits for a lease; b: length of the sub-buffer */
 	SAID_DISK = 4, /* a: the errno of a write that it tries again, or 0 */
 	SAID_DIGEST = 5, /* SHA-256; nothing: it has not that file */
 	SAID_END = 6, /* takes no more; a: LEMONA_WIRE_* to refuse with; why */
+};
+
+/* Of a stream, up to the end of a sub-buffer. */
+struct counts {
+	uint64_t recorded; /* records */
+	uint64_t dropped; /* and those declared lost */
 };
 
 struct said {
