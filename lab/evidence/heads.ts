@@ -39,7 +39,7 @@ const LF = 0x0a;
 
 /**
  * One short line in one write: appends of several programs do not mix. Half a line, left by a loss of power, is ended
- * first, or it would swallow this one; whoever reads heads finds a line that is none, and says so.
+ * first, or it would swallow this one; whoever reads heads passes over it.
  */
 export async function witnessHead(dataDir: string, run: WitnessedRun, end: LogEnd, time: string): Promise<void> {
   const file = path.join(dataDir, 'heads.jsonl');
