@@ -10,11 +10,17 @@ export function markSnapshotName(label: string): string {
   return `mark-${label}`;
 }
 
+/** As qemu-img takes it: `12:30.raw` would be a protocol `12`, and `-a.raw` an option. */
+function imageName(file: string): string {
+  return path.resolve(file);
+}
+
 /** Creates an empty overlay on a raw file. */
 export async function createOverlay(backingRaw: string, file: string, signal?: AbortSignal): Promise<void> {
-  await runTool(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', path.resolve(backingRaw), '-F', 'raw', file], {
-    signal,
-  });
+  await runTool(
+    ['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', imageName(backingRaw), '-F', 'raw', imageName(file)],
+    { signal },
+  );
 }
 
 export interface ConvertSource {
@@ -44,7 +50,7 @@ export async function convertImage(
         ...(source.isInUse === true ? ['--force-share'] : []),
         ...(source.snapshot === undefined ? [] : ['-l', `snapshot.name=${source.snapshot}`]),
         // Lost power would only lose a copy: no need to wait for the disk.
-        ...['-t', 'unsafe', '-f', source.format, '-O', outputFormat, source.file, draft],
+        ...['-t', 'unsafe', '-f', source.format, '-O', outputFormat, imageName(source.file), imageName(draft)],
       ],
       { signal },
     );

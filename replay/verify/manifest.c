@@ -223,7 +223,8 @@ int main(int argc, char **argv)
 	raw = open(image, O_RDONLY | O_CLOEXEC);
 	if (raw < 0)
 		die(EXIT_ENVIRONMENT, "%s: %s", image, strerror(errno));
-	error = ext2fs_open(image, EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &fs);
+	/* ext2fs_open(), or no options here, would look for some behind a `?` in the name. */
+	error = ext2fs_open2(image, "", EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &fs);
 	if (error)
 		die(EXIT_CORRUPT, "%s: %s", image, error_message(error));
 	if (ext2fs_has_feature_journal_needs_recovery(fs->super))
