@@ -29,6 +29,7 @@ import {
   parseAnswer,
 } from './control.js';
 import { Doubts } from './doubts.js';
+import { type About, Told } from './lost.js';
 
 /** What the replay VM boots: our own kernel, for it alone can set all four times. */
 export interface ReplayVm {
@@ -76,8 +77,6 @@ const BOOT_TIMEOUT_MS = 120_000;
 const STALL_TIMEOUT_MS = 120_000;
 /** The final pass visits every touched inode, and the unmount writes all that is dirty. */
 const FINISH_TIMEOUT_MS = 900_000;
-
-type Told = Parameters<typeof encodeLost>[0];
 
 /** The agent's answers, in order. */
 class Answers {
@@ -173,7 +172,7 @@ export class AgentLink {
   readonly #batch = Buffer.allocUnsafe(BATCH_MAX_BYTES);
   #filled = 0;
   #sent = 0;
-  readonly #told = new Set<Told>();
+  readonly #told = new Told();
 
   private constructor(options: LinkOptions, machine: Machine, ring: FileHandle, scope: Scope, signal: AbortSignal) {
     this.#options = options;
@@ -325,7 +324,7 @@ export class AgentLink {
   rewound(): void {
     this.#filled = 0;
     this.#sent = 0;
-    this.#told.clear();
+    this.#told.forget();
     this.#answers.rewound();
   }
 
@@ -355,14 +354,11 @@ export class AgentLink {
   }
 
   /** Effects were lost here: what they were about must be known before the later ones come. Said once. */
-  async lost(about: readonly Told[]): Promise<void> {
-    const news = about.filter((one) => !this.#told.has(one));
+  async lost(about: readonly About[]): Promise<void> {
+    const news = this.#told.news(about);
     if (news.length === 0) return;
     await this.flush();
-    for (const one of news) {
-      this.#told.add(one);
-      await this.#say(encodeLost(one));
-    }
+    for (const one of news) await this.#say(encodeLost(one));
   }
 
   /** After `stop`: goes on. */

@@ -5,10 +5,10 @@ import type { PlanGap } from './plan.js';
 export interface Gaps {
   /** The first ones. */
   readonly listed: readonly PlanGap[];
-  /** Numbers in all of them. */
-  readonly missing: bigint;
-  /** All of them were declared lost. */
-  readonly areDeclared: boolean;
+  /** The first number whose loss nobody declared: of what is missing from there on nothing is known. */
+  readonly undeclaredFrom: bigint | undefined;
+  /** Numbers that are missing before that one: all of them were declared lost. */
+  readonly declared: bigint;
 }
 
 const GAPS_LISTED = 10_000;
@@ -16,13 +16,13 @@ const GAPS_LISTED = 10_000;
 /** Sums up gaps as they go by, ascending. */
 export class GapSum implements Gaps {
   readonly listed: PlanGap[] = [];
-  missing = 0n;
-  areDeclared = true;
+  undeclaredFrom: bigint | undefined;
+  declared = 0n;
 
   add(gap: PlanGap): void {
     if (this.listed.length < GAPS_LISTED) this.listed.push(gap);
-    this.missing += gap.last - gap.first + 1n;
-    this.areDeclared &&= gap.isDeclared;
+    if (!gap.isDeclared) this.undeclaredFrom ??= gap.first;
+    if (this.undeclaredFrom === undefined) this.declared += gap.last - gap.first + 1n;
   }
 }
 

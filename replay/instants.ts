@@ -46,6 +46,13 @@ export function parseInstant(text: string): Instant {
   if (offset !== null) return { kind: 'offset', ns: BigInt(offset[1] ?? '') * 1_000_000_000n + fraction(offset[2]) };
   const [, day, clock, part, zone] = ISO.exec(text) ?? [];
   if (day !== undefined && clock !== undefined) {
+    // Date.parse takes the 30th of February for the 2nd of March.
+    const midnightMs = Date.parse(`${day}T00:00:00Z`);
+    if (Number.isNaN(midnightMs) || !new Date(midnightMs).toISOString().startsWith(day)) {
+      throw new LabError('LAB_USAGE', `'${text}' is no instant: the calendar has no ${day}`, {
+        next: `wanted ${FORMS}`,
+      });
+    }
     const ms = Date.parse(`${day}T${clock.length === 5 ? `${clock}:00` : clock}${zone ?? 'Z'}`);
     if (!Number.isNaN(ms)) return { kind: 'wall', ns: BigInt(ms) * 1_000_000n + fraction(part) };
   }
@@ -156,11 +163,11 @@ async function firstAbove(access: SegmentAccess, index: RunIndex, seq: bigint): 
   return lowest;
 }
 
-/** The last number there was: of an effect, or of one that is declared lost. */
-export function lastOf(index: RunIndex): bigint {
+/** The last number there was: of an effect, of one that is declared lost, or of a mark, which run.json keeps. */
+export function lastOf(index: RunIndex, marks: readonly { readonly seq: bigint }[]): bigint {
   const { declared, totals } = index;
   const lost = declared.count > 0 ? declared.last(declared.count - 1) : 0n;
-  return lost > totals.seqKnown ? lost : totals.seqKnown;
+  return [lost, ...marks.map(({ seq }) => seq)].reduce((most, seq) => (seq > most ? seq : most), totals.seqKnown);
 }
 
 /**
@@ -177,7 +184,8 @@ export async function resolveInstant(
   signal?: AbortSignal,
 ): Promise<bigint> {
   const instant = parseInstant(text);
-  const direct = resolveWithoutClock(instant, { ...facts, lastSeq: lastOf(index) });
+  const lastSeq = lastOf(index, facts.marks);
+  const direct = resolveWithoutClock(instant, { ...facts, lastSeq });
   if (direct !== undefined) return direct;
   if (instant.kind !== 'wall' && instant.kind !== 'offset')
     throw new LabError('LAB_BUG', `instant '${text}' was not resolved`);
@@ -205,7 +213,7 @@ export async function resolveInstant(
     const isInTime = (monoNs: bigint, realNs: bigint) => (instant.kind === 'wall' ? realNs : monoNs) <= wanted;
     best = await lastInTime(access, index, isInTime, signal);
     const next = best === 0n ? undefined : await firstAbove(access, index, best);
-    const last = next === undefined ? lastOf(index) : next - 1n;
+    const last = next === undefined ? lastSeq : next - 1n;
     if (best > 0n && last > best) best = last;
   } finally {
     await access.close();

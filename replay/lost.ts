@@ -7,6 +7,26 @@ import type { PlanGap } from './plan.js';
 
 export type About = Pick<LostNote, 'ino' | 'gen' | 'what' | 'pos' | 'len'>;
 
+/** What the agent was told: it knows inodes and what of them, so that most notes are no news to it. */
+export class Told {
+  readonly #what = new Map<string, number>();
+
+  /** Those of them that say something new, which counts as told from now on. */
+  news(about: readonly About[]): readonly About[] {
+    return about.filter(({ ino, gen, what }) => {
+      const place = `${ino}/${gen}`;
+      const known = this.#what.get(place) ?? 0;
+      this.#what.set(place, known | what);
+      return (known | what) !== known;
+    });
+  }
+
+  /** The agent is another one, or an earlier one. */
+  forget(): void {
+    this.#what.clear();
+  }
+}
+
 /** Everything may have changed. */
 const ANYTHING: About = { ino: 0n, gen: 0, what: WHAT.ALL, pos: 0n, len: TO_THE_END };
 
@@ -27,16 +47,12 @@ export interface AboutList extends Iterable<About> {
  * @param dev the root file system's device number in the recording
  */
 export function lostEffects(gaps: Gaps, notes: Notes, dev: number): LostEffects {
-  if (!gaps.areDeclared || !notesCover(gaps.missing, notes)) {
-    const first = gaps.listed[0]?.first;
-    return {
-      of: () => [ANYTHING],
-      upTo: (seq) => (first !== undefined && first <= seq ? [ANYTHING] : []),
-    };
-  }
+  const unknownFrom = firstUnknown(gaps, notes);
+  const isUnknown = (seq: bigint) => unknownFrom !== undefined && unknownFrom <= seq;
   const relevant = relevantNotes(notes, dev);
   return {
     of: (gap) => {
+      if (isUnknown(gap.last)) return [ANYTHING];
       const found: About[] = [];
       for (let i = relevant.beginningUpTo(gap.last) - 1; i >= 0 && relevant.reach(i) >= gap.first; i--) {
         const note = relevant.at(i);
@@ -45,6 +61,7 @@ export function lostEffects(gaps: Gaps, notes: Notes, dev: number): LostEffects 
       return found;
     },
     upTo: (seq) => {
+      if (isUnknown(seq)) return [ANYTHING];
       const length = relevant.beginningUpTo(seq);
       return {
         length,
@@ -57,6 +74,12 @@ export function lostEffects(gaps: Gaps, notes: Notes, dev: number): LostEffects 
       };
     },
   };
+}
+
+/** The first missing number of which no note tells what it was about; undefined: notes speak of all. */
+function firstUnknown(gaps: Gaps, notes: Notes): bigint | undefined {
+  const { undeclaredFrom, declared, listed } = gaps;
+  return notesCover(declared, notes, undeclaredFrom) ? undeclaredFrom : listed[0]?.first;
 }
 
 function aboutOf(note: LostNote): About {

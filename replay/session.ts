@@ -19,7 +19,6 @@ import { runJob } from '../lab/vm/jobs.js';
 import { QEMU_PROGRAM } from '../lab/vm/qemu-args.js';
 import { AgentLink, DISK_NODE, type ReplayVm } from './agent-link.js';
 import type { Gaps } from './gaps.js';
-import { lastOf } from './instants.js';
 import {
   deleteKeyframes,
   type Keyframe,
@@ -34,7 +33,7 @@ import {
 } from './keyframes.js';
 import { type LostEffects, lostEffects } from './lost.js';
 import { type PlanGap, planEffects } from './plan.js';
-import { gapsOf, openSource, type RebuildSource, rootDevOf, seqOf } from './source.js';
+import { gapsOf, lastSeqOf, openSource, type RebuildSource, rootDevOf, seqOf } from './source.js';
 
 export interface SessionOptions {
   readonly runDir: string;
@@ -354,7 +353,7 @@ export class ReplaySession {
 
   /** `count` effects later, or earlier if it is negative; stays within the record. */
   async step(count: number): Promise<Reached> {
-    const last = lastOf(this.source.index);
+    const last = lastSeqOf(this.source);
     const wanted = this.#position + BigInt(count);
     const seq = wanted < this.source.checkpointSeq ? this.source.checkpointSeq : wanted > last ? last : wanted;
     return this.goto(seq);

@@ -67,11 +67,20 @@ export async function openSource(runDir: string, signal: AbortSignal): Promise<R
   return { run, index, checkpointSeq: BigInt(checkpoint.seq), problems: index.problems };
 }
 
+function marksOf({ run }: RebuildSource): { readonly label: string; readonly seq: bigint }[] {
+  return run.manifest.marks.map((mark) => ({ label: mark.label, seq: BigInt(mark.seq) }));
+}
+
 /** The sequence number of an instant of this run. */
 export async function seqOf(source: RebuildSource, instant: string, signal: AbortSignal): Promise<bigint> {
   const { run, index, checkpointSeq } = source;
-  const marks = run.manifest.marks.map((mark) => ({ label: mark.label, seq: BigInt(mark.seq) }));
-  return resolveInstant(instant, run.dir, index, { runName: run.name, checkpointSeq, marks }, signal);
+  const facts = { runName: run.name, checkpointSeq, marks: marksOf(source) };
+  return resolveInstant(instant, run.dir, index, facts, signal);
+}
+
+/** The last number that is known to have been drawn. */
+export function lastSeqOf(source: RebuildSource): bigint {
+  return lastOf(source.index, marksOf(source));
 }
 
 /** The root file system's device number while it was recorded. */
@@ -81,11 +90,11 @@ export async function rootDevOf(source: RebuildSource, signal: AbortSignal): Pro
 
 /**
  * All numbers that are missing after the checkpoint, those after the last recorded one included if their loss was
- * declared. Counting answers nearly always; only a run with holes is read for it.
+ * declared or a mark was made after them. Counting answers nearly always; only a run with holes is read for it.
  */
 export async function gapsOf(source: RebuildSource, signal: AbortSignal): Promise<Gaps> {
   const { seqFirst: first, effects: count } = source.index.totals;
-  const to = lastOf(source.index);
+  const to = lastSeqOf(source);
   const gaps = new GapSum();
   if (first <= source.checkpointSeq + 1n && count === to - first + 1n) return gaps;
   const plan = planEffects(source.run.dir, source.index, { after: source.checkpointSeq, to, dev: -1, signal });

@@ -64,9 +64,12 @@ export function lostNoteAt(buf: Buffer, off: number): LostNote {
   };
 }
 
-/** Whether the notes speak of every missing number. `missing` counts those of the whole record. Pure. */
-export function notesCover(missing: bigint, notes: Iterable<LostNote>): boolean {
+/**
+ * Whether the notes speak of every missing number: `missing` counts those of the whole record, or those before a number.
+ * Pure.
+ */
+export function notesCover(missing: bigint, notes: Iterable<LostNote>, before?: bigint): boolean {
   let counted = 0n;
-  for (const note of notes) counted += BigInt(note.effects);
+  for (const note of notes) if (before === undefined || note.seqLast < before) counted += BigInt(note.effects);
   return counted >= missing;
 }

@@ -114,14 +114,16 @@ void apply_birth(const struct lemona_dentry *d)
 	const struct lemona_effect *e = &d->e;
 	struct object *o = object_find(e->ino, e->gen), *dir;
 	char name[NAME_MAX + 1];
+	uint8_t doubt = 0;
 	int dirfd, r;
 
 	if (o && o->state == LIVE) {
 		mismatch(o, "birth", "a new inode", "an inode that exists", EEXIST);
 		return;
 	}
-	/* An inode number comes back with its old generation only by chance. */
+	/* An inode number comes back with its old generation only by chance. The host says a doubt once. */
 	if (o && o->state == DEAD) {
+		doubt = o->doubt;
 		object_free(o);
 		o = NULL;
 	}
@@ -136,6 +138,7 @@ void apply_birth(const struct lemona_dentry *d)
 	}
 	if (!o)
 		o = object_add_dead(e->ino, e->gen);
+	o->doubt |= doubt;
 	/* A nameless file is made without its directory's lock: the directory may be another by now. */
 	if (e->h.code != LEMONA_OP_TMPFILE)
 		doubt_settle(dir, &d->dir);

@@ -51,6 +51,15 @@ describe('an instant', () => {
       expect(error.next).to.contain('mark:LABEL');
     }
   });
+
+  it('is on a day that the calendar has', () => {
+    expect(parseInstant('2024-02-29T00:00:00Z')).to.deep.equal({ kind: 'wall', ns: 1_709_164_800n * SECOND });
+    for (const day of ['2026-02-29', '2026-02-30', '2026-04-31', '2026-00-10', '2026-13-01']) {
+      const error = failure(() => parseInstant(`${day}T12:00:00+02:00`));
+      expect(error.code, day).to.equal('LAB_USAGE');
+      expect(error.message).to.contain(`the calendar has no ${day}`);
+    }
+  });
 });
 
 describe('resolving an instant without a clock', () => {
@@ -124,6 +133,21 @@ describe('resolving a time', () => {
         expect(found).to.deep.equal({
           ...{ '+0s': 1n, '+1s': 4n, '+3.9s': 4n, '+4s': 5n, '+4.2s': 9n, '+99s': 9n, end: 9n, 'seq:9': 9n },
         });
+      } finally {
+        await index.close();
+      }
+    });
+  });
+
+  it('goes as far as a mark that was made after the last effect that is there', async () => {
+    await withRun(subbufs, async (runDir) => {
+      const index = await indexRun(runDir);
+      try {
+        const facts = { runName: 'r', checkpointSeq: 0n, marks: [{ label: 'a', seq: 8n }] };
+        const found: Record<string, bigint> = {};
+        for (const text of ['+3s', '+99s', 'end', 'seq:7'])
+          found[text] = await resolveInstant(text, runDir, index, facts);
+        expect(found).to.deep.equal({ '+3s': 4n, '+99s': 8n, end: 8n, 'seq:7': 7n });
       } finally {
         await index.close();
       }

@@ -5,7 +5,7 @@ import { indexRun } from '../../lab/trace/run-index.js';
 import type { Doubt } from '../../replay/control.js';
 import { Doubts } from '../../replay/doubts.js';
 import { sumGaps } from '../../replay/gaps.js';
-import { type About, lostEffects } from '../../replay/lost.js';
+import { type About, lostEffects, Told } from '../../replay/lost.js';
 import type { PlanGap } from '../../replay/plan.js';
 import { describeUnvouched, hiddenBytes, unvouched } from '../../replay/unvouched.js';
 import type { ImageName } from '../../replay/verify/names.js';
@@ -116,9 +116,10 @@ describe('what a rebuild across lost effects cannot vouch for', () => {
 
   it('sums up all gaps, also those that it does not list', () => {
     const gaps = Array.from({ length: 20_000 }, (_, i) => gap(BigInt(3 * i + 1), BigInt(3 * i + 2)));
-    expect(sumGaps(gaps)).to.include({ missing: 40_000n, areDeclared: true });
+    expect(sumGaps(gaps)).to.include({ declared: 40_000n, undeclaredFrom: undefined });
     expect(sumGaps(gaps).listed).to.have.length(10_000);
-    expect(sumGaps([...gaps, gap(99_999n, 99_999n, false)]).areDeclared).to.equal(false);
+    const undeclared = sumGaps([...gaps, gap(99_998n, 99_999n, false), gap(100_005n, 100_006n)]);
+    expect(undeclared).to.include({ declared: 40_000n, undeclaredFrom: 99_998n });
   });
 
   it('counts from the first lost effect on', () => {
@@ -126,6 +127,35 @@ describe('what a rebuild across lost effects cannot vouch for', () => {
     expect([...lost.upTo(4n)]).to.deep.equal([]);
     expect(lost.upTo(5n)).to.have.length(1);
     expect([...lostOf([gap(5n, 5n)], []).upTo(4n)]).to.deep.equal([]);
+  });
+
+  it('is known as long as every loss was declared, and then of nothing', () => {
+    const notes = [note({ effects: 1 }), note({ seqFirst: 20n, seqLast: 20n, effects: 1 })];
+    const gaps = [gap(5n, 5n), gap(20n, 20n), gap(30n, 31n, false)];
+    const lost = lostOf(gaps, notes);
+    const anything = ['/: this name and all below it'];
+    expect(named([...lost.upTo(29n)])).to.deep.equal(['/a: times', '/e: times']);
+    expect(gaps.map((one) => lost.of(one).map(({ ino }) => ino))).to.deep.equal([[12n], [12n], [0n]]);
+    expect(named([...lost.upTo(30n)])).to.deep.equal(anything);
+    // What was counted of numbers that nobody declared lost speaks of none that were.
+    const other = lostOf(gaps, [note({ effects: 1 }), note({ seqFirst: 30n, seqLast: 30n, effects: 1 })]);
+    expect(named([...other.upTo(29n)])).to.deep.equal(anything);
+  });
+
+  it('is told once, however many gaps the notes speak of', () => {
+    const notes = Array.from({ length: 5000 }, (_, i) => note({ ino: BigInt(i + 1), seqFirst: 1n, seqLast: 2001n }));
+    const told = new Told();
+    let said = 0;
+    // As the list of a run's notes gives them: each time it is asked, anew.
+    for (let i = 0; i < 200; i++) said += told.news(notes.map((one) => ({ ...one }))).length;
+    expect(said).to.equal(5000);
+    const more = [note({ what: WHAT.TIMES }), note({ what: WHAT.TIMES | WHAT.ATTR }), note({ gen: 8 })];
+    expect(told.news(more).map(({ gen, what }) => [gen, what])).to.deep.equal([
+      [7, WHAT.TIMES | WHAT.ATTR],
+      [8, WHAT.TIMES],
+    ]);
+    told.forget();
+    expect(told.news(more.slice(0, 1))).to.have.length(1);
   });
 
   it('leaves out other file systems, and takes notes that speak of several gaps from the first one on', () => {
