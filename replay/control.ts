@@ -102,7 +102,19 @@ export interface Doubt {
   readonly what: number;
 }
 
-export interface AgentResult {
+/** What the agent found up to an instant that speaks against its rebuild. */
+export interface Findings {
+  /** Results that differ from the record and that no lost effect explains. */
+  readonly mismatches: bigint;
+  /** The first few of them. */
+  readonly first: readonly Mismatch[];
+  /** Changes that effects do not describe. */
+  readonly taintCount: bigint;
+  /** The first few of them. */
+  readonly taints: readonly Taint[];
+}
+
+export interface AgentResult extends Findings {
   readonly outcome: 'complete' | 'diverged';
   readonly seq: bigint;
   readonly received: bigint;
@@ -121,11 +133,6 @@ export interface AgentResult {
   readonly inodesFinished: bigint;
   readonly applyNs: bigint;
   readonly finalNs: bigint;
-  readonly mismatches: bigint;
-  /** The first few of them. */
-  readonly first: readonly Mismatch[];
-  readonly taintCount: bigint;
-  readonly taints: readonly Taint[];
 }
 
 export type Answer =
@@ -134,7 +141,7 @@ export type Answer =
   | { readonly t: 'taken' }
   | ({ readonly t: 'doubt' } & Doubt)
   | { readonly t: 'progress'; readonly seq: bigint; readonly applied: bigint; readonly bytes: bigint }
-  | { readonly t: 'stopped'; readonly id: number; readonly seq: bigint; readonly mismatches: bigint }
+  | ({ readonly t: 'stopped'; readonly id: number; readonly seq: bigint } & Findings)
   | { readonly t: 'mismatch'; readonly mismatch: Mismatch }
   | ({ readonly t: 'result' } & AgentResult)
   | { readonly t: 'fatal'; readonly seq: bigint; readonly text: string };
@@ -186,6 +193,17 @@ function taintOf(value: unknown): Taint {
   return { seq: big(t, 'seq'), reason: num(t, 'reason'), text: str(t, 'text') };
 }
 
+/** Reads them from an answer, or from where they were written in that form. */
+export function findingsOf(value: unknown): Findings {
+  const f = fields(value);
+  return {
+    mismatches: big(f, 'mismatches'),
+    first: list(f, 'first').map(mismatchOf),
+    taintCount: big(f, 'taintCount'),
+    taints: list(f, 'taints').map(taintOf),
+  };
+}
+
 function resultOf(f: Fields): AgentResult {
   const outcome = str(f, 'outcome');
   if (outcome !== 'complete' && outcome !== 'diverged') throw new Error(`outcome is ${outcome}`);
@@ -203,10 +221,7 @@ function resultOf(f: Fields): AgentResult {
     inodesFinished: big(f, 'inodesFinished'),
     applyNs: big(f, 'applyNs'),
     finalNs: big(f, 'finalNs'),
-    mismatches: big(f, 'mismatches'),
-    first: list(f, 'first').map(mismatchOf),
-    taintCount: big(f, 'taintCount'),
-    taints: list(f, 'taints').map(taintOf),
+    ...findingsOf(f),
   };
 }
 
@@ -231,7 +246,7 @@ export function parseAnswer(line: string): Answer {
       case 'progress':
         return { t: 'progress', seq: big(f, 'seq'), applied: big(f, 'applied'), bytes: big(f, 'bytes') };
       case 'stopped':
-        return { t: 'stopped', id: Number(big(f, 'id')), seq: big(f, 'seq'), mismatches: big(f, 'mismatches') };
+        return { t: 'stopped', id: Number(big(f, 'id')), seq: big(f, 'seq'), ...findingsOf(f) };
       case 'mismatch':
         return { t: 'mismatch', mismatch: mismatchOf(f.mismatch) };
       case 'result':

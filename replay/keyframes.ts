@@ -6,18 +6,21 @@
  *
  *   keyframes.json   this file's `KeyframeList`
  *   disk.qcow2       the rebuilt disk, and the snapshots
+ *   lock             held by the one process that uses them, or deletes them
  */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { ioError, systemCodeOf } from '../lab/util/errors.js';
+import { ioError, LabError, systemCodeOf } from '../lab/util/errors.js';
+import { tryLock } from '../lab/util/lock.js';
+import { type Findings, findingsOf } from './control.js';
 
 export interface Keyframe {
   /** The disk and the VM hold every effect up to and including this one. */
   readonly seq: bigint;
   /** Name of the snapshot. */
   readonly tag: string;
-  /** Results that contradict the record up to here. */
-  readonly mismatches: bigint;
+  /** What speaks against the rebuild up to here. */
+  readonly findings: Findings;
 }
 
 export interface KeyframeList {
@@ -32,9 +35,33 @@ export interface KeyframeFolder {
   readonly disk: string;
 }
 
+const LOCK = 'lock';
+
 export function keyframeFolder(runDir: string): KeyframeFolder {
   const folder = path.join(runDir, 'keyframes');
   return { folder, disk: path.join(folder, 'disk.qcow2') };
+}
+
+/**
+ * Makes the folder if need be and takes it for this process alone: two would write one disk. Give it back with
+ * `releaseKeyframes`.
+ */
+export async function takeKeyframes(place: KeyframeFolder): Promise<void> {
+  const lock = path.join(place.folder, LOCK);
+  try {
+    await mkdir(place.folder, { recursive: true });
+    const owner = await tryLock(lock);
+    if (owner === 'taken') return;
+    throw new LabError('LAB_RUN_STATE', `process ${owner} uses the keyframes in ${place.folder}`, {
+      next: `one session at a time goes through a run: wait for its end; if no such process runs, remove ${lock}`,
+    });
+  } catch (error) {
+    throw ioError(`locking ${lock}`, error);
+  }
+}
+
+export async function releaseKeyframes(place: KeyframeFolder): Promise<void> {
+  await rm(path.join(place.folder, LOCK), { force: true });
 }
 
 const listFile = (place: KeyframeFolder) => path.join(place.folder, 'keyframes.json');
@@ -51,13 +78,13 @@ export async function readKeyframes(place: KeyframeFolder, identity: string): Pr
   try {
     const list = JSON.parse(text) as {
       identity: string;
-      keyframes: { seq: string; tag: string; mismatches: string }[];
+      keyframes: { seq: string; tag: string; findings: unknown }[];
     };
     if (list.identity !== identity) return [];
-    return list.keyframes.map(({ seq, tag, mismatches }) => ({
+    return list.keyframes.map(({ seq, tag, findings }) => ({
       seq: BigInt(seq),
       tag,
-      mismatches: BigInt(mismatches),
+      findings: findingsOf(findings),
     }));
   } catch {
     // Cut off or edited: as good as none.
@@ -68,33 +95,23 @@ export async function readKeyframes(place: KeyframeFolder, identity: string): Pr
 /** Replaces the list as a whole. */
 export async function writeKeyframes(place: KeyframeFolder, list: KeyframeList): Promise<void> {
   const draft = `${listFile(place)}.part`;
-  const keyframes = list.keyframes.map(({ seq, tag, mismatches }) => ({
-    seq: `${seq}`,
-    tag,
-    mismatches: `${mismatches}`,
-  }));
+  const text = JSON.stringify(list, (_key, value) => (typeof value === 'bigint' ? `${value}` : value), 1);
   try {
-    await writeFile(draft, `${JSON.stringify({ identity: list.identity, keyframes }, undefined, 1)}\n`);
+    await writeFile(draft, `${text}\n`);
     await rename(draft, listFile(place));
   } catch (error) {
     throw ioError(`writing ${listFile(place)}`, error);
   }
 }
 
-/** Deletes all keyframes. */
+/** Deletes all that is in the folder but its lock, which the caller holds. */
 export async function deleteKeyframes(place: KeyframeFolder): Promise<void> {
   try {
-    await rm(place.folder, { recursive: true, force: true });
+    for (const name of await readdir(place.folder)) {
+      if (name !== LOCK) await rm(path.join(place.folder, name), { recursive: true, force: true });
+    }
   } catch (error) {
-    throw ioError(`deleting ${place.folder}`, error);
-  }
-}
-
-export async function makeKeyframeFolder(place: KeyframeFolder): Promise<void> {
-  try {
-    await mkdir(place.folder, { recursive: true });
-  } catch (error) {
-    throw ioError(`making ${place.folder}`, error);
+    throw ioError(`deleting the keyframes in ${place.folder}`, error);
   }
 }
 

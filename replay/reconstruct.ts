@@ -5,7 +5,6 @@
  */
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { goneSince } from '../lab/run/arrived.js';
 import { convertImage } from '../lab/run/disk.js';
 import { restoreCheckpoint } from '../lab/run/truth.js';
 import type { LabContext } from '../lab/util/context.js';
@@ -14,10 +13,10 @@ import { withStep } from '../lab/util/progress.js';
 import { Scope } from '../lab/util/scope.js';
 import type { ReplayVm } from './agent-link.js';
 import { type ApplyResult, applyPlan } from './apply.js';
-import type { Mismatch, Taint } from './control.js';
 import { lostEffects } from './lost.js';
-import { type PlanGap, planEffects } from './plan.js';
-import { gapsOf, openSource, rootDevOf, seqOf } from './source.js';
+import { planEffects } from './plan.js';
+import { type Shortfalls, shortfallsOf } from './shortfalls.js';
+import { gapsOf, lastSeqOf, openSource, rootDevOf, seqOf } from './source.js';
 import { type Unvouched, unvouched } from './unvouched.js';
 import { listNames } from './verify/names.js';
 
@@ -34,7 +33,7 @@ export interface ReconstructOptions {
   readonly strict?: boolean;
 }
 
-export interface ReconstructResult {
+export interface ReconstructResult extends Shortfalls {
   readonly output: string;
   readonly format: 'raw' | 'qcow2';
   readonly at: string;
@@ -53,21 +52,10 @@ export interface ReconstructResult {
   readonly effectsPerSecond: number;
   /** Content, in bytes a second, over the same time. */
   readonly bytesPerSecond: number;
-  /** Effects that are missing. */
-  readonly gaps: readonly PlanGap[];
-  /** What they may have changed, by name: the image is no proof for that. All else is as recorded. */
+  /** What missing effects may have changed, by name: the image is no proof for that. All else is as recorded. */
   readonly unvouched: readonly Unvouched[];
-  /** Inodes whose rebuilt state contradicts what is recorded of them; the first few. */
-  readonly mismatches: readonly Mismatch[];
-  readonly mismatchCount: bigint;
-  readonly taints: readonly Taint[];
-  readonly taintCount: bigint;
   /** Effects on inodes that no path could reach any more. */
   readonly unreachable: bigint;
-  /** Torn tails and damaged segments, in words. */
-  readonly problems: readonly string[];
-  /** Nothing is missing, nothing contradicts, nothing happened that effects do not describe. */
-  readonly isVouchedFor: boolean;
 }
 
 /** What a rebuild that has nothing to apply found. */
@@ -137,12 +125,8 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
     } else {
       await moveInto(disk.path, output);
     }
+    const isEnd = options.at === 'end' || (options.at !== 'start' && seq >= lastSeqOf(source));
     const applySeconds = applied.seconds?.stream ?? 0;
-    const problems = source.problems.map(
-      (problem) => `segment ${problem.segment} at ${problem.offset}: ${problem.kind}: ${problem.detail}`,
-    );
-    const gone = goneSince(run.manifest.trace, index.totals);
-    if (gone !== undefined) problems.push(gone);
     return {
       output,
       format: options.format,
@@ -158,20 +142,9 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
         complete: Number(applied.finalNs ?? 0n) / 1e9,
       },
       ...rateOf(applied, applySeconds),
-      gaps: applied.gaps,
+      ...shortfallsOf(source, applied.gaps, applied, isEnd),
       unvouched: unknown,
-      mismatches: applied.first,
-      mismatchCount: applied.mismatches,
-      taints: applied.taints,
-      taintCount: applied.taintCount,
       unreachable: applied.unreachable,
-      problems,
-      isVouchedFor:
-        applied.gaps.length === 0 &&
-        applied.mismatches === 0n &&
-        applied.taintCount === 0n &&
-        // The last effect that is there is then not the last one that was.
-        !(gone !== undefined && options.at === 'end'),
     };
   } finally {
     for (const error of await scope.close()) ctx.log.warn(error.message);

@@ -7,33 +7,40 @@
  * Between two commands the file system is complete and frozen: the disk is exactly the instant.
  */
 import { createHash } from 'node:crypto';
-import { access, stat } from 'node:fs/promises';
+import { access, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
 import { AT, OP_NAMES } from '../lab/abi/layout.js';
 import { runTool } from '../lab/proc/tool.js';
 import { convertImage } from '../lab/run/disk.js';
 import { imageOf } from '../lab/run/folder.js';
-import { restoreCheckpoint } from '../lab/run/truth.js';
+import { checkImage, restoreCheckpoint } from '../lab/run/truth.js';
 import type { LabContext } from '../lab/util/context.js';
 import { LabError } from '../lab/util/errors.js';
+import { Scope } from '../lab/util/scope.js';
 import { runJob } from '../lab/vm/jobs.js';
 import { QEMU_PROGRAM } from '../lab/vm/qemu-args.js';
 import { AgentLink, DISK_NODE, type ReplayVm } from './agent-link.js';
+import type { Doubt, Findings } from './control.js';
 import type { Gaps } from './gaps.js';
 import {
   deleteKeyframes,
   type Keyframe,
   type KeyframeFolder,
   keyframeFolder,
-  makeKeyframeFolder,
   nearestKeyframe,
   readKeyframes,
+  releaseKeyframes,
   type Spacing,
   spacingFor,
+  takeKeyframes,
   writeKeyframes,
 } from './keyframes.js';
 import { type LostEffects, lostEffects } from './lost.js';
-import { type PlanGap, planEffects } from './plan.js';
+import { planEffects } from './plan.js';
+import { type Shortfalls, shortfallsOf } from './shortfalls.js';
 import { gapsOf, lastSeqOf, openSource, type RebuildSource, rootDevOf, seqOf } from './source.js';
+import { type Unvouched, unvouched } from './unvouched.js';
+import { type ImageName, listNames } from './verify/names.js';
 
 export interface SessionOptions {
   readonly runDir: string;
@@ -42,8 +49,8 @@ export interface SessionOptions {
   readonly spacing?: Spacing;
 }
 
-/** Where a command led. */
-export interface Reached {
+/** Where a command led, and what is in doubt there. */
+export interface Reached extends Shortfalls {
   readonly seq: bigint;
   /** The last effect applied on this way, by name; undefined if none had to be. */
   readonly op: string | undefined;
@@ -51,11 +58,15 @@ export interface Reached {
   readonly loaded: bigint | undefined;
   readonly applied: number;
   readonly seconds: number;
-  /** Holes in the record before this instant; of very many, the first. */
-  readonly gaps: readonly PlanGap[];
-  /** Results that contradict the record, since the checkpoint. */
-  readonly mismatches: bigint;
 }
+
+/** What a written image can't be vouched for, as of a rebuild. */
+export interface Exported extends Shortfalls {
+  /** What missing effects may have changed, by name. */
+  readonly unvouched: readonly Unvouched[];
+}
+
+const NO_FINDINGS: Findings = { mismatches: 0n, first: [], taintCount: 0n, taints: [] };
 
 /** Enough for the table of a million inodes; small, because every keyframe holds what is used of it. */
 const MEMORY_MIB = 256;
@@ -85,6 +96,8 @@ async function identityOf(source: RebuildSource, vm: ReplayVm, spacing: Spacing,
 
 export class ReplaySession {
   readonly source: RebuildSource;
+  /** Holds what outlives the VM. */
+  readonly #scope: Scope;
   readonly #ctx: LabContext;
   readonly #link: AgentLink;
   readonly #place: KeyframeFolder;
@@ -99,12 +112,13 @@ export class ReplaySession {
   #bytesSince = 0;
   readonly #gaps: Gaps;
   readonly #lost: LostEffects;
-  #mismatches = 0n;
+  #findings = NO_FINDINGS;
   #stops = 0;
 
   private constructor(
     parts: {
       source: RebuildSource;
+      scope: Scope;
       link: AgentLink;
       place: KeyframeFolder;
       identity: string;
@@ -117,6 +131,7 @@ export class ReplaySession {
     ctx: LabContext,
   ) {
     this.source = parts.source;
+    this.#scope = parts.scope;
     this.#ctx = ctx;
     this.#link = parts.link;
     this.#place = parts.place;
@@ -129,22 +144,37 @@ export class ReplaySession {
     this.#lost = lostEffects(parts.gaps, parts.source.index.lost, parts.dev);
   }
 
-  /** Starts at the checkpoint. Close it with `close`. */
+  /**
+   * Starts at the checkpoint. Close it with `close`.
+   *
+   * @throws LabError LAB_RUN_STATE while another process goes through the same run
+   */
   static async open(options: SessionOptions, ctx: LabContext): Promise<ReplaySession> {
-    const source = await openSource(options.runDir, ctx.signal);
+    const scope = new Scope();
     try {
-      return await ReplaySession.#start(source, options, ctx);
+      const source = await openSource(options.runDir, ctx.signal);
+      scope.defer('the index', () => source.index.close());
+      const place = keyframeFolder(source.run.dir);
+      await takeKeyframes(place);
+      scope.defer("the keyframes' lock", () => releaseKeyframes(place));
+      return await ReplaySession.#start({ source, place, scope }, options, ctx);
     } catch (error) {
-      await source.index.close();
+      for (const failed of await scope.close()) ctx.log.warn(failed.message);
       throw error;
     }
   }
 
-  static async #start(source: RebuildSource, options: SessionOptions, ctx: LabContext): Promise<ReplaySession> {
+  static async #start(
+    own: { source: RebuildSource; place: KeyframeFolder; scope: Scope },
+    options: SessionOptions,
+    ctx: LabContext,
+  ): Promise<ReplaySession> {
+    const { source, place } = own;
+    // The saved disks lean on it as well.
+    await checkImage(source.run, ctx);
     const { seqFirst, seqLast, bytes } = source.index.totals;
     const spacing = options.spacing ?? spacingFor(seqLast - seqFirst + 1n, bytes);
     const identity = await identityOf(source, options.vm, spacing, ctx.signal);
-    const place = keyframeFolder(source.run.dir);
     let keyframes = await readKeyframes(place, identity);
     const isThere = await access(place.disk).then(
       () => true,
@@ -153,7 +183,7 @@ export class ReplaySession {
     if (!isThere) keyframes = [];
     const dev = await rootDevOf(source, ctx.signal);
     const gaps = await gapsOf(source, ctx.signal);
-    const begin = { source, place, identity, spacing, dev, gaps };
+    const begin = { ...own, identity, spacing, dev, gaps };
     const start = keyframes[0];
     if (start !== undefined) {
       try {
@@ -170,7 +200,6 @@ export class ReplaySession {
       }
     }
     await deleteKeyframes(place);
-    await makeKeyframeFolder(place);
     await restoreCheckpoint(source.run, place.disk, 'qcow2', ctx);
     const link = await launch(options.vm, place, ctx);
     const session = new ReplaySession({ ...begin, link, keyframes: [], position: source.checkpointSeq }, ctx);
@@ -224,7 +253,7 @@ export class ReplaySession {
   async #save(tag: string): Promise<Keyframe> {
     await this.#stop(true);
     await this.#job('snapshot-save', tag);
-    return { seq: this.#position, tag, mismatches: this.#mismatches };
+    return { seq: this.#position, tag, findings: this.#findings };
   }
 
   /** Saves the VM for later sessions as well. */
@@ -253,19 +282,24 @@ export class ReplaySession {
     this.#link.rewound();
     await this.#link.machine.start();
     this.#position = keyframe.seq;
-    this.#mismatches = keyframe.mismatches;
+    this.#findings = keyframe.findings;
   }
 
-  async #stop(isLean: boolean): Promise<void> {
-    const answer = await this.#link.stop(++this.#stops, `seq ${this.#position}`, isLean);
-    this.#mismatches = answer.mismatches;
+  async #stop(isLean: boolean): Promise<readonly Doubt[]> {
+    const { mismatches, first, taintCount, taints, doubts } = await this.#link.stop(
+      ++this.#stops,
+      `seq ${this.#position}`,
+      isLean,
+    );
+    this.#findings = { mismatches, first, taintCount, taints };
+    return doubts;
   }
 
   /**
    * Applies effects up to and including `to`, leaving keyframes behind where there are none yet; `end` completes and
    * freezes the disk there.
    */
-  async #forward(to: bigint, end: () => Promise<void>): Promise<{ applied: number; op: string | undefined }> {
+  async #forward(to: bigint, end: () => Promise<unknown>): Promise<{ applied: number; op: string | undefined }> {
     const { source } = this;
     const from = this.#position;
     const step = this.#ctx.progress.step(`replay to seq ${to}`);
@@ -346,9 +380,16 @@ export class ReplaySession {
       op,
       loaded,
       seconds: (performance.now() - startedMs) / 1000,
-      gaps: this.#gaps.listed.filter((gap) => gap.first <= seq),
-      mismatches: this.#mismatches,
+      ...this.#shortfalls(),
     };
+  }
+
+  #shortfalls(): Shortfalls {
+    const at = this.#position;
+    const gaps = this.#gaps.listed.flatMap((gap) =>
+      gap.first > at ? [] : [{ ...gap, last: gap.last < at ? gap.last : at }],
+    );
+    return shortfallsOf(this.source, gaps, this.#findings, at >= lastSeqOf(this.source));
   }
 
   /** `count` effects later, or earlier if it is negative; stays within the record. */
@@ -359,8 +400,33 @@ export class ReplaySession {
     return this.goto(seq);
   }
 
-  /** Writes the disk as it is here into a file of its own. */
-  async export(output: string, format: 'raw' | 'qcow2'): Promise<void> {
+  /** Writes the disk as it is here into a file of its own, and says what of it can't be vouched for. */
+  async export(output: string, format: 'raw' | 'qcow2'): Promise<Exported> {
+    const about = this.#lost.upTo(this.#position);
+    const doubts = about.length === 0 ? [] : await this.#doubtsHere();
+    await this.#write(output, format);
+    const unknown = about.length === 0 ? [] : unvouched(about, doubts, await this.#namesOf(output, format));
+    return { unvouched: unknown, ...this.#shortfalls() };
+  }
+
+  /** The agent says its doubts at each stop, and a saved VM that was loaded has said none yet. */
+  async #doubtsHere(): Promise<readonly Doubt[]> {
+    await this.#link.resume(this.#stops);
+    return this.#stop(false);
+  }
+
+  async #namesOf(image: string, format: 'raw' | 'qcow2'): Promise<readonly ImageName[]> {
+    if (format === 'raw') return listNames(image, this.#ctx);
+    const raw = path.join(this.#place.folder, 'names.raw');
+    try {
+      await convertImage({ file: image, format }, raw, 'raw', this.#ctx.signal);
+      return await listNames(raw, this.#ctx);
+    } finally {
+      await rm(raw, { force: true });
+    }
+  }
+
+  async #write(output: string, format: 'raw' | 'qcow2'): Promise<void> {
     const { qmp } = this.#link.machine;
     // A stopped QEMU has written its tables, and changes nothing while the file is read.
     await qmp.execute('stop');
@@ -374,7 +440,7 @@ export class ReplaySession {
   /** Ends the VM; the keyframes stay. */
   async close(): Promise<void> {
     await this.#closeVm();
-    await this.source.index.close();
+    for (const error of await this.#scope.close()) this.#ctx.log.warn(error.message);
   }
 
   async #closeVm(): Promise<void> {

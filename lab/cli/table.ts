@@ -232,7 +232,9 @@ export const VERBS: readonly VerbSpec[] = [
   {
     name: 'step',
     module: 'step',
-    summary: 'go through a run back and forth: goto INSTANT, next [N], prev [N], export FILE, where, quit on stdin',
+    summary:
+      'go through a run back and forth: goto INSTANT, next [N], prev [N], export FILE, where, quit on stdin; ' +
+      '1 if an exported image cannot be vouched for',
     custody: 'operand',
     args: [RUN],
     flags: [JSON_FLAG, RUNS],

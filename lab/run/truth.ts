@@ -81,7 +81,7 @@ export async function restoreCheckpoint(
   }
   const restored = { checkpoint, seq: BigInt(checkpoint.seq), path: output, format };
   await mkdir(path.dirname(path.resolve(output)), { recursive: true });
-  await checkImage(run, checkpoint.sha256, deps);
+  await checkImage(run, deps, checkpoint.sha256);
   if (checkpoint.snapshot !== null) {
     await checkDisk(run, deps);
     await convertImage(
@@ -98,8 +98,8 @@ export async function restoreCheckpoint(
   return restored;
 }
 
-/** The image under the disk must be the one the run was made with: snapshots share its blocks too. */
-async function checkImage(run: OpenRun, wanted: string | undefined, deps: TruthDeps): Promise<void> {
+/** The image under the disk must be the one the run was made with: snapshots and saved VMs share its blocks too. */
+export async function checkImage(run: OpenRun, deps: TruthDeps, wanted?: string): Promise<void> {
   const image = imageOf(run);
   await checkDigest(
     image.raw,
@@ -111,7 +111,7 @@ async function checkImage(run: OpenRun, wanted: string | undefined, deps: TruthD
 }
 
 async function checkDisk(run: OpenRun, deps: TruthDeps): Promise<void> {
-  await checkImage(run, undefined, deps);
+  await checkImage(run, deps);
   const { sha256 } = run.manifest.disk;
   if (sha256 === null) deps.log.debug(`run '${run.name}' is ${run.manifest.state}: its disk has no digest to check`);
   await checkDigest(

@@ -2,7 +2,7 @@
 /** A session reaches any instant quickly, and what it reaches is what a straight rebuild gives. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { access, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { MANY_EFFECTS } from '../../lab/bench/replay.js';
@@ -109,6 +109,8 @@ describe('a session', () => {
     const [code] = (await once(child, 'exit')) as [number | null];
     expect(code).to.equal(130);
     expect(await qemusOf(folder)).to.deep.equal([]);
-    await access(keyframeFolder(runDir).disk);
+    expect((await readdir(keyframeFolder(runDir).folder)).sort()).to.deep.equal([
+      ...['console.log', 'disk.qcow2', 'keyframes.json', 'plan.ring', 'qemu.argv', 'qmp.jsonl', 'reproduce.sh'],
+    ]);
   });
 });

@@ -8,10 +8,19 @@ import * as audit from '../../lab/cli/verbs/audit.js';
 import * as custody from '../../lab/cli/verbs/custody.js';
 import * as events from '../../lab/cli/verbs/events.js';
 import * as index from '../../lab/cli/verbs/index.js';
+import * as keyframes from '../../lab/cli/verbs/keyframes.js';
 import * as merge from '../../lab/cli/verbs/merge.js';
 import * as stats from '../../lab/cli/verbs/stats.js';
 
-const VERBS: Readonly<Record<string, { readonly run: VerbHandler }>> = { audit, custody, events, index, merge, stats };
+const VERBS: Readonly<Record<string, { readonly run: VerbHandler }>> = {
+  audit,
+  custody,
+  events,
+  index,
+  keyframes,
+  merge,
+  stats,
+};
 
 export interface VerbEnded {
   readonly status: number;

@@ -1,20 +1,33 @@
 // SPDX-License-Identifier: MIT
-import { writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { parseStepCommand } from '../../lab/cli/verbs/step.js';
+import { writeManifest } from '../../lab/run/manifest.js';
+import type { Findings } from '../../replay/control.js';
 import {
   deleteKeyframes,
   keyframeFolder,
-  makeKeyframeFolder,
   nearestKeyframe,
   readKeyframes,
+  releaseKeyframes,
   spacingFor,
+  takeKeyframes,
   writeKeyframes,
 } from '../../replay/keyframes.js';
+import { callVerb } from '../harness/verb.js';
+import { failureOf } from '../support/failure.js';
+import { manifestOf } from '../support/manifest.js';
 import { withRun } from '../support/run-builder.js';
 
-const keyframes = [0n, 100n, 2n ** 60n].map((seq) => ({ seq, tag: `seq-${seq}`, mismatches: 0n }));
+const findings: Findings = {
+  mismatches: 20n,
+  first: [{ seq: 2n ** 60n, op: 'WRITE', ino: 12n, gen: 7, what: 'size', wanted: '1', seen: '2', errno: 0 }],
+  taintCount: 1n,
+  taints: [{ seq: 5n, reason: 1, text: 'raw write' }],
+};
+const keyframes = [0n, 100n, 2n ** 60n].map((seq) => ({ seq, tag: `seq-${seq}`, findings }));
 
 describe('keyframes', () => {
   it('are found by the last one that is not later', () => {
@@ -37,7 +50,7 @@ describe('keyframes', () => {
     await withRun([], async (runDir) => {
       const place = keyframeFolder(runDir);
       expect(await readKeyframes(place, 'a')).to.deep.equal([]);
-      await makeKeyframeFolder(place);
+      await takeKeyframes(place);
       await writeKeyframes(place, { identity: 'a', keyframes });
       expect(await readKeyframes(place, 'a')).to.deep.equal(keyframes);
       expect(await readKeyframes(place, 'b')).to.deep.equal([]);
@@ -46,6 +59,29 @@ describe('keyframes', () => {
       await deleteKeyframes(place);
       expect(await readKeyframes(place, 'a')).to.deep.equal([]);
     });
+  });
+
+  it('are of one process at a time, which nobody deletes them from', async () => {
+    const runs = await mkdtemp(path.join(tmpdir(), 'lemona-test-'));
+    try {
+      const runDir = path.join(runs, 'r');
+      const place = keyframeFolder(runDir);
+      const drop = () => callVerb('keyframes', 'r', '--delete', '--runs', runs, '--quiet');
+      await takeKeyframes(place);
+      await writeManifest(path.join(runDir, 'run.json'), manifestOf({ name: 'r' }));
+      await writeKeyframes(place, { identity: 'a', keyframes });
+      for (const other of [takeKeyframes(place), drop()]) {
+        const error = await failureOf(other);
+        expect(error.code).to.equal('LAB_RUN_STATE');
+        expect(error.message).to.contain(`process ${process.pid} uses the keyframes`);
+      }
+      expect(await readKeyframes(place, 'a')).to.deep.equal(keyframes);
+      await releaseKeyframes(place);
+      expect((await drop()).status).to.equal(0);
+      expect(await readdir(place.folder)).to.deep.equal([]);
+    } finally {
+      await rm(runs, { recursive: true });
+    }
   });
 });
 

@@ -6,7 +6,6 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { type AuditReport, auditRun } from '../../lab/audit/audit.js';
 import { findRuns } from '../../lab/audit/boots.js';
-import { checkGone } from '../../lab/audit/heads.js';
 import { isChainClosed } from '../../lab/evidence/chain.js';
 import type { BootStore } from '../../lab/link/boot-store.js';
 import { openRun } from '../../lab/run/folder.js';

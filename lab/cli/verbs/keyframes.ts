@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { deleteKeyframes, keyframeFolder } from '../../../replay/keyframes.js';
+import { deleteKeyframes, keyframeFolder, releaseKeyframes, takeKeyframes } from '../../../replay/keyframes.js';
 import { ReplaySession } from '../../../replay/session.js';
 import { replayVm } from '../../parts/parts.js';
 import { findRunDir, openRun } from '../../run/folder.js';
@@ -12,7 +12,13 @@ export async function run(invocation: Invocation): Promise<number> {
   const runDir = findRunDir(ctx.runsDir, invocation.run);
   const { name } = await openRun(runDir);
   if (invocation.bool('delete')) {
-    await deleteKeyframes(keyframeFolder(runDir));
+    const place = keyframeFolder(runDir);
+    await takeKeyframes(place);
+    try {
+      await deleteKeyframes(place);
+    } finally {
+      await releaseKeyframes(place);
+    }
     if (invocation.json) await out.json({ run: name, keyframes: 0, bytes: 0 });
     else await out.line(`${name}: no keyframes`);
     return 0;

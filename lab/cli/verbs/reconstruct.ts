@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-import { describeMismatch } from '../../../replay/control.js';
 import { describeRate, reconstruct } from '../../../replay/reconstruct.js';
-import { describeUnvouched } from '../../../replay/unvouched.js';
+import { warningsOf } from '../../../replay/shortfalls.js';
 import { replayVm } from '../../parts/parts.js';
 import { findRunDir } from '../../run/folder.js';
 import type { Invocation } from '../invocation.js';
@@ -22,11 +21,7 @@ export async function run(invocation: Invocation): Promise<number> {
     },
     ctx,
   );
-  for (const problem of result.problems) ctx.log.warn(problem);
-  for (const gap of result.gaps) ctx.log.warn(`effects ${gap.first} to ${gap.last} are missing from the record`);
-  for (const one of result.unvouched) ctx.log.warn(`not vouched for: ${describeUnvouched(one)}`);
-  for (const mismatch of result.mismatches) ctx.log.warn(describeMismatch(mismatch));
-  for (const taint of result.taints) ctx.log.warn(`not described by effects: seq ${taint.seq}: ${taint.text}`);
+  for (const warning of warningsOf(result)) ctx.log.warn(warning);
   ctx.log.info(
     `rebuilt at ${result.at} (seq ${result.seq}): ${result.effects} effects, ${result.bytes} bytes of content in ` +
       `${result.seconds.total.toFixed(1)} s (${describeRate(result)})${result.isVouchedFor ? '' : '; it cannot be vouched for, see above'}`,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { createInterface } from 'node:readline';
-import { type Reached, ReplaySession } from '../../../replay/session.js';
+import { type Exported, type Reached, ReplaySession } from '../../../replay/session.js';
+import { summaryOf, warningsOf } from '../../../replay/shortfalls.js';
 import { replayVm } from '../../parts/parts.js';
 import { findRunDir } from '../../run/folder.js';
 import { describeError, exitStatusOf, LabError } from '../../util/errors.js';
@@ -49,18 +50,24 @@ async function tell(out: Output, isJson: boolean, reached: Reached): Promise<voi
     await out.json({ type: 'reached', ...reached });
     return;
   }
-  const { seq, op, loaded, applied, seconds, gaps, mismatches } = reached;
+  const { seq, op, loaded, applied, seconds, isVouchedFor } = reached;
   const way = [
     ...(loaded === undefined ? [] : [`from the keyframe at ${loaded}`]),
     `${applied} effects applied`,
     ...(op === undefined ? [] : [`the last one ${op}`]),
   ].join(', ');
-  const doubts = gaps.length > 0 || mismatches > 0n ? '; it cannot be vouched for: ./lemona reconstruct says why' : '';
+  const doubts = isVouchedFor ? '' : `; not vouched for: ${summaryOf(reached)}: export names all of it`;
   await out.line(`seq ${seq}: ${way} (${seconds.toFixed(2)} s)${doubts}`);
 }
 
 /** Does one command; false ends the session. */
-async function obey(session: ReplaySession, command: StepCommand, out: Output, isJson: boolean): Promise<boolean> {
+async function obey(
+  session: ReplaySession,
+  command: StepCommand,
+  invocation: Invocation,
+  onExport: (exported: Exported) => void,
+): Promise<boolean> {
+  const { out, json: isJson } = invocation;
   switch (command.kind) {
     case 'quit':
       return false;
@@ -77,30 +84,39 @@ async function obey(session: ReplaySession, command: StepCommand, out: Output, i
       return true;
     case 'export': {
       const { file } = command;
-      await session.export(file, file.endsWith('.qcow2') ? 'qcow2' : 'raw');
-      if (isJson) await out.json({ type: 'exported', seq: session.position, file });
+      const exported = await session.export(file, file.endsWith('.qcow2') ? 'qcow2' : 'raw');
+      onExport(exported);
+      if (isJson) await out.json({ type: 'exported', seq: session.position, file, ...exported });
       else await out.line(file);
       return true;
     }
   }
 }
 
-/** `step`: on a terminal a failed command is reported and the session goes on; from a file or a pipe it ends it. */
+/**
+ * `step`: on a terminal a failed command is reported and the session goes on; from a file or a pipe it ends it. 1 if an
+ * image that was written cannot be vouched for in all its parts.
+ */
 export async function run(invocation: Invocation): Promise<number> {
   const ctx = invocation.context();
-  const { out, json } = invocation;
+  const { out } = invocation;
   const runDir = findRunDir(ctx.runsDir, invocation.run);
   const vm = await replayVm(runDir, ctx);
   const isTerminal = process.stdin.isTTY === true;
   const session = await ReplaySession.open({ runDir, vm }, ctx);
   const lines = createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY });
   const onAbort = () => lines.close();
+  let status = 0;
+  const onExport = (exported: Exported) => {
+    for (const warning of warningsOf(exported)) ctx.log.warn(warning);
+    if (!exported.isVouchedFor) status = 1;
+  };
   ctx.signal.addEventListener('abort', onAbort, { once: true });
   try {
     if (isTerminal) ctx.log.info(`at seq ${session.position}; ${COMMANDS}`);
     for await (const line of lines) {
       try {
-        if (!(await obey(session, parseStepCommand(line), out, json))) break;
+        if (!(await obey(session, parseStepCommand(line), invocation, onExport))) break;
       } catch (error) {
         ctx.signal.throwIfAborted();
         // Only what was typed may be wrong; a VM that failed ends the session.
@@ -110,7 +126,7 @@ export async function run(invocation: Invocation): Promise<number> {
       if (out.gone) break;
     }
     ctx.signal.throwIfAborted();
-    return 0;
+    return status;
   } finally {
     ctx.signal.removeEventListener('abort', onAbort);
     lines.close();
