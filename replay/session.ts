@@ -380,11 +380,12 @@ export class ReplaySession {
       op,
       loaded,
       seconds: (performance.now() - startedMs) / 1000,
-      ...this.#shortfalls(),
+      ...this.shortfalls(),
     };
   }
 
-  #shortfalls(): Shortfalls {
+  /** What speaks against the disk as it is here. */
+  shortfalls(): Shortfalls {
     const at = this.#position;
     const gaps = this.#gaps.listed.flatMap((gap) =>
       gap.first > at ? [] : [{ ...gap, last: gap.last < at ? gap.last : at }],
@@ -406,7 +407,7 @@ export class ReplaySession {
     const doubts = about.length === 0 ? [] : await this.#doubtsHere();
     await this.#write(output, format);
     const unknown = about.length === 0 ? [] : unvouched(about, doubts, await this.#namesOf(output, format));
-    return { unvouched: unknown, ...this.#shortfalls() };
+    return { unvouched: unknown, ...this.shortfalls() };
   }
 
   /** The agent says its doubts at each stop, and a saved VM that was loaded has said none yet. */

@@ -131,11 +131,15 @@ describe('step', () => {
     const { folder } = bench();
     await bench().record('r', 'echo kept > /root/kept; echo lost > /root/lost');
     await loseEffects(bench().runDir('r'), (effect) => effect.op === 'WRITE' && effect.data.toString() === 'lost\n');
+    const manifestFile = path.join(bench().runDir('r'), 'run.json');
+    const run = JSON.parse(await readFile(manifestFile, 'utf8'));
+    await writeFile(manifestFile, JSON.stringify({ ...run, trace: { ...run.trace, bytes: 1_000_000_000 } }));
     const child = spawn(path.join(ROOT, 'lemona'), ['step', 'r', '--runs', folder], { cwd: folder });
     child.stdin.end('goto end\nexport 12:30?.raw\n');
     const [said, warned, [status]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
     expect(status, warned).to.equal(1);
     expect(said).to.match(/^seq \d+: .* not vouched for: effects (\d+) to \1 are missing.*: export names all of it$/m);
+    expect(warned.match(/the rest was cut off or damaged/g), 'at its begin, and of the image').to.have.length(2);
     expect(warned).to.contain('not vouched for: /root/lost: bytes 0 to 4');
     expect((await stat(path.join(folder, '12:30?.raw'))).size).to.be.greaterThan(0);
   });

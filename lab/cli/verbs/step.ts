@@ -113,6 +113,7 @@ export async function run(invocation: Invocation): Promise<number> {
   };
   ctx.signal.addEventListener('abort', onAbort, { once: true });
   try {
+    for (const problem of session.shortfalls().problems) ctx.log.warn(problem);
     if (isTerminal) ctx.log.info(`at seq ${session.position}; ${COMMANDS}`);
     for await (const line of lines) {
       try {
