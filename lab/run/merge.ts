@@ -62,6 +62,8 @@ export interface SourceReport extends MergeSource {
   readonly gone: string | null;
   /** The machine has said there that no more comes. */
   readonly hasEnd: boolean;
+  /** By CPU: how many sub-buffers there are in all, for this server and others, as the machine said at its end; or null. */
+  readonly made: Readonly<Record<string, string>> | null;
 }
 
 export interface MergeReport {
@@ -79,8 +81,8 @@ export interface MergeReport {
   /** Nobody knows what may have come after the last of it: sources without an end have what none with one has. */
   readonly isOpen: boolean;
   /**
-   * CPUs that the machine may have, of which no source has anything. An end tells of what one server was sent, and none
-   * of what others were: so nobody says whether these have recorded nothing, or whoever has their record is not here.
+   * CPUs that the machine may have, of which no source has anything, where no source says how much there is in all: they
+   * have recorded nothing, or whoever has their record is not here.
    */
   readonly unseen: readonly CpuRange[];
   /** Number of the last mark that any source knows of: there are effects up to it. */
@@ -181,7 +183,9 @@ async function survey(
     const subbufs = found.segments.subbufs + found.whole.subbufs;
     const hasEnd = manifest.state === 'complete';
     const possible = isRecorded(manifest) ? manifest.smp : manifest.received.cpus;
-    reports.push({ ...source, subbufs, cpus: [...cpus].sort((a, b) => a - b), possible, problems, gone, hasEnd });
+    const made = isRecorded(manifest) ? null : (manifest.received.made ?? null);
+    const seen = [...cpus].sort((a, b) => a - b);
+    reports.push({ ...source, subbufs, cpus: seen, possible, problems, gone, hasEnd, made });
   }
   const [boot] = boots.keys();
   if (boot === undefined) {
@@ -219,6 +223,9 @@ async function mergeInto(
   const unproven = new Ranges();
   const missing = new Ranges();
   const held = sources.map(() => 0);
+  /** By CPU: where the merged record ends, and where the machine says that it does. */
+  const reached = new Map<number, bigint>();
+  const ends = endsOf(sources);
   const parts = new Map([...CATEGORIES.values()].map((category) => [category, new Ranges()]));
   const disagreements: (Omit<Disagreement, 'number'> & { number: string })[] = [];
   let again = 0;
@@ -237,6 +244,7 @@ async function mergeInto(
         if (disagreements.length < LISTED) disagreements.push({ cpu, number: number.toString(), contents });
       } else {
         await writer.append(item.bytes);
+        reached.set(item.cpu, item.number + 1n);
         copies[item.copies] = (copies[item.copies] ?? 0) + 1;
         if (item.copies < wantedCopies) tooFew.add(item.cpu, item.number, item.number);
         if (!item.isProven) unproven.add(item.cpu, item.number, item.number);
@@ -246,15 +254,31 @@ async function mergeInto(
   } finally {
     await writer.close();
   }
+  for (const [cpu, all] of ends ?? []) {
+    const end = reached.get(cpu) ?? 0n;
+    if (end < all) missing.add(cpu, end, all - 1n);
+  }
   const { bytes, subbufs, segments } = writer.totals;
+  const isBehind = !sources.every(({ hasEnd }) => hasEnd);
   const report = {
     ...{ boot: bootId.toString(16).padStart(16, '0'), sources, subbufs, bytes, copies, wantedCopies },
     ...{ tooFew: tooFew.list, unproven: unproven.list, missing: missing.list, disagreements, again },
-    isOpen: !sources.every(({ hasEnd }) => hasEnd) && !sources.some(({ hasEnd }, i) => hasEnd && held[i] === subbufs),
-    unseen: unseenOf(cpus, Math.max(...sources.map(({ possible }) => possible))),
+    isOpen: ends === undefined && isBehind && !sources.some(({ hasEnd }, i) => hasEnd && held[i] === subbufs),
+    unseen: ends === undefined ? unseenOf(cpus, Math.max(...sources.map(({ possible }) => possible))) : [],
     parts: [...parts].flatMap(([category, { list }]) => list.map((range) => ({ ...range, category }))),
   };
   return { report, segments };
+}
+
+/** How many sub-buffers there are of each CPU, by the one that says most; undefined: none says. Pure. */
+function endsOf(sources: readonly SourceReport[]): Map<number, bigint> | undefined {
+  const said = sources.flatMap(({ made }) => (made === null ? [] : [made]));
+  const ends = new Map<number, bigint>();
+  for (const [cpu, text] of said.flatMap((made) => Object.entries(made))) {
+    const all = BigInt(text);
+    if (all > (ends.get(Number(cpu)) ?? -1n)) ends.set(Number(cpu), all);
+  }
+  return said.length === 0 ? undefined : ends;
 }
 
 /** Which of the first so many CPUs are not among the seen ones. Pure. */

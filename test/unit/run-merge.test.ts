@@ -160,6 +160,29 @@ describe('merging what storage points hold', () => {
   });
   const parts = (category: 'network' | 'disk') => mixed.map((whole) => partOf(whole, category));
 
+  it('takes the word of a machine for how much there is, of CPUs that nobody has and behind what anybody has', async () => {
+    const subbufs = boot(8);
+    const of = (cpu: number) => subbufs.flatMap((item) => (item.cpu === cpu ? [item.bytes] : []));
+    const made = { '0': '4', '1': '4', '2': '0' };
+    const received = { machine: 'm', boot: BOOT.toString(16), cpus: 4, server: '0'.repeat(16), made };
+    const told = async (name: string, held: readonly Buffer[], state: 'complete' | 'recording') => {
+      const dir = await point(name, held);
+      const { format, created, image, checkpoints, marks, disk, problems } = manifestOf({ name });
+      const rest = { format, created, image, checkpoints, marks, disk, problems };
+      await writeManifest(path.join(dir, 'run.json'), { ...rest, name, state, trace: traceOf(held), received });
+      return dir;
+    };
+    const a = await told('a', of(0), 'complete');
+    const alone = await merge([a]);
+    expect([alone.unseen, alone.isOpen]).to.deep.equal([[], false]);
+    expect(alone.missing).to.deep.equal([{ cpu: 1, first: '0', last: '3' }]);
+    // A server that did not hear the end, and lacks the last one.
+    const short = await merge([a, await point('b', of(1).slice(0, 3), undefined, 'recording')]);
+    expect([short.isOpen, short.missing]).to.deep.equal([false, [{ cpu: 1, first: '3', last: '3' }]]);
+    const whole = await merge([a, await point('c', of(1), undefined, 'recording')]);
+    expect([whole.unseen, whole.isOpen, whole.missing]).to.deep.equal([[], false, []]);
+  });
+
   it('joins the parts of categories, counts their copies, and compares them with wholes', async () => {
     const [network, disk] = [await point('a', parts('network')), await point('b', parts('disk'))];
     const whole = await point('c', mixed.slice(0, 4));
