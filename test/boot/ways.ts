@@ -315,6 +315,7 @@ const DAMAGED: readonly Way[] = [
     name: 'bad-bitmap',
     effects: { FALLOCATE: 1 },
     taint: /^the file system found an error in ext4_mb_generate_buddy\(\)$/,
+    mayDiffer: true,
   },
 ];
 
