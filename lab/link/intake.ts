@@ -22,6 +22,7 @@ const LEASE_BYTES = 16;
 const WANTED_BYTES = 16;
 const SAID_BYTES = 32;
 const STORED_BYTES = 24;
+const USED_BYTES = 24;
 const NONE = Buffer.alloc(0);
 
 export interface IntakeBegin {
@@ -66,6 +67,30 @@ export type Said =
   | { readonly said: 'disk'; readonly isFull: boolean }
   /** It touches no file any more. `status`: what to refuse the driver with, or OK. */
   | { readonly said: 'end'; readonly status: number; readonly why: string };
+
+/** What processes used. */
+export interface Used {
+  readonly cpuSeconds: number;
+  readonly writtenBytes: number;
+  /** Of memory, at most. */
+  readonly peakBytes: number;
+}
+
+let used: Used = { cpuSeconds: 0, writtenBytes: 0, peakBytes: 0 };
+
+/** All intakes of this process that have said `end`: their CPU time and writes together, the memory of the largest. */
+export function usedByIntakes(): Used {
+  return used;
+}
+
+function addUsed(bytes: Buffer): void {
+  const [cpuUs = 0, writtenBytes = 0, peakBytes = 0] = [0, 8, 16].map((at) => Number(bytes.readBigUInt64LE(at)));
+  used = {
+    cpuSeconds: used.cpuSeconds + cpuUs / 1e6,
+    writtenBytes: used.writtenBytes + writtenBytes,
+    peakBytes: Math.max(used.peakBytes, peakBytes),
+  };
+}
 
 export class Intake {
   /** Bytes as they came from the socket. */
@@ -219,7 +244,8 @@ export class Intake {
       case SAID.DISK:
         return { said: 'disk', isFull: a !== 0n };
       case SAID.END:
-        return { said: 'end', status: Number(a), why: body.toString() };
+        addUsed(body);
+        return { said: 'end', status: Number(a), why: body.toString('utf8', USED_BYTES) };
       case SAID.DIGEST:
         this.#asking.shift()?.(Buffer.from(body));
         return undefined;

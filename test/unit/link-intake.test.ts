@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 import { createHash } from 'node:crypto';
-import { readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
 import { expect } from 'chai';
 import { WIRE_REKEY_MESSAGES } from '../../lab/abi/wire.js';
-import { Intake } from '../../lab/link/intake.js';
+import { Intake, usedByIntakes } from '../../lab/link/intake.js';
 import { FRAME, frame, MODE, packWire } from '../../lab/link/wire.js';
 import { pollUntil } from '../../lab/util/deadline.js';
 import { LabError } from '../../lab/util/errors.js';
@@ -61,6 +62,26 @@ describe('the intake', () => {
       expect(digest?.toString('hex')).to.equal(createHash('sha256').update(fileOf(half, extra)).digest('hex'));
     });
   }
+
+  it('says at its end what it used, which is not what the process that began it used', async () => {
+    // On a disk: what is written to a file system of memory is not counted.
+    const onDisk = await mkdtemp(path.join(import.meta.dirname, 'lemona-test-'));
+    try {
+      const sent = subbufs(40, () => 60_000);
+      const plain = sent.map((bytes) => Buffer.concat(frame(FRAME.SUBBUF, bytes)));
+      // More than any intake has.
+      const large = Buffer.alloc(96 * 2 ** 20, 1);
+      const before = usedByIntakes();
+      const { appended } = await takeBy({ program, folder: onDisk, mode: MODE.NOISE, plain });
+      const after = usedByIntakes();
+      expect(after.cpuSeconds).to.be.greaterThan(before.cpuSeconds);
+      // The file's first page was written before.
+      expect(after.writtenBytes - before.writtenBytes).to.be.at.least(appended.length - 4096);
+      expect(after.peakBytes).to.be.within(2 ** 19, large.length / 2);
+    } finally {
+      await rm(onDisk, { recursive: true });
+    }
+  });
 
   it('renews its key when the driver does', async function () {
     this.timeout(30_000);

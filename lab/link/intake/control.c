@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* Orders of the server, and what is said to it. When the server is gone, so is this process. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "intake.h"
@@ -172,8 +174,42 @@ bool over(enum lemona_wire_code status, const char *format, ...)
 	return false;
 }
 
+/* Not ru_maxrss, which is that of the process too that began this one. */
+static uint64_t peak_bytes(void)
+{
+	static const char name[] = "VmHWM:";
+	char text[4096];
+	int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	ssize_t got = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
+	const char *at;
+
+	if (file >= 0)
+		close(file);
+	text[got > 0 ? got : 0] = 0;
+	at = strstr(text, name);
+	return at ? 1024 * strtoull(at + sizeof(name) - 1, NULL, 10) : 0;
+}
+
+static struct used used_now(void)
+{
+	struct rusage usage = { 0 };
+	struct used used = { .peak = peak_bytes() };
+
+	getrusage(RUSAGE_SELF, &usage);
+	used.cpu_us = 1000000 * (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+		      (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+	used.written = 512 * (uint64_t)usage.ru_oublock;
+	return used;
+}
+
 void say_end(void)
 {
-	say(SAID_END, end.status, 0, end.why, (uint32_t)strlen(end.why));
+	struct used used = used_now();
+	uint8_t bytes[sizeof(used) + sizeof(end.why)];
+	size_t length = strlen(end.why);
+
+	memcpy(bytes, &used, sizeof(used));
+	memcpy(bytes + sizeof(used), end.why, length);
+	say(SAID_END, end.status, 0, bytes, (uint32_t)(sizeof(used) + length));
 	say_now();
 }

@@ -70,7 +70,7 @@ enum said_type {
 	SAID_WANT = 3, /* waits for a lease; b: length of the sub-buffer */
 	SAID_DISK = 4, /* a: the errno of a write that it tries again, or 0 */
 	SAID_DIGEST = 5, /* SHA-256; nothing: it has not that file */
-	SAID_END = 6, /* takes no more; a: LEMONA_WIRE_* to refuse with; why */
+	SAID_END = 6, /* takes no more; a: LEMONA_WIRE_* to refuse with; struct used, why */
 };
 
 /* Of a stream, up to the end of a sub-buffer. */
@@ -85,6 +85,13 @@ struct said {
 	uint64_t bytes; /* of the socket, until now */
 	uint64_t a;
 	uint64_t b;
+};
+
+/* What this process has used, when it says that it takes no more. */
+struct used {
+	uint64_t cpu_us; /* of all threads, programs and kernel */
+	uint64_t written; /* bytes, of which the disks were told */
+	uint64_t peak; /* bytes of memory at most */
 };
 
 static inline size_t smaller(size_t a, size_t b)
@@ -108,7 +115,7 @@ bool obey(void);
 /* Ends the taking: why is kept for end(). Always false. */
 bool over(enum lemona_wire_code status, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-/* Says why. */
+/* Says why, and what it took. */
 void say_end(void);
 
 /* cipher.c */
