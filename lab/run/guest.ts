@@ -40,7 +40,7 @@ type OnSealed = NonNullable<SegmentWriterOptions['onSealed']>;
 type RecordTotals = SocketTotals & Pick<TraceTotals, 'tornBytes'>;
 
 /** What the driver is told by the kernel's command line; as a module it gets the same from init. */
-function driverArgs(config: RunConfig, moreServers: readonly number[]): string[] {
+export function driverArgs(config: RunConfig, moreServers: readonly number[]): string[] {
   return [
     ...(config.flavour === 'y' ? ['lemona.start=1'] : []),
     ...(config.socket
@@ -52,6 +52,14 @@ function driverArgs(config: RunConfig, moreServers: readonly number[]): string[]
         ]
       : []),
   ];
+}
+
+/** What decides how many threads emulate the guest's CPUs. */
+export function threadsOf(
+  { flavour, records }: RunConfig,
+  { hasOneThread = false }: Pick<RecordOptions, 'hasOneThread'>,
+): Pick<MachineSpec, 'patchesRunningCode' | 'hasOneThread'> {
+  return { patchesRunningCode: flavour === 'm' && records, hasOneThread };
 }
 
 function pluginOf({ options, folder }: RecordingParts): Pick<MachineSpec, 'plugin'> {
@@ -71,7 +79,7 @@ function machineSpec(parts: RecordingParts, socket: SocketReceiver | undefined):
     name: `lemona-${folder.name}`,
     accelerator: manifest.accelerator ?? 'tcg',
     smp: manifest.smp,
-    patchesRunningCode: config.flavour === 'm' && config.records,
+    ...threadsOf(config, options),
     memoryMiB: manifest.memoryMiB,
     keepsMemory: config.records,
     kernel: manifest.kernel.bzImage,

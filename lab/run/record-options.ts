@@ -41,6 +41,8 @@ export interface RecordOptions {
   readonly copyIn?: readonly CopyIn[];
   readonly smp?: number;
   readonly memoryMiB?: number;
+  /** Of MachineSpec. */
+  readonly hasOneThread?: boolean;
   /** Bounds the command alone; it then ends with status 124. */
   readonly timeoutMs?: number;
   readonly bootTimeoutMs?: number;

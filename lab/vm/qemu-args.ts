@@ -57,6 +57,8 @@ export interface QemuArgsSpec {
   readonly smp: number;
   /** The guest switches static branches while several CPUs run: see `acceleratorArg`. */
   readonly patchesRunningCode?: boolean;
+  /** Emulated CPUs take turns in one thread of the host, so that guests that are compared have the same emulator. */
+  readonly hasOneThread?: boolean;
   readonly memoryMiB: number;
   readonly kernel: string;
   readonly initrd: string;
@@ -199,9 +201,12 @@ function diskArgs(disk: DiskSpec, isByHand: boolean): string[] {
  * With MTTCG each vCPU has a host thread. But QEMU 7.2 may then keep a translation of the breakpoint that Linux puts
  * where it patches code ("Oops: int3" in a guest that loaded the driver), so a guest that loads it gets one thread.
  */
-function acceleratorArg(spec: QemuArgsSpec): string {
+export function acceleratorArg(
+  spec: Pick<QemuArgsSpec, 'accelerator' | 'smp' | 'patchesRunningCode' | 'hasOneThread'>,
+): string {
   if (spec.accelerator !== 'tcg') return 'kvm';
-  return spec.smp > 1 && !spec.patchesRunningCode ? 'tcg,thread=multi' : 'tcg,thread=single';
+  const hasOneThread = spec.smp === 1 || spec.patchesRunningCode === true || spec.hasOneThread === true;
+  return hasOneThread ? 'tcg,thread=single' : 'tcg,thread=multi';
 }
 
 /** The full command line, program first. */

@@ -62,6 +62,7 @@ describe("QEMU's arguments", () => {
   it('gives a guest that patches running code a single TCG thread', () => {
     const args = qemuArgs({ ...spec, patchesRunningCode: true });
     expect(valuesOf(args, '-accel')).to.deep.equal(['tcg,thread=single']);
+    expect(valuesOf(qemuArgs({ ...spec, hasOneThread: true }), '-accel')).to.deep.equal(['tcg,thread=single']);
   });
 
   it('load a plugin with its arguments, but not by hand', () => {
