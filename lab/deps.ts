@@ -66,8 +66,8 @@ export const DEPS = [
   {
     folder: 'lab/bench',
     folders: [
-      ...['guest-kernel', 'images', 'replay', 'lab/parts', 'lab/run', 'lab/store', 'lab/vm', 'lab/trace', 'lab/abi'],
-      ...['lab/proc', 'lab/util'],
+      ...['guest-kernel', 'images', 'replay', 'lab/link', 'lab/parts', 'lab/run', 'lab/store', 'lab/vm', 'lab/trace'],
+      ...['lab/abi', 'lab/proc', 'lab/util'],
     ],
     packages: ['@observablehq/plot', '@resvg/resvg-js', 'jsdom', 'zod'],
   },

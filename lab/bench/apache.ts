@@ -63,4 +63,8 @@ if grep -v '" 200 ' access.log; then exit 1; fi
 }
 
 /** What both workloads have in common. */
-export const APACHE = { image: 'bench', memoryMiB: 512 } as const satisfies Partial<Workload>;
+export const APACHE = {
+  image: 'bench',
+  memoryMiB: 512,
+  timeoutMinutes: { full: 4 * 60 },
+} as const satisfies Partial<Workload>;

@@ -7,6 +7,7 @@ import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Writable } from 'node:stream';
 import { verifyRun } from '../../replay/verify.js';
+import { usedByIntakes } from '../link/intake.js';
 import { recordParts, replayVm } from '../parts/parts.js';
 import { buildPlugin } from '../parts/plugins.js';
 import { runTool } from '../proc/tool.js';
@@ -14,21 +15,18 @@ import { recordRun } from '../run/record.js';
 import { listenForGuest, type SocketReceiverOptions } from '../run/socket-receiver.js';
 import type { LabContext } from '../util/context.js';
 import { ioError, LabError } from '../util/errors.js';
+import type { Accelerator } from '../vm/qemu-args.js';
 import { BASELINES, type BenchConfig, type BenchConfigName, baselineOf, benchConfig, TRACEABLE } from './configs.js';
-import { parseSymbols, readCounts, writeSymbols } from './counts.js';
+import { parseSymbols, readCounts, type SpanCounts, writeSymbols } from './counts.js';
 import { databaseFigures } from './database-figures.js';
-import { ICOUNT_KERNEL_ARGS, ICOUNT_QEMU_ARGS, ICOUNT_WIRE_LIMITS } from './icount.js';
+import { ICOUNT_WIRE_LIMITS } from './icount.js';
+import { acceleratorOf, LANE_GUESTS } from './lanes.js';
 import { HostLoad } from './load.js';
-import type { DoneCell, Lane } from './report-data.js';
+import type { DoneCell, Lane, SpanResult } from './report-data.js';
 import { rivalFigures, rivalScript } from './rivals.js';
 import { traceFigures } from './trace-figures.js';
-import type { Size, Workload } from './workload.js';
+import { type Size, timeoutMs, type Workload } from './workload.js';
 
-/** vCPUs of the parallel lane: as many as the smallest machine has cores. */
-const PARALLEL_SMP = 2;
-const TIMEOUT_MS = 1_800_000;
-/** Functions of the kernel that are listed: the costliest ones. */
-const FUNCTIONS_KEPT = 60;
 const GUEST = path.join(import.meta.dirname, 'guest');
 export const PROGRAMS = ['span', 'micro'] as const;
 
@@ -38,6 +36,8 @@ export interface CellSpec {
   readonly lane: Lane;
   readonly repeat: number;
   readonly size: Size;
+  /** Of the parallel lane; the counter of the deterministic one is a plugin of the emulator. */
+  readonly accelerator: Accelerator;
   /** Rebuild the disk and compare it, and load the record into a database. */
   readonly verify: boolean;
   /** Folder of the run; removed afterwards if all went well. */
@@ -53,6 +53,17 @@ export function parseSpans(
     units: Number(units),
     seconds: Number(seconds),
   }));
+}
+
+/** What was printed and, on the deterministic lane, counted of each span. Pure. */
+export function spanResults(
+  spans: ReturnType<typeof parseSpans>,
+  counts: readonly SpanCounts[] | undefined,
+): SpanResult[] {
+  return spans.map((span, i) => {
+    const { user = null, kernel = null, functions = {} } = counts?.[i] ?? {};
+    return { ...span, user, kernel, functions };
+  });
 }
 
 /** File of a program: with the driver's own way to end a span, or the one for guests without it (guest/span.h). */
@@ -77,10 +88,23 @@ export async function buildPrograms(folder: string, ctx: LabContext): Promise<vo
   }
 }
 
-/** What this process has used so far; children are not in it. */
-function resources(): { readonly cpuSeconds: number; readonly writtenBytes: number; readonly peakBytes: number } {
-  const { userCPUTime, systemCPUTime, fsWrite, maxRSS } = process.resourceUsage();
-  return { cpuSeconds: (userCPUTime + systemCPUTime) / 1e6, writtenBytes: fsWrite * 512, peakBytes: maxRSS * 1024 };
+/** The most memory a process held, of its /proc/PID/status. Not maxRSS, which counts the process too that began it. Pure. */
+export function peakBytesOf(status: string): number {
+  const [, kib] = /^VmHWM:\s+(\d+) kB$/m.exec(status) ?? [];
+  if (kib === undefined) throw new LabError('LAB_BUG', 'the status of this process has no VmHWM');
+  return Number(kib) * 1024;
+}
+
+/** What taking records has used so far: this process and its intakes, no other children. */
+async function resources(): Promise<DoneCell['lab']> {
+  const { userCPUTime, systemCPUTime, fsWrite } = process.resourceUsage();
+  const peakBytes = peakBytesOf(await readFile('/proc/self/status', 'latin1'));
+  const intakes = usedByIntakes();
+  return {
+    cpuSeconds: (userCPUTime + systemCPUTime) / 1e6 + intakes.cpuSeconds,
+    writtenBytes: fsWrite * 512 + intakes.writtenBytes,
+    peakBytes: peakBytes + intakes.peakBytes,
+  };
 }
 
 /** What the guest runs. Pure. */
@@ -128,15 +152,17 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
   const { loadedPort } = spec.workload;
   const load = loadedPort === undefined ? undefined : await HostLoad.create(loadedPort, ctx.signal);
   const stderr = new Collector((text) => load?.heard(text));
-  const before = resources();
-  const { exitStatus, manifest } = await recordRun(
+  const accelerator = isCounted ? 'tcg' : spec.accelerator;
+  const before = await resources();
+  const { exitStatus } = await recordRun(
     {
       ...parts,
       runDir: spec.runDir,
       config: config.name,
-      smp: isCounted ? 1 : PARALLEL_SMP,
+      ...LANE_GUESTS[spec.lane],
+      accelerator,
       memoryMiB: spec.workload.memoryMiB,
-      timeoutMs: TIMEOUT_MS,
+      timeoutMs: timeoutMs(spec.workload, spec.size),
       command: commandOf(benched, spec.workload, spec.size),
       copyIn: PROGRAMS.map((name) => ({
         source: path.join(programs, programFile(name, spec.config)),
@@ -149,17 +175,14 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
       ...(counter === undefined
         ? {}
         : {
-            accelerator: 'tcg' as const,
             plugin: counter.plugin,
-            qemuArgs: ICOUNT_QEMU_ARGS,
-            kernelArgs: ICOUNT_KERNEL_ARGS,
             listenForGuest: (options: SocketReceiverOptions) =>
               listenForGuest({ ...options, limits: ICOUNT_WIRE_LIMITS }),
           }),
     },
     ctx,
   );
-  const after = resources();
+  const after = await resources();
   if (load?.failure !== undefined) throw load.failure;
   if (exitStatus !== 0)
     throw new LabError(
@@ -193,12 +216,7 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
     workload: spec.workload.name,
     lane: spec.lane,
     repeat: spec.repeat,
-    spans: spans.map((span, i) => ({
-      ...span,
-      user: counts?.[i]?.user ?? null,
-      kernel: counts?.[i]?.kernel ?? null,
-      functions: costliest(counts?.[i]?.functions ?? {}),
-    })),
+    spans: spanResults(spans, counts),
     trace,
     lab: {
       cpuSeconds: after.cpuSeconds - before.cpuSeconds,
@@ -208,14 +226,10 @@ export async function runCell(spec: CellSpec, programs: string, ctx: LabContext)
     rebuild,
     database,
     rival,
-    accelerator: manifest.accelerator ?? 'none',
+    accelerator: acceleratorOf(spec.lane, accelerator),
     wallSeconds: (performance.now() - startedMs) / 1000,
+    runDir: isGood ? null : spec.runDir,
   };
-}
-
-function costliest(functions: Readonly<Record<string, number>>): Record<string, number> {
-  const sorted = Object.entries(functions).sort(([, a], [, b]) => b - a);
-  return Object.fromEntries(sorted.slice(0, FUNCTIONS_KEPT));
 }
 
 /** The counter for a kernel; its files lie beside the run, whose folder `record` makes itself. */

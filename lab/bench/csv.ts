@@ -19,6 +19,7 @@ export function matrixCsv(report: Report): string {
   return csv([
     [
       'lane',
+      'accelerator',
       'workload',
       'thing',
       'config',
@@ -28,12 +29,18 @@ export function matrixCsv(report: Report): string {
       'low95',
       'high95',
       'spread',
+      'user',
+      'kernel',
       'per_unit',
+      'per_second',
       'baseline',
       'overhead',
+      'overhead_low95',
+      'overhead_high95',
     ],
     ...summarise(report).map((row) => [
       row.lane,
+      row.accelerator,
       row.workload,
       row.label,
       row.config,
@@ -43,9 +50,14 @@ export function matrixCsv(report: Report): string {
       row.interval?.low,
       row.interval?.high,
       row.spread,
+      row.user,
+      row.kernel,
       row.perUnit,
+      row.perSecond,
       row.baseline,
       row.overhead,
+      row.overheadInterval?.low,
+      row.overheadInterval?.high,
     ]),
   ]);
 }
@@ -53,9 +65,9 @@ export function matrixCsv(report: Report): string {
 /** One line for each sample. */
 export function samplesCsv(report: Report): string {
   return csv([
-    ['lane', 'workload', 'thing', 'config', 'sample', 'value'],
+    ['lane', 'accelerator', 'workload', 'thing', 'config', 'sample', 'value'],
     ...summarise(report).flatMap((row) =>
-      row.samples.map((value, i) => [row.lane, row.workload, row.label, row.config, i, value]),
+      row.samples.map((value, i) => [row.lane, row.accelerator, row.workload, row.label, row.config, i, value]),
     ),
   ]);
 }

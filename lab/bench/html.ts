@@ -2,25 +2,22 @@
 /** The report as one page without anything outside it, for a screen, a phone and paper. Pure. */
 import { BASELINES, type BaselineName, type BenchConfigName, TRACEABLE } from './configs.js';
 import { amount, bytes, percent, seconds } from './format.js';
+import { costOf, LANE_TEXT } from './lane-text.js';
 import type { OverheadPlot } from './plots.js';
-import { LANES, type Lane, type Report } from './report-data.js';
+import { LANES, type Report } from './report-data.js';
 import { findRival } from './rivals.js';
-import { profile, type RecordRow, type RivalRow, type Row, recordRows, rivalRows, summarise } from './summary.js';
-
-const LANE_TEXT: Readonly<Record<Lane, { readonly title: string; readonly about: string; readonly unit: string }>> = {
-  deterministic: {
-    title: 'Deterministic lane',
-    about:
-      'One virtual CPU whose clock counts its instructions. Costs are instructions of the whole guest, programs and kernel, ' +
-      'shipping of the record included; they say nothing of time.',
-    unit: 'instructions',
-  },
-  parallel: {
-    title: 'Parallel lane',
-    about: 'Several virtual CPUs and the clock on the wall; medians with 95 % confidence intervals.',
-    unit: 'seconds',
-  },
-};
+import {
+  faultsOf,
+  placeOf,
+  profile,
+  type RecordRow,
+  type RivalRow,
+  type Row,
+  recordRows,
+  rivalRows,
+  summarise,
+  unique,
+} from './summary.js';
 
 const STYLE = `
 :root { color-scheme: light dark; }
@@ -30,8 +27,10 @@ table { border-collapse: collapse; font-size: 0.85rem; margin: 0.5rem 0 1.5rem; 
 th, td { padding: 0.2rem 0.6rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 .bad { color: #c00; font-weight: 600; }
-svg { max-width: 100%; height: auto; background: #fff; }
+/* Plots are black on white, whatever the page is. */
+svg { max-width: 100%; height: auto; color: #000; background: #fff; }
 code { font-size: 0.85em; }
+@page { size: landscape; margin: 1cm; }
 @media print { body { max-width: none; } .wide { overflow: visible; } table { font-size: 0.6rem; } section { break-inside: avoid; } }
 `;
 
@@ -45,29 +44,17 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return `<div class="wide"><table><tr>${cells('th', head)}</tr>\n${body}</table></div>`;
 }
 
-function unique<T>(values: readonly T[]): T[] {
-  return [...new Set(values)];
-}
-
-function costOf(row: Row): string {
-  if (row.lane === 'deterministic') return amount(row.median);
-  const { interval } = row;
-  const around = interval === undefined ? '' : ` (${seconds(interval.low)} to ${seconds(interval.high)})`;
-  return `${seconds(row.median)}${around}`;
-}
-
-/** Things down, configurations of one baseline across: its cost, and what each other costs more. */
-function overheadTable(rows: readonly Row[]): string {
+/** Configurations down, things across. */
+function laneTable(rows: readonly Row[], of: (row: Row) => string): string {
   const configs = unique(rows.map(({ config }) => config));
   const things = unique(rows.map(({ label }) => label));
   return table(
-    ['', ...configs.map(escapeHtml)],
-    things.map((thing) => [
-      escapeHtml(thing),
-      ...configs.map((config) => {
+    ['', ...things.map(escapeHtml)],
+    configs.map((config) => [
+      escapeHtml(config),
+      ...things.map((thing) => {
         const row = rows.find((one) => one.label === thing && one.config === config);
-        if (row === undefined) return '–';
-        return config === row.baseline || row.overhead === undefined ? costOf(row) : percent(row.overhead);
+        return row === undefined ? '–' : of(row);
       }),
     ]),
   );
@@ -101,21 +88,27 @@ const BASELINE_TEXT: Readonly<Record<BaselineName, string>> = {
 none of them at work.`,
 };
 
-function laneSection(report: Report, lane: Lane, rows: readonly Row[], plots: readonly OverheadPlot[]): string {
-  const ours = rows.filter((row) => row.lane === lane);
-  if (ours.length === 0) return '';
-  const { title, about, unit } = LANE_TEXT[lane];
+/** Of rows that may be put side by side (`placeOf`). */
+function placeSection(report: Report, rows: readonly Row[], plots: readonly OverheadPlot[]): string {
+  const [first] = rows;
+  if (first === undefined) return '';
+  const { lane, accelerator } = first;
+  const { title, about, unit, more } = LANE_TEXT[lane];
   const sections = BASELINES.flatMap((baseline) => {
-    const compared = ours.filter((row) => row.baseline === baseline);
+    const compared = rows.filter((row) => row.baseline === baseline);
     return unique(compared.map(({ workload }) => workload)).map((workload) => {
       const some = compared.filter((row) => row.workload === workload);
-      const plot = plots.find((one) => one.lane === lane && one.workload === workload && one.baseline === baseline);
+      const plot = plots.find(
+        (one) => one.place === placeOf(first) && one.workload === workload && one.baseline === baseline,
+      );
       return `<section><h3>${escapeHtml(workload)}, against ${baseline}</h3><p>${BASELINE_TEXT[baseline]}</p>
-${overheadTable(some)}${plot?.svg ?? ''}
+${laneTable(some, costOf)}${plot?.svg ?? ''}
+<h4>${more.title}</h4>${laneTable(some, more.of)}
 ${repeatTable(some)}${lane === 'deterministic' ? profileTable(report, workload, some) : ''}</section>`;
     });
   });
-  return `<h2>${title}</h2><p>${about} The baseline's column is in ${unit}, the others say how much more it is.</p>
+  return `<h2>${title} (${escapeHtml(accelerator)})</h2><p>${about} The baseline's row is in ${unit}, the others say how
+much more it is.</p>
 ${sections.join('\n')}`;
 }
 
@@ -125,11 +118,11 @@ function rivalSection(rows: readonly RivalRow[]): string {
 processes, the others record the whole guest. Lost is what the recorder itself says, in its own units.</p>
 ${table(
   ['workload, lane', 'recorder', 'calls', 'lost', 'trace', 'arguments', 'written bytes'],
-  rows.map(({ workload, lane, config, rival }) => [
-    escapeHtml(`${workload}, ${lane}`),
+  rows.map(({ rival, config, ...row }) => [
+    escapeHtml(`${row.workload}, ${placeOf(row)}`),
     config,
     amount(rival.calls),
-    rival.lost === 0 ? '0' : `<span class="bad">${amount(rival.lost)}</span>`,
+    bad(rival.lost > 0, amount(rival.lost)),
     bytes(rival.bytes),
     escapeHtml(findRival(config)?.arguments ?? ''),
     escapeHtml(findRival(config)?.written ?? ''),
@@ -137,53 +130,53 @@ ${table(
 )}`;
 }
 
-function rebuiltText({ cell }: RecordRow): string {
-  if (cell.rebuild === null) return '–';
-  return cell.rebuild.isEqual ? 'exact' : `<span class="bad">${cell.rebuild.differences} differences</span>`;
+function bad(isBad: boolean, text: string): string {
+  return isBad ? `<span class="bad">${text}</span>` : text;
+}
+
+function rebuiltText({ rebuild }: RecordRow): string {
+  if (rebuild === null) return 'not verified';
+  return bad(!rebuild.isEqual, rebuild.isEqual ? 'exact' : `${rebuild.differences} differences`);
+}
+
+function lostText({ lost, missing }: RecordRow): string {
+  return bad(lost + missing > 0, missing === 0 ? String(lost) : `${lost} + ${missing} undeclared`);
 }
 
 function recordSection(rows: readonly RecordRow[]): string {
   if (rows.length === 0) return '';
-  const head = ['workload, lane', 'configuration', 'events', 'bytes', 'B an event', 'without parameters'];
-  return `<h2>The record</h2><p>Sizes are of all that was recorded while the guest ran, its boot included; "without
-parameters" leaves out arguments, paths, buffers and written content, as the paper counts; "compressed" is zstd's default.
-CPU, memory and writes are those of the process that took the record, Node.js itself included; "database" is entries, and
-the size of the file.</p>
-${table(
-  [
-    ...head,
-    'compressed',
-    'lost',
-    'log files',
-    'bytes of one',
-    "lab's CPU",
-    'memory',
-    'written',
-    'database',
-    'rebuilt disk',
-  ],
-  rows.map((row) => {
-    const { trace } = row.cell;
+  const head = ['workload, lane', 'configuration'];
+  const nameOf = (row: RecordRow) => [`${escapeHtml(row.workload)}, ${escapeHtml(placeOf(row))}`, row.config];
+  const record = rows.map((row) => {
+    const { trace } = row;
     const each = (total: number) => (total / trace.events).toFixed(1);
     return [
-      `${escapeHtml(row.workload)}, ${row.lane}`,
-      row.config,
+      ...nameOf(row),
       amount(trace.events),
       bytes(trace.bytes),
       each(trace.bytes),
       each(trace.fixedBytes),
       each(trace.compressedFixedBytes),
-      trace.lost + trace.missing === 0 ? '0' : `<span class="bad">${trace.lost} + ${trace.missing} undeclared</span>`,
-      String(trace.segments),
-      bytes(trace.meanSegmentBytes),
-      seconds(row.cell.lab.cpuSeconds),
-      bytes(row.cell.lab.peakBytes),
-      bytes(row.cell.lab.writtenBytes),
-      row.cell.database === null ? '–' : `${amount(row.cell.database.entries)}, ${bytes(row.cell.database.bytes)}`,
+      lostText(row),
       rebuiltText(row),
     ];
-  }),
-)}`;
+  });
+  const server = rows.map((row) => [
+    ...nameOf(row),
+    String(row.trace.segments),
+    bytes(row.trace.meanSegmentBytes),
+    seconds(row.lab.cpuSeconds),
+    bytes(row.lab.peakBytes),
+    bytes(row.lab.writtenBytes),
+    row.database === null ? '–' : `${amount(row.database.entries)}, ${bytes(row.database.bytes)}`,
+  ]);
+  return `<h2>The record</h2><p>Sizes are of all that was recorded while the guest ran, its boot included, in the first
+repeat; "without parameters" leaves out arguments, paths, buffers and written content, as the paper counts; "compressed" is
+zstd's default. What was lost is of all repeats together.</p>
+${table([...head, 'events', 'bytes', 'B an event', 'without parameters', 'compressed', 'lost', 'rebuilt disk'], record)}
+<h3>The logging server</h3><p>CPU, memory and writes are those of the process that took the record, Node.js itself included,
+and of the intake that receives for it where the record comes by a socket; "database" is entries, and the size of the file.</p>
+${table([...head, 'log files', 'bytes of one', 'CPU', 'memory', 'written', 'database'], server)}`;
 }
 
 function kindsSection(rows: readonly RecordRow[]): string {
@@ -192,9 +185,9 @@ function kindsSection(rows: readonly RecordRow[]): string {
   return `<h3>By kind: static-relay</h3>${chosen
     .map(
       (row) =>
-        `<h4>${escapeHtml(row.workload)}, ${row.lane}</h4>${table(
+        `<h4>${escapeHtml(`${row.workload}, ${placeOf(row)}`)}</h4>${table(
           ['kind', 'events', 'bytes', 'B an event', 'without parameters'],
-          row.cell.trace.kinds.map((kind) => [
+          row.trace.kinds.map((kind) => [
             kind.kind,
             amount(kind.events),
             bytes(kind.bytes),
@@ -206,21 +199,22 @@ function kindsSection(rows: readonly RecordRow[]): string {
     .join('\n')}`;
 }
 
-function failures(report: Report): string {
-  const failed = report.cells.filter((cell) => cell.state === 'failed');
-  if (failed.length === 0) return '';
-  return `<h2 class="bad">Cells that failed</h2>${table(
+function faults(report: Report): string {
+  const found = faultsOf(report);
+  if (found.length === 0) return '';
+  return `<h2 class="bad">Cells that failed, or whose record is not good</h2>${table(
     ['cell', 'why', 'kept in'],
-    failed.map((cell) => [
-      escapeHtml(`${cell.lane}, ${cell.workload}, ${cell.config}, repeat ${cell.repeat + 1}`),
-      escapeHtml(cell.error),
-      `<code>${escapeHtml(cell.runDir)}</code>`,
+    found.map(({ cell, why, runDir }) => [
+      escapeHtml(cell),
+      escapeHtml(why),
+      runDir === null ? '–' : `<code>${escapeHtml(runDir)}</code>`,
     ]),
   )}`;
 }
 
 function facts(report: Report): string {
-  const rows = Object.entries({ ...report.host, ...report.digests });
+  const seed = report.seed === null ? {} : { 'seed of the deterministic lane': String(report.seed) };
+  const rows = Object.entries({ ...report.host, ...seed, ...report.digests });
   return `<h2>Made with</h2><p><code>${escapeHtml(report.command)}</code>, ${escapeHtml(report.created)}.
 <code>./lemona bench --repeat report.json</code> does it again.</p>${table(
     ['', ''],
@@ -232,12 +226,14 @@ function facts(report: Report): string {
 export function reportHtml(report: Report, plots: readonly OverheadPlot[]): string {
   const rows = summarise(report);
   const records = recordRows(report);
+  const places = LANES.flatMap((lane) => unique(rows.filter((row) => row.lane === lane).map(placeOf)));
+  const ofPlace = (place: string) => rows.filter((row) => placeOf(row) === place);
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Lemona: what recording costs</title><style>${STYLE}</style></head><body>
 <h1>What recording costs</h1>
-${failures(report)}
-${LANES.map((lane) => laneSection(report, lane, rows, plots)).join('\n')}
+${faults(report)}
+${places.map((place) => placeSection(report, ofPlace(place), plots)).join('\n')}
 ${recordSection(records)}
 ${kindsSection(records)}
 ${rivalSection(rivalRows(report))}

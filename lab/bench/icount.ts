@@ -11,12 +11,18 @@ const EPOCH = '2026-01-01T00:00:00';
  */
 const CPU = 'max,la57=off,erms=off,fsrm=off';
 
+/** What the processor's own random numbers are made of; the guest's kernel trusts them (`random.trust_cpu`). */
+export const ICOUNT_SEED = 1;
+
 /**
  * One instruction is one nanosecond. `sleep=on`: the clock of a guest that waits goes on as the host's does. Otherwise it
  * jumps to the next timer whenever the guest waits for a disk or a server, however quick those are: the journal commits
  * after five seconds that nobody has waited, and a connection is given up whose answer is on its way.
  */
-export const ICOUNT_QEMU_ARGS = ['-cpu', CPU, '-icount', 'shift=0,sleep=on', '-rtc', `clock=vm,base=${EPOCH}`] as const;
+export const ICOUNT_QEMU_ARGS = [
+  ...['-cpu', CPU, '-icount', 'shift=0,sleep=on', '-rtc', `clock=vm,base=${EPOCH}`],
+  ...['-seed', String(ICOUNT_SEED)],
+] as const;
 
 /** Addresses that differ from boot to boot make hash chains, page faults and alignments differ. */
 export const ICOUNT_KERNEL_ARGS = ['norandmaps', 'random.trust_cpu=on'] as const;

@@ -5,7 +5,8 @@
  * at once as there are cores, because instructions are counted the same whatever else the host does; where time is taken,
  * each cell has the host to itself.
  */
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { writeAtomically } from '../run/manifest.js';
 import type { LabContext } from '../util/context.js';
@@ -120,14 +121,18 @@ export async function measureCells(
     const step = ctx.progress.step(nameOf(one));
     let cell: Cell;
     try {
+      // What an earlier one left is no evidence of this one.
+      await rm(spec.runDirOf(one), { recursive: true, force: true });
       cell = await spec.runCell(one, step);
     } catch (error) {
       step.fail();
       ctx.signal.throwIfAborted();
       const { config, lane, repeat } = one;
-      const runDir = spec.runDirOf(one);
+      const runDir = existsSync(spec.runDirOf(one)) ? spec.runDirOf(one) : null;
       cell = { state: 'failed', config, workload: one.workload.name, lane, repeat, error: messageOf(error), runDir };
-      ctx.log.error(`${nameOf(one)} failed, and its run is kept in ${runDir}: ${cell.error}`);
+      ctx.log.error(
+        `${nameOf(one)} failed${runDir === null ? '' : `, and its run is kept in ${runDir}`}: ${cell.error}`,
+      );
     }
     await writeAtomically(fileOf(one), `${JSON.stringify({ digest: spec.digestOf(one), cell })}\n`);
     cells.set(one, cell);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-/** Plots of the matrix as SVG: the overhead of each configuration, one plot for each lane, workload and baseline. */
+/** Plots of the matrix as SVG: the overhead of each configuration, one for each lane, accelerator, workload and baseline. */
 import * as Plot from '@observablehq/plot';
 import { JSDOM } from 'jsdom';
 import type { BaselineName } from './configs.js';
-import type { Lane } from './report-data.js';
-import type { Row } from './summary.js';
+import { placeOf, type Row } from './summary.js';
 
 export interface OverheadPlot {
-  readonly lane: Lane;
+  /** `placeOf` its rows. */
+  readonly place: string;
   readonly workload: string;
   readonly baseline: BaselineName;
   readonly svg: string;
@@ -16,12 +16,12 @@ export interface OverheadPlot {
 const WIDTH = 720;
 const BAR_HEIGHT = 16;
 
-/** Bars of overhead, grouped by what was measured. */
+/** Bars of overhead, with confidence intervals where there are any, grouped by what was measured. */
 export function overheadPlots(rows: readonly Row[]): OverheadPlot[] {
   const groups = new Map<string, Row[]>();
   for (const row of rows) {
     if (row.config === row.baseline || row.overhead === undefined) continue;
-    const key = `${row.lane} ${row.workload} ${row.baseline}`;
+    const key = `${placeOf(row)} ${row.workload} ${row.baseline}`;
     groups.set(key, [...(groups.get(key) ?? []), row]);
   }
   const { document } = new JSDOM('').window;
@@ -30,7 +30,13 @@ export function overheadPlots(rows: readonly Row[]): OverheadPlot[] {
     if (first === undefined) return [];
     const configs = [...new Set(group.map((row) => row.config))];
     const things = [...new Set(group.map((row) => row.label))];
-    const bars = group.map((row) => ({ config: row.config, thing: row.label, overhead: (row.overhead ?? 0) * 100 }));
+    const bars = group.map(({ config, label, overhead = 0, overheadInterval }) => ({
+      config,
+      thing: label,
+      overhead: overhead * 100,
+      low: (overheadInterval?.low ?? overhead) * 100,
+      high: (overheadInterval?.high ?? overhead) * 100,
+    }));
     const plot = Plot.plot({
       document,
       width: WIDTH,
@@ -44,9 +50,13 @@ export function overheadPlots(rows: readonly Row[]): OverheadPlot[] {
       color: { domain: configs, scheme: 'Tableau10' },
       marks: [
         Plot.barX(bars, { x: 'overhead', y: 'config', fy: 'thing', fill: 'config' }),
+        Plot.ruleY(
+          bars.filter(({ low, high }) => low < high),
+          { x1: 'low', x2: 'high', y: 'config', fy: 'thing', className: 'interval' },
+        ),
         Plot.text(bars, {
           // Beside a bar to the left too, not on it.
-          x: (bar: (typeof bars)[number]) => Math.max(bar.overhead, 0),
+          x: (bar: (typeof bars)[number]) => Math.max(bar.high, 0),
           y: 'config',
           fy: 'thing',
           text: (bar: (typeof bars)[number]) => bar.overhead.toFixed(1),
@@ -57,6 +67,6 @@ export function overheadPlots(rows: readonly Row[]): OverheadPlot[] {
       ],
     });
     plot.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
-    return [{ lane: first.lane, workload: first.workload, baseline: first.baseline, svg: plot.outerHTML }];
+    return [{ place: placeOf(first), workload: first.workload, baseline: first.baseline, svg: plot.outerHTML }];
   });
 }

@@ -50,7 +50,7 @@ const span = z.object({
   /** Instructions; deterministic lane only. */
   user: z.number().nullable(),
   kernel: z.number().nullable(),
-  /** Of the kernel's, by function, the costliest ones. */
+  /** Of the kernel's, by function. */
   functions: z.record(z.string(), z.number()),
 });
 
@@ -70,8 +70,9 @@ const doneCell = z.object({
   /** Null where nothing is recorded. */
   trace: traceFigures.nullable(),
   /**
-   * What the process that took and wrote the record used while the guest ran; QEMU is not in it. Its most memory holds
-   * Node.js itself: `vanilla`, which records nothing, says how much that is.
+   * What took and wrote the record used while the guest ran, QEMU left out: a process of Node.js and, where the record
+   * came by a socket, its intake. Memory is the most that the first held, and the largest intake, added; `vanilla`, which
+   * records nothing, says how much Node.js itself is.
    */
   lab: z.object({ cpuSeconds: z.number(), writtenBytes: z.number(), peakBytes: z.number() }),
   /** The rebuilt disk against the oracle at the end; null where nothing is recorded, or it was not asked for. */
@@ -80,16 +81,19 @@ const doneCell = z.object({
   database: databaseFigures.nullable(),
   /** What another recorder left; null where none is at work. */
   rival: rivalFigures.nullable().default(null),
+  /** Who executed the guest, as QEMU was told: `kvm`, or `tcg` with its threads. */
   accelerator: z.string(),
   wallSeconds: z.number(),
+  /** Where its run is kept, because the record is not complete or the disk was not rebuilt exactly. */
+  runDir: z.string().nullable().default(null),
 });
 
 const failedCell = z.object({
   ...cell,
   state: z.literal('failed'),
   error: z.string(),
-  /** What is left of it. */
-  runDir: z.string(),
+  /** What is left of it; null: it did not come to a run. */
+  runDir: z.string().nullable(),
 });
 
 export const cellSchema = z.discriminatedUnion('state', [doneCell, failedCell]);
@@ -110,6 +114,8 @@ export const reportSchema = z.object({
   command: z.string(),
   options: optionsSchema,
   host: z.record(z.string(), z.string()),
+  /** Of the emulator's random numbers on the deterministic lane; null: none was set. */
+  seed: z.number().nullable().default(null),
   /** Of everything that decides what guests do, by name. */
   digests: z.record(z.string(), z.string()),
   cells: z.array(cellSchema),
@@ -124,6 +130,11 @@ export type DoneCell = z.infer<typeof doneCell>;
 export type Cell = z.infer<typeof cellSchema>;
 export type BenchOptions = z.infer<typeof optionsSchema>;
 export type Report = z.infer<typeof reportSchema>;
+
+/** Names whose values the two have both, and not the same. Pure. */
+export function differing(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): string[] {
+  return Object.keys(a).filter((name) => b[name] !== undefined && b[name] !== a[name]);
+}
 
 /** Checks a parsed report.json. */
 export function parseReport(value: unknown, file: string): Report {

@@ -23,8 +23,8 @@ export async function writeReport(report: Report, output: string): Promise<strin
     ['matrix.csv', matrixCsv(report)],
     ['matrix.md', matrixMarkdown(report)],
     ['samples.csv', samplesCsv(report)],
-    ...plots.flatMap(({ lane, workload, baseline, svg }): [string, string | Buffer][] => {
-      const name = `plots/${lane}-${workload}${baseline === 'vanilla' ? '' : `-${baseline}`}`;
+    ...plots.flatMap(({ place, workload, baseline, svg }): [string, string | Buffer][] => {
+      const name = `plots/${place.match(/\w+/g)?.join('-')}-${workload}${baseline === 'vanilla' ? '' : `-${baseline}`}`;
       return [
         [`${name}.svg`, svg],
         [

@@ -6,6 +6,9 @@ import type { ImageKind } from '../../images/build.js';
 
 export type Size = 'full' | 'quick';
 
+/** A workload that has not ended by then never will; where one says nothing of its own. */
+const TIMEOUT_MINUTES = 30;
+
 export interface Workload {
   /** As `--workloads` takes it. */
   readonly name: string;
@@ -19,9 +22,16 @@ export interface Workload {
    * this port of the guest. On the parallel lane only: the host's time is not counted in the guest's instructions.
    */
   readonly loadedPort?: number;
+  /** How long it may take, with the costliest recorder and on a slow host. */
+  readonly timeoutMinutes?: Partial<Readonly<Record<Size, number>>>;
   /**
    * Run by sh in an empty folder of the traced disk. Each thing that is measured is one command
    * `span LABEL UNITS COMMAND…` (units: what a cost is divided by) or `micro NAME ROUNDS`; both are on the PATH.
    */
   script(size: Size): string;
+}
+
+/** How long its command may take. */
+export function timeoutMs({ timeoutMinutes }: Workload, size: Size): number {
+  return (timeoutMinutes?.[size] ?? TIMEOUT_MINUTES) * 60_000;
 }

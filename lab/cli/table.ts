@@ -385,7 +385,12 @@ export const VERBS: readonly VerbSpec[] = [
         help: "the paper's two tests with less work and one repeat, without the parallel lane, unless more is asked for",
       },
       { name: 'repeat', kind: 'string', value: 'F', help: 'do again what the report.json F says' },
-      { name: 'output', kind: 'string', value: 'DIR', help: 'folder of the report (default: runs/bench)' },
+      {
+        name: 'output',
+        kind: 'string',
+        value: 'DIR',
+        help: 'folder of the report (default: runs/bench; with --repeat one that is not there yet)',
+      },
       JSON_FLAG,
       RUNS,
     ],
@@ -393,7 +398,7 @@ export const VERBS: readonly VerbSpec[] = [
   {
     name: 'bench compare',
     module: 'bench-compare',
-    summary: 'say what changed from one report of `bench` to another; 1 if anything did',
+    summary: 'say what changed from one report of `bench` to another; 1 if anything did, or a cell of one is not good',
     args: [
       { name: 'before', help: 'a report.json' },
       { name: 'after', help: 'another' },

@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { buildPrograms, runCell } from '../../lab/bench/cell.js';
 import { LOAD_PROGRAM } from '../../lab/bench/load.js';
 import type { Workload } from '../../lab/bench/workload.js';
+import { usedByIntakes } from '../../lab/link/intake.js';
 import { messageOf } from '../../lab/util/errors.js';
 import { useBench } from '../harness/boot.js';
 
@@ -23,8 +24,10 @@ describe('a cell of the bench', () => {
     const { folder, ctx, runDir } = bench();
     await buildPrograms(folder, ctx);
     const one = { config: 'vanilla', workload: WORKLOAD, lane: 'deterministic', repeat: 0, size: 'quick' } as const;
-    const { spans } = await runCell({ ...one, verify: false, runDir: runDir('cell') }, folder, ctx);
+    const spec = { ...one, accelerator: 'tcg', verify: false, runDir: runDir('cell') } as const;
+    const { spans, accelerator } = await runCell(spec, folder, ctx);
     expect(spans.map(({ label, units }) => [label, units])).to.deep.equal([['null', ROUNDS]]);
+    expect(accelerator).to.equal('tcg,thread=single');
   });
 
   describe('whose load comes from the host', () => {
@@ -48,12 +51,18 @@ span pages ${PAGES} load ${page} ${PAGES}`,
         lane: 'parallel',
         repeat: 0,
         size: 'quick',
+        accelerator: 'tcg',
       } as const;
       return runCell({ ...one, verify: true, runDir: runDir('cell') }, folder, ctx);
     };
 
     it('takes how long all of it was, and its record is whole', async () => {
-      const { spans, trace, rebuild } = await cell('here');
+      const before = usedByIntakes();
+      const { spans, trace, rebuild, lab } = await cell('here');
+      const intakes = usedByIntakes();
+      expect(intakes.cpuSeconds).to.be.greaterThan(before.cpuSeconds);
+      expect(lab.cpuSeconds).to.be.greaterThan(intakes.cpuSeconds - before.cpuSeconds);
+      expect(intakes.writtenBytes - before.writtenBytes).to.be.within(1, lab.writtenBytes);
       expect(spans.map(({ label, units }) => [label, units])).to.deep.equal([['pages', PAGES]]);
       expect([trace?.lost, trace?.missing, rebuild?.isEqual]).to.deep.equal([0, 0, true]);
     });

@@ -5,6 +5,7 @@ import { Invocation, type VerbHandler } from '../../lab/cli/invocation.js';
 import { Output } from '../../lab/cli/output.js';
 import { buildProgram } from '../../lab/cli/parse.js';
 import * as audit from '../../lab/cli/verbs/audit.js';
+import * as benchCompare from '../../lab/cli/verbs/bench-compare.js';
 import * as custody from '../../lab/cli/verbs/custody.js';
 import * as events from '../../lab/cli/verbs/events.js';
 import * as index from '../../lab/cli/verbs/index.js';
@@ -14,6 +15,7 @@ import * as stats from '../../lab/cli/verbs/stats.js';
 
 const VERBS: Readonly<Record<string, { readonly run: VerbHandler }>> = {
   audit,
+  'bench-compare': benchCompare,
   custody,
   events,
   index,

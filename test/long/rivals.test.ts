@@ -25,7 +25,8 @@ describe('another recorder in the guest', () => {
     const { folder, ctx, runDir } = bench();
     await buildPrograms(folder, ctx);
     const one = { config, workload: WORKLOAD, lane: 'deterministic', repeat: 0, size: 'quick', verify: false } as const;
-    return runCell({ ...one, runDir: runDir('cell') }, folder, ctx);
+    const spec = { ...one, accelerator: 'tcg', runDir: runDir('cell') } as const;
+    return runCell(spec, folder, ctx);
   };
 
   it(`is not there in ${TRACEABLE}`, async () => {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-import { mkdtemp, rm } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { runCellProcess } from '../../lab/bench/cell-process.js';
-import { cellDigest } from '../../lab/bench/matrix.js';
+import { cellDigest, labCommit, type Means } from '../../lab/bench/matrix.js';
 import {
   type CellPlan,
   cellsAtOnce,
@@ -13,7 +15,8 @@ import {
   nameOf,
   planCells,
 } from '../../lab/bench/measure.js';
-import type { DoneCell, Lane } from '../../lab/bench/report-data.js';
+import { inOutput, repeatFolder } from '../../lab/bench/output.js';
+import type { DoneCell, Lane, Report } from '../../lab/bench/report-data.js';
 import type { Workload } from '../../lab/bench/workload.js';
 import { runningChildren } from '../../lab/proc/registry.js';
 import { LabError } from '../../lab/util/errors.js';
@@ -52,6 +55,7 @@ function done({ config, lane, repeat }: CellPlan): DoneCell {
     rival: null,
     accelerator: 'tcg',
     wallSeconds: 1,
+    runDir: null,
   };
 }
 
@@ -70,7 +74,7 @@ describe('measuring cells', () => {
     digestOf: () => 'digest',
     host: HOST,
     runCell: (cell) => Promise.resolve(done(cell)),
-    runDirOf: (cell) => `runs/${nameOf(cell)}`,
+    runDirOf: (cell) => path.join(folder, 'runs', nameOf(cell)),
     ...change,
   });
 
@@ -104,37 +108,49 @@ describe('measuring cells', () => {
     expect(cellsAtOnce('deterministic', { cores: 1, memoryBytes: 2 ** 29 })).to.equal(1);
   });
 
-  it('reports a cell that fails beside others as failed, goes on with the rest, and tries only that one again', async () => {
+  it('reports cells that fail beside others as failed, with what they left, goes on with the rest, and tries only such again', async () => {
     const cells = plan(['deterministic'], 1);
+    const { runDirOf } = spec({});
+    const said: string[] = [];
+    const log = createLog('info', (line) => said.push(line));
     const first = await measureCells(
       cells,
       spec({
         runCell: async (cell) => {
           await turn();
-          if (cell.config === 'module-relay') throw new Error('it broke');
+          if (cell.config === 'vanilla') throw new Error('it did not begin');
+          if (cell.config === 'module-relay') {
+            await mkdir(runDirOf(cell), { recursive: true });
+            throw new Error('it broke');
+          }
           return done(cell);
         },
       }),
-      ctx,
+      { ...ctx, log },
     );
     expect(first.map(({ config, state }) => `${config} ${state}`)).to.deep.equal([
-      'vanilla done',
+      'vanilla failed',
       'module-relay failed',
       'static-relay done',
     ]);
-    expect(first[1]).to.include({ error: 'it broke', runDir: 'runs/deterministic-w-module-relay-0' });
+    const kept = path.join(folder, 'runs/deterministic-w-module-relay-0');
+    expect(first[0]).to.include({ error: 'it did not begin', runDir: null });
+    expect(first[1]).to.include({ error: 'it broke', runDir: kept });
+    expect(said.filter((line) => line.includes('its run is kept'))).to.have.length(1);
     const again: string[] = [];
     const second = await measureCells(
       cells,
       spec({
         runCell: async (cell) => {
           again.push(cell.config);
+          // What the one that failed left is no evidence of this one.
+          expect(existsSync(runDirOf(cell))).to.equal(false);
           return done(cell);
         },
       }),
       ctx,
     );
-    expect(again).to.deep.equal(['module-relay']);
+    expect(again.sort()).to.deep.equal(['module-relay', 'vanilla']);
     expect(second).to.deep.equal(cells.map(done));
   });
 
@@ -186,21 +202,123 @@ describe('measuring cells', () => {
   });
 
   it('takes a cell over only if all that decides its result is the same', () => {
-    const digests = {
-      counter: 'c',
-      'program span': 's',
-      'program micro': 'm',
-      'workload w': 'w',
-      'kernel n': 'n',
-      'kernel y': 'y',
-      'image tiny': 't',
+    const names = [
+      ...['counter', 'program span', 'program micro', 'workload w', 'kernel n', 'kernel m', 'kernel y', 'image tiny'],
+      ...['initramfs with module', 'initramfs without module', 'initramfs without module and key', 'intake'],
+      ...['replay kernel', 'replay initramfs'],
+    ];
+    const host = { lab: 'abc', processor: 'a', qemu: 'QEMU 7.2' };
+    const means: Means = { digests: Object.fromEntries(names.map((name) => [name, 'x'])), host, accelerator: 'tcg' };
+    /** Which changes have such a cell measured again. */
+    const decide = (config: CellPlan['config'], lane: Lane, repeat: number) => {
+      const cell: CellPlan = { config, lane, repeat, workload: WORKLOAD };
+      const changes: Record<string, Means> = {
+        ...Object.fromEntries(names.map((name) => [name, { ...means, digests: { ...means.digests, [name]: 'y' } }])),
+        ...Object.fromEntries(
+          Object.keys(host).map((name) => [name, { ...means, host: { ...host, [name]: 'other' } }]),
+        ),
+        kvm: { ...means, accelerator: 'kvm' },
+      };
+      const before = cellDigest(means, cell);
+      return Object.keys(changes).filter((name) => cellDigest(changes[name] ?? means, cell) !== before);
     };
-    const [vanilla, , static_] = plan(['deterministic'], 1) as [CellPlan, CellPlan, CellPlan];
-    const before = cellDigest(digests, vanilla);
-    expect(cellDigest({ ...digests, 'kernel y': 'other', 'image debian': 'd' }, vanilla)).to.equal(before);
-    expect(cellDigest({ ...digests, 'kernel y': 'other' }, static_)).not.to.equal(cellDigest(digests, static_));
-    for (const name of ['counter', 'program span', 'workload w', 'kernel n', 'image tiny'])
-      expect(cellDigest({ ...digests, [name]: 'other' }, vanilla), name).not.to.equal(before);
+    const all = ['program span', 'program micro', 'workload w'];
+    expect(decide('vanilla', 'deterministic', 0)).to.have.members([
+      ...[...all, 'counter', 'kernel n', 'image tiny', 'initramfs without module', 'qemu'],
+    ]);
+    // Only the first repeat's disk is rebuilt.
+    const static_ = [...all, 'kernel y', 'image tiny'];
+    expect(decide('static-relay', 'parallel', 1)).to.have.members([
+      ...[...static_, 'initramfs without module', 'processor', 'qemu', 'kvm'],
+    ]);
+    expect(decide('static-socket-plain', 'deterministic', 0)).to.have.members([
+      ...[
+        ...static_,
+        'counter',
+        'initramfs without module and key',
+        'intake',
+        'replay kernel',
+        'replay initramfs',
+        'qemu',
+      ],
+    ]);
+    expect(decide('module-relay', 'deterministic', 1)).to.include('initramfs with module');
+    const digestOf = (config: CellPlan['config'], memoryMiB: number) =>
+      cellDigest(means, { config, lane: 'deterministic', repeat: 1, workload: { ...WORKLOAD, memoryMiB } });
+    expect(digestOf('static-socket-plain', 128)).not.to.equal(digestOf('static-socket-encrypted', 128));
+    expect(digestOf('vanilla', 128)).not.to.equal(digestOf('vanilla', 256));
+    expect(() =>
+      cellDigest({ ...means, digests: {} }, { config: 'vanilla', lane: 'parallel', repeat: 0, workload: WORKLOAD }),
+    ).to.throw(LabError, "nothing has the digest of 'program span'");
+  });
+});
+
+describe('the commit in a report', () => {
+  it('is that of the checkout, and says whether files differ from it; where there is none there is nothing', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'lemona-test-'));
+    const { signal } = new AbortController();
+    try {
+      expect(await labCommit(folder, signal)).to.deep.equal({});
+      const git = (...words: string[]) =>
+        execFileSync('git', ['-c', 'user.name=a', '-c', 'user.email=a@example.org', ...words], { cwd: folder });
+      git('init', '-q');
+      await writeFile(path.join(folder, 'file'), 'a');
+      git('add', 'file');
+      git('commit', '-q', '-m', 'first');
+      const commit = git('rev-parse', '--short', 'HEAD').toString().trim();
+      expect(await labCommit(folder, signal)).to.deep.equal({ lab: commit });
+      await writeFile(path.join(folder, 'file'), 'other');
+      expect(await labCommit(folder, signal)).to.deep.equal({ lab: `${commit}-dirty` });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});
+
+describe('the folder of a bench', () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'lemona-test-'));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  const report = (command: string): Report => ({
+    ...{ format: 1, created: '2026-01-01T00:00:00Z', command, host: {}, seed: 1, digests: {}, cells: [] },
+    options: { lanes: [], configs: [], workloads: [], size: 'quick', repeats: { deterministic: 1, parallel: 1 } },
+  });
+  const refusal = (work: Promise<unknown>) =>
+    work.then(
+      () => undefined,
+      (error: unknown) => (error instanceof LabError ? error.message : error),
+    );
+
+  it('is that of one bench at a time', async () => {
+    const said = await inOutput(folder, undefined, () => refusal(inOutput(folder, undefined, () => Promise.resolve())));
+    expect(said).to.equal(`process ${process.pid} is measuring into ${folder} already`);
+    expect(await inOutput(folder, undefined, () => Promise.resolve('after it'))).to.equal('after it');
+  });
+
+  it('has no cells of another bench when a report is done again, but goes on with its own', async () => {
+    const one = { file: 'one.json', report: report('one') };
+    const measure = async () => {
+      await mkdir(path.join(folder, 'cells'), { recursive: true });
+      await writeFile(path.join(folder, 'cells/a.json'), '{}');
+    };
+    await inOutput(folder, undefined, measure);
+    expect(await refusal(inOutput(folder, one, measure))).to.equal(
+      `${folder} has 1 cells, which no repeat of one.json measured`,
+    );
+    await rm(path.join(folder, 'cells'), { recursive: true });
+    await inOutput(folder, one, measure);
+    await inOutput(folder, one, measure);
+    const other = { file: 'other.json', report: report('other') };
+    expect(await refusal(inOutput(folder, other, measure))).to.include('no repeat of other.json');
+  });
+
+  it('is a new one when a report is done again', async () => {
+    expect(await repeatFolder(path.join(folder, 'none'))).to.equal(path.join(folder, 'none/bench-repeat-1'));
+    await mkdir(path.join(folder, 'bench-repeat-1'));
+    expect(await repeatFolder(folder)).to.equal(path.join(folder, 'bench-repeat-2'));
   });
 });
 
@@ -220,6 +338,7 @@ describe('the process of a cell', () => {
       lane: 'deterministic',
       repeat: 0,
       size: 'quick',
+      accelerator: 'tcg',
       verify: false,
       runDir: '/nonexistent/run',
     } as const;
