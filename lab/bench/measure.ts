@@ -123,6 +123,7 @@ export async function measureCells(
     try {
       // What an earlier one left is no evidence of this one.
       await rm(spec.runDirOf(one), { recursive: true, force: true });
+      ctx.signal.throwIfAborted();
       cell = await spec.runCell(one, step);
     } catch (error) {
       step.fail();

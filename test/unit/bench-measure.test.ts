@@ -172,7 +172,8 @@ describe('measuring cells', () => {
       interrupted = error;
     });
     expect(interrupted).to.have.property('message', 'interrupted');
-    expect(begun).to.equal(4);
+    // The other worker may be about to begin one.
+    expect(begun).to.be.within(4, 5);
     expect(ended).to.be.within(2, 3);
     const measured = async (change: Partial<MeasureSpec>) => {
       let count = 0;
