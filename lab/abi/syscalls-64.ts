@@ -607,7 +607,7 @@ export const SYSCALLS_64 = [
     name: 'io_uring_enter',
     args: 'fd int int int in:@5 int',
     effect:
-      'replayed: WRITE, SETATTR, CREATE, TMPFILE, FALLOCATE, RENAME, UNLINK, RMDIR, MKDIR, SYMLINK, LINK, XATTR, GONE; each request as the call of its name',
+      'replayed: WRITE, SETATTR, CREATE, TMPFILE, FALLOCATE, PAGE, RENAME, UNLINK, RMDIR, MKDIR, MKNOD, SYMLINK, LINK, XATTR, GONE; each request as the call of its name',
   },
   {
     nr: 427,

@@ -2,6 +2,7 @@
 /** The operations of io_uring in Linux 6.12: what the driver captures of each, and what it can do to a filesystem. */
 import { type ArgDesc, parseArgs } from './arguments.js';
 import type { CallEffect, SyscallRow } from './syscall-row.js';
+import { SYSCALLS_64 } from './syscalls-64.js';
 
 /** What `args` counts: members of a submission queue entry, as system calls have arguments; also `arg` in TLVs. */
 export const URING_FIELDS = ['sqe', 'addr', 'addr2', 'addr3', 'len', 'addr_len'] as const;
@@ -11,79 +12,83 @@ export interface UringOp extends SyscallRow {
   readonly isNetwork: boolean;
 }
 
-type Row = readonly [name: string, args: string, effect: CallEffect, about?: 'network'];
+type CallName = (typeof SYSCALLS_64)[number]['name'];
 
-const RENAMES = 'replayed: RENAME';
-const WRITES = 'replayed: WRITE, SETATTR';
-const OPENS = 'replayed: CREATE, TMPFILE, SETATTR';
-const ACCESS = 'replayed: SETATTR; access time';
+/** What an operation can do: as the system call that does the same does it, or in words. */
+type Row = readonly [name: string, args: string, effect: CallEffect | `as ${CallName}`, about?: 'network'];
 
 const ROWS: readonly Row[] = [
   ['nop', 'int', 'none'],
-  ['readv', 'int', ACCESS],
-  ['writev', 'int in:iov:@4 int int int', WRITES],
-  ['fsync', 'int', 'none'],
-  ['read_fixed', 'int', ACCESS],
-  ['write_fixed', 'int in:@4 int int int', WRITES],
+  ['readv', 'int', 'as readv'],
+  ['writev', 'int in:iov:@4 int int int', 'as writev'],
+  ['fsync', 'int', 'as fsync'],
+  ['read_fixed', 'int', 'as read'],
+  ['write_fixed', 'int in:@4 int int int', 'as write'],
   ['poll_add', 'int', 'none'],
   ['poll_remove', 'int', 'none'],
-  ['sync_file_range', 'int', 'none'],
-  ['sendmsg', 'int in:msg', 'none', 'network'],
-  ['recvmsg', 'int', 'none', 'network'],
+  ['sync_file_range', 'int', 'as sync_file_range'],
+  ['sendmsg', 'int in:msg', 'as sendmsg', 'network'],
+  ['recvmsg', 'int', 'as recvmsg', 'network'],
   ['timeout', 'int in:16=time', 'none'],
   ['timeout_remove', 'int int in:16=time', 'none'],
-  ['accept', 'int', 'none', 'network'],
+  ['accept', 'int', 'as accept', 'network'],
   ['async_cancel', 'int', 'none'],
   ['link_timeout', 'int in:16=time', 'none'],
-  ['connect', 'int in:sock:@2 int', 'none', 'network'],
-  ['fallocate', 'int', 'replayed: FALLOCATE'],
-  ['openat', 'int path', OPENS],
-  ['close', 'int', 'replayed: GONE'],
+  ['connect', 'int in:sock:@2 int', 'as connect', 'network'],
+  ['fallocate', 'int', 'as fallocate'],
+  ['openat', 'int path', 'as openat'],
+  ['close', 'int', 'as close'],
   ['files_update', 'int in:4*@4=i32s int int int', 'replayed: GONE; registered files hold references'],
-  ['statx', 'int path', 'none'],
-  ['read', 'int', ACCESS],
-  ['write', 'int in:@4 int int int', WRITES],
-  ['fadvise', 'int', 'none'],
-  ['madvise', 'int', 'replayed: FALLOCATE; MADV_REMOVE'],
-  ['send', 'int in:@4 in:sock:@5 int int int', 'none', 'network'],
-  ['recv', 'int', 'none', 'network'],
-  ['openat2', 'int path in:@4=u64s int int', OPENS],
-  ['epoll_ctl', 'int in:12', 'none'],
-  ['splice', 'int', WRITES],
+  ['statx', 'int path', 'as statx'],
+  ['read', 'int', 'as read'],
+  ['write', 'int in:@4 int int int', 'as write'],
+  ['fadvise', 'int', 'as fadvise64'],
+  ['madvise', 'int', 'as madvise'],
+  ['send', 'int in:@4 in:sock:@5 int int int', 'as sendto', 'network'],
+  ['recv', 'int', 'as recvfrom', 'network'],
+  ['openat2', 'int path in:@4=u64s int int', 'as openat2'],
+  ['epoll_ctl', 'int in:12', 'as epoll_ctl'],
+  ['splice', 'int', 'as splice'],
   ['provide_buffers', 'int', 'none'],
   ['remove_buffers', 'int', 'none'],
-  ['tee', 'int', 'none'],
-  ['shutdown', 'int', 'none', 'network'],
-  ['renameat', 'int path path', RENAMES],
-  ['unlinkat', 'int path', 'replayed: UNLINK, RMDIR'],
-  ['mkdirat', 'int path', 'replayed: MKDIR'],
-  ['symlinkat', 'int path path', 'replayed: SYMLINK'],
-  ['linkat', 'int path path', 'replayed: LINK'],
+  ['tee', 'int', 'as tee'],
+  ['shutdown', 'int', 'as shutdown', 'network'],
+  ['renameat', 'int path path', 'as renameat2'],
+  ['unlinkat', 'int path', 'as unlinkat'],
+  ['mkdirat', 'int path', 'as mkdirat'],
+  ['symlinkat', 'int path path', 'as symlinkat'],
+  ['linkat', 'int path path', 'as linkat'],
   ['msg_ring', 'int', 'replayed: GONE; a file that is sent replaces another'],
-  ['fsetxattr', 'int str in:@4 int int', 'replayed: XATTR, SETATTR'],
-  ['setxattr', 'int str in:@4 path int', 'replayed: XATTR, SETATTR'],
-  ['fgetxattr', 'int str', 'none'],
-  ['getxattr', 'int str int path', 'none'],
-  ['socket', 'int', 'none', 'network'],
+  ['fsetxattr', 'int str in:@4 int int', 'as fsetxattr'],
+  ['setxattr', 'int str in:@4 path int', 'as setxattr'],
+  ['fgetxattr', 'int str', 'as fgetxattr'],
+  ['getxattr', 'int str int path', 'as getxattr'],
+  ['socket', 'int', 'as socket', 'network'],
   ['uring_cmd', 'int', 'unsupported: what it does its file decides; a discard of a disk is a raw write (TAINT)'],
-  ['send_zc', 'int in:@4 in:sock:@5 int int int', 'none', 'network'],
-  ['sendmsg_zc', 'int in:msg', 'none', 'network'],
-  ['read_multishot', 'int', 'none'],
-  ['waitid', 'int', 'none'],
+  ['send_zc', 'int in:@4 in:sock:@5 int int int', 'as sendto', 'network'],
+  ['sendmsg_zc', 'int in:msg', 'as sendmsg', 'network'],
+  ['read_multishot', 'int', 'as read'],
+  ['waitid', 'int', 'as waitid'],
   ['futex_wait', 'int', 'none'],
   ['futex_wake', 'int', 'none'],
   ['futex_waitv', 'int in:24*@4=u64s int int int', 'none'],
   ['fixed_fd_install', 'int', 'none'],
-  ['ftruncate', 'int', 'replayed: SETATTR'],
-  ['bind', 'int in:sock:@2 int', 'replayed: MKNOD; a socket that has a name', 'network'],
-  ['listen', 'int', 'none', 'network'],
+  ['ftruncate', 'int', 'as ftruncate'],
+  ['bind', 'int in:sock:@2 int', 'as bind', 'network'],
+  ['listen', 'int', 'as listen', 'network'],
 ];
+
+function effectOf(effect: Row[2]): CallEffect {
+  const call: string | undefined = /^as (\w+)$/.exec(effect)?.[1];
+  const row: SyscallRow | undefined = SYSCALLS_64.find(({ name }) => name === call);
+  return row?.effect ?? (effect as CallEffect);
+}
 
 export const URING_OPS: readonly UringOp[] = ROWS.map(([name, args, effect, about], nr) => ({
   nr,
   name,
   args,
-  effect,
+  effect: effectOf(effect),
   isNetwork: about === 'network',
 }));
 

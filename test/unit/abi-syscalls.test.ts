@@ -280,6 +280,25 @@ describe('what is generated from the tables', () => {
     }
   });
 
+  it("has each operation of io_uring do what the system call does that does the same, and the ring's call all of it", () => {
+    const alike: Readonly<Record<string, string>> = {
+      ...{
+        read_fixed: 'read',
+        write_fixed: 'write',
+        read_multishot: 'read',
+        fadvise: 'fadvise64',
+        renameat: 'renameat2',
+      },
+      ...{ send: 'sendto', send_zc: 'sendto', sendmsg_zc: 'sendmsg', recv: 'recvfrom' },
+    };
+    const calls = new Map(ROWS_64.map((row) => [row.name, row.effect]));
+    const compared = URING_OPS.filter((op) => calls.has(alike[op.name] ?? op.name));
+    for (const op of compared) expect(op.effect, op.name).to.equal(calls.get(alike[op.name] ?? op.name));
+    expect(compared).to.have.length.above(40);
+    const enter = parseEffect(calls.get('io_uring_enter') ?? '').ops;
+    for (const op of URING_OPS) expect(enter, op.name).to.include.members([...parseEffect(op.effect).ops]);
+  });
+
   it('tells people of every call and every ioctl', () => {
     const doc = emitCoverageDoc();
     for (const row of ALL_ROWS) expect(doc).to.contain(`| ${row.nr} | ${row.name} |`);
