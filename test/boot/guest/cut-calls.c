@@ -2,23 +2,28 @@
 /*
  * System calls that never run, or whose task dies over them: refused by
  * seccomp with every verdict, by its strict mode, by user dispatch and by
- * ptrace; and tasks killed at random moments in a flood of calls.
+ * ptrace, or by two of these; what looks like one to seccomp and is none; and
+ * tasks killed at random moments in a flood of calls.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define TIMES 5
 #define FLOODS 24
+#define VSYSCALL_TIME 0xffffffffff600400ul
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
 #define PR_SET_SYSCALL_USER_DISPATCH 59
@@ -31,12 +36,12 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* getppid gets this verdict, all else is allowed */
-static void filter(unsigned int verdict)
+/* This call gets this verdict, all else is allowed. */
+static void filter_call(unsigned int nr, unsigned int verdict)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, verdict),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
@@ -44,6 +49,11 @@ static void filter(unsigned int verdict)
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
 		die("seccomp");
+}
+
+static void filter(unsigned int verdict)
+{
+	filter_call(SYS_getppid, verdict);
 }
 
 static void by_errno(void)
@@ -150,6 +160,74 @@ static void by_tracer(void)
 	waitpid(pid, NULL, 0);
 }
 
+/* Until it stops there; which call it is then, is the tracer's to say. */
+static void change_call(pid_t pid, enum __ptrace_request until, unsigned long nr)
+{
+	ptrace(until, pid, 0, 0);
+	waitpid(pid, NULL, 0);
+	ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, orig_rax), nr);
+}
+
+/* A tracer makes another call of one, which is then refused; and it has refused ones skipped. */
+static void by_tracer_and_filter(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		ptrace(PTRACE_TRACEME, 0, 0, 0);
+		filter(SECCOMP_RET_ERRNO | 7);
+		filter_call(SYS_getpgrp, SECCOMP_RET_TRACE);
+		/* raise() has a call of its own after the stop */
+		syscall(SYS_kill, getpid(), SIGSTOP);
+		for (int i = 0; i < TIMES; i++) {
+			if (syscall(SYS_getuid) != -1 || errno != 7)
+				_exit(1);
+		}
+		for (int i = 0; i < TIMES; i++)
+			syscall(SYS_getpgrp);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+	ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESECCOMP);
+	for (int i = 0; i < TIMES; i++) {
+		change_call(pid, PTRACE_SYSCALL, SYS_getppid);
+		ptrace(PTRACE_SYSCALL, pid, 0, 0);
+		waitpid(pid, NULL, 0);
+	}
+	for (int i = 0; i < TIMES; i++)
+		change_call(pid, PTRACE_CONT, -1ul);
+	ptrace(PTRACE_CONT, pid, 0, 0);
+	waitpid(pid, &status, 0);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+/* The page that has no code: what is called there, the kernel does in a page fault. */
+static void vsyscall_time(void)
+{
+	((long (*)(void *))VSYSCALL_TIME)(NULL);
+}
+
+static void *killed_in_vsyscall(void *arg)
+{
+	filter_call(SYS_time, SECCOMP_RET_KILL_THREAD);
+	vsyscall_time();
+	return arg;
+}
+
+static void by_vsyscall(void)
+{
+	pthread_t thread;
+
+	vsyscall_time();
+	if (pthread_create(&thread, NULL, killed_in_vsyscall, NULL))
+		die("pthread_create");
+	pthread_join(thread, NULL);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT))
+		die("strict seccomp");
+	vsyscall_time();
+}
+
 static void *flood(void *arg)
 {
 	for (;;)
@@ -207,6 +285,8 @@ int main(int argc, char **argv)
 	in_child("user dispatch", by_user_dispatch);
 	in_child("bad selector", by_bad_selector);
 	in_child("tracer", by_tracer);
+	in_child("tracer and filter", by_tracer_and_filter);
+	in_child("vsyscall", by_vsyscall);
 	by_kill(argc > 1 ? atoi(argv[1]) : 1);
 	return 0;
 }
