@@ -383,9 +383,10 @@ void lemona_on_uring_issue(struct io_kiocb *req)
 		  NULL);
 }
 
-/* May be called with the completion lock held */
+/* Any number of requests may end at once: each has room made for it. */
 void lemona_on_uring_complete(struct io_kiocb *req, int res)
 {
+	lemona_prepare();
 	put_uring(req, LEMONA_URING_COMPLETE, req->opcode, req->cqe.user_data,
 		  res, NULL);
 }

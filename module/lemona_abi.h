@@ -129,7 +129,7 @@ enum lemona_tlv_type {
 #define LEMONA_URING_SUBMIT 0 /* the kernel takes the request */
 /* the current task begins to carry it out, perhaps not for the first time */
 #define LEMONA_URING_ISSUE 1
-#define LEMONA_URING_COMPLETE 2 /* its result is posted */
+#define LEMONA_URING_COMPLETE 2 /* it ended: its result is posted, unless nobody wants to know */
 
 /* valid of SETATTR */
 #define LEMONA_VALID_MODE 1 /* mode */

@@ -625,7 +625,7 @@ export const FLAG_GROUPS = [
     flags: [
       { name: 'URING_SUBMIT', value: 0, doc: 'the kernel takes the request' },
       { name: 'URING_ISSUE', value: 1, doc: 'the current task begins to carry it out, perhaps not for the first time' },
-      { name: 'URING_COMPLETE', value: 2, doc: 'its result is posted' },
+      { name: 'URING_COMPLETE', value: 2, doc: 'it ended: its result is posted, unless nobody wants to know' },
     ],
   },
   {

@@ -2,6 +2,7 @@
 /* Requests that wait for time, descriptors, children and memory, and those that end such a wait. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -120,4 +121,62 @@ WAY("uring-waits")
 	uring_collect(&ring, res);
 	must(res[0] == 1 && res[1] == 1);
 	note("both");
+}
+
+#define QUIET IOSQE_CQE_SKIP_SUCCESS
+
+/* Requests whose good ends nobody is told of: at once, by a worker, later, and in a chain that broke. */
+WAY("uring-quiet")
+{
+	struct __kernel_timespec soon = { 0, 2000001 };
+	int bell = need(eventfd(0, 0)), pipe_ends[2];
+	uint64_t rings = 1;
+	struct uring_end end;
+	char byte;
+
+	file = make_file("f", 0);
+	need(pipe(pipe_ends));
+	uring_open(&ring, 16, 0);
+	uring_put(&ring, IORING_OP_WRITE, file, "once", 4, 0)->flags = QUIET;
+	uring_put(&ring, IORING_OP_WRITE, file, "work", 4, 4)->flags = QUIET | IOSQE_ASYNC;
+	uring_put(&ring, IORING_OP_POLL_ADD, bell, NULL, 0, 0)->poll32_events = POLLIN;
+	ring.sqes[(*ring.sq_tail + ring.queued - 1) & ring.sq_mask].flags = QUIET;
+	uring_put(&ring, IORING_OP_READ, pipe_ends[0], &byte, 1, -1)->flags = QUIET;
+	uring_put(&ring, IORING_OP_TIMEOUT, -1, &soon, 1, 0)->flags = QUIET;
+	ring.sqes[(*ring.sq_tail + ring.queued - 1) & ring.sq_mask].timeout_flags = IORING_TIMEOUT_ETIME_SUCCESS;
+	uring_submit(&ring);
+	must(write(bell, &rings, sizeof(rings)) == sizeof(rings));
+	must(write(pipe_ends[1], "x", 1) == 1);
+	pause_us(100000);
+	/* The first one fails: it is told of, and the others of its chain are ended in silence. */
+	uring_put(&ring, IORING_OP_READ, -1, &byte, 1, 0)->flags = IOSQE_IO_LINK | QUIET;
+	uring_put(&ring, IORING_OP_MKDIRAT, AT_FDCWD, "d", 0700, 0)->flags = IOSQE_IO_LINK;
+	uring_put(&ring, IORING_OP_SYMLINKAT, AT_FDCWD, "to", 0, (uintptr_t)"link");
+	uring_submit(&ring);
+	end = uring_next(&ring);
+	must(end.res == -EBADF);
+	note("end ");
+}
+
+#define BURST 200000
+#define ENTRIES 1000
+
+/* One thread's requests, which all wait for the same and end together when it looks for them. */
+WAY("uring-burst")
+{
+	int bell = need(eventfd(0, 0));
+	uint64_t rings = 1;
+
+	file = make_file("f", 0);
+	uring_open(&ring, 1024, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
+	for (int i = 0; i < BURST; i += ENTRIES) {
+		for (int k = 0; k < ENTRIES; k++)
+			uring_put(&ring, IORING_OP_POLL_ADD, bell, NULL, 0, 0)->poll32_events = POLLIN;
+		uring_submit(&ring);
+	}
+	must(write(bell, &rings, sizeof(rings)) == sizeof(rings));
+	must(uring_next(&ring).res == POLLIN);
+	uring_close(&ring);
+	uring_open(&ring, 8, 0);
+	note("over");
 }
