@@ -127,6 +127,7 @@ const URING: readonly Way[] = [
   { name: 'uring-socket', ms: MS, effects: { WRITE: 5, PAGE: 5 }, requests: ['send', 'recv', 'recvmsg', 'write'] },
   { name: 'uring-read-mapped', ms: MS, effects: { PAGE: 10 }, requests: ['read'] },
   { name: 'uring-direct', ms: MS, effects: { WRITE: 10, PAGE: 10 }, requests: ['write'] },
+  { name: 'uring-direct-nowait', effects: { WRITE: 20 }, requests: ['write'] },
   {
     name: 'uring-reading',
     effects: { WRITE: 5, XATTR: 2 },
@@ -216,6 +217,7 @@ const COPIES: readonly Way[] = [
   { name: 'proc-mem', ms: MS, effects: { PAGE: 10 }, calls: ['pwrite64'] },
   { name: 'direct-read-mapped', ms: 2 * MS, effects: { PAGE: 50 } },
   { name: 'direct-write', effects: { WRITE: 30 } },
+  { name: 'direct-nowait', effects: { WRITE: 20 }, calls: ['pwritev2', 'io_submit'] },
   { name: 'direct-race', ms: 2 * MS, effects: { WRITE: 30, PAGE: 20 } },
   { name: 'passed-fd', effects: { WRITE: 1, SETATTR: 1 }, calls: ['sendmsg', 'recvmsg'] },
   { name: 'pidfd-getfd', effects: { WRITE: 1, SETATTR: 1 }, calls: ['pidfd_getfd'] },

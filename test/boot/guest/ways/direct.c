@@ -2,8 +2,11 @@
 /* O_DIRECT. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "ways.h"
@@ -58,6 +61,28 @@ WAY("direct-write")
 			continue;
 	}
 	must(pwrite(direct, block, 4 * PAGE, 1 << 20) == 4 * PAGE);
+}
+
+/* Whoever may not wait tries until it is done: blocks that are there, new ones, and by AIO. */
+WAY("direct-nowait")
+{
+	int direct = need(open("f", O_RDWR | O_CREAT | O_DIRECT, 0600));
+	char *block = aligned_alloc(PAGE, PAGE);
+	struct iovec iov = { block, PAGE };
+	aio_context_t ctx = 0;
+
+	fill(block, PAGE);
+	need(syscall(SYS_io_setup, 1, &ctx));
+	for (int i = 0; i < 10; i++) {
+		struct iocb cb = { .aio_lio_opcode = IOCB_CMD_PWRITE, .aio_rw_flags = RWF_NOWAIT, .aio_fildes = direct,
+				   .aio_buf = (uintptr_t)block, .aio_nbytes = PAGE, .aio_offset = PAGE * i };
+		struct iocb *list = &cb;
+		struct io_event event;
+
+		must(pwritev2(direct, &iov, 1, PAGE * (i / 2), RWF_NOWAIT) == PAGE);
+		must(syscall(SYS_io_submit, ctx, 1, &list) == 1);
+		must(syscall(SYS_io_getevents, ctx, 1, 1, &event, NULL) == 1 && event.res == PAGE);
+	}
 }
 
 static void write_buffered(void *arg)
