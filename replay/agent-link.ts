@@ -27,6 +27,7 @@ import {
   encodeResume,
   encodeStop,
   parseAnswer,
+  type Waiting,
 } from './control.js';
 import { Doubts } from './doubts.js';
 import { type About, Told } from './lost.js';
@@ -78,6 +79,12 @@ const STALL_TIMEOUT_MS = 120_000;
 /** The final pass visits every touched inode, and the unmount writes all that is dirty. */
 const FINISH_TIMEOUT_MS = 900_000;
 
+/** What the agent says before the answer that ends a stretch of effects. */
+interface Aside {
+  readonly doubts: readonly Doubt[];
+  readonly waiting: Waiting | undefined;
+}
+
 /** The agent's answers, in order. */
 class Answers {
   readonly #waiting: Answer[] = [];
@@ -87,6 +94,7 @@ class Answers {
   #last: Answer | undefined;
   #taken = 0;
   readonly #doubts = new Doubts();
+  #held: Waiting | undefined;
 
   constructor(socket: Socket, onProgress: ((answer: Extract<Answer, { t: 'progress' }>) => void) | undefined) {
     let rest = '';
@@ -101,6 +109,7 @@ class Answers {
           if (answer.t === 'progress') onProgress?.(answer);
           else if (answer.t === 'taken') this.#taken++;
           else if (answer.t === 'doubt') this.#doubts.add(answer);
+          else if (answer.t === 'waiting') this.#held = answer;
           else this.#waiting.push(answer);
         } catch (error) {
           this.#failure ??= error;
@@ -148,9 +157,16 @@ class Answers {
     return this.#doubts.take();
   }
 
+  takeHeld(): Waiting | undefined {
+    const held = this.#held;
+    this.#held = undefined;
+    return held;
+  }
+
   rewound(): void {
     this.#taken = 0;
     this.#doubts.take();
+    this.#held = undefined;
     this.#waiting.length = 0;
   }
 
@@ -341,16 +357,12 @@ export class AgentLink {
    *
    * @param isLean the agent also lets the page cache go
    */
-  async stop(
-    id: number,
-    at: string,
-    isLean = false,
-  ): Promise<Extract<Answer, { t: 'stopped' }> & { readonly doubts: readonly Doubt[] }> {
+  async stop(id: number, at: string, isLean = false): Promise<Extract<Answer, { t: 'stopped' }> & Aside> {
     await this.flush();
     await this.#say(encodeStop(id, isLean));
     const answer = await this.expect('stopped', `completing the disk at ${at}`, FINISH_TIMEOUT_MS);
     if (answer.id !== id) throw new LabError('LAB_BUG', `lemona-replay stopped at ${answer.id}, wanted ${id}`);
-    return { ...answer, doubts: this.#answers.takeDoubts() };
+    return { ...answer, doubts: this.#answers.takeDoubts(), waiting: this.#answers.takeHeld() };
   }
 
   /** Effects were lost here: what they were about must be known before the later ones come. Said once. */
@@ -367,11 +379,11 @@ export class AgentLink {
   }
 
   /** Completes and unmounts the file system, and waits for the VM's end. */
-  async end(): Promise<AgentResult & { readonly doubts: readonly Doubt[] }> {
+  async end(): Promise<AgentResult & Aside> {
     await this.flush();
     await this.#say(encodeEnd());
     const { t: _t, ...result } = await this.expect('result', 'completing the disk', FINISH_TIMEOUT_MS);
-    return { ...result, doubts: this.#answers.takeDoubts() };
+    return { ...result, doubts: this.#answers.takeDoubts(), waiting: this.#answers.takeHeld() };
   }
 
   /** Ends QEMU if it still runs, and closes all files. */

@@ -3,7 +3,7 @@
 import type { LabContext } from '../lab/util/context.js';
 import { withDeadline } from '../lab/util/deadline.js';
 import { AgentLink, type BeginSpec, type LinkOptions } from './agent-link.js';
-import type { AgentResult, Doubt } from './control.js';
+import type { AgentResult, Doubt, Waiting } from './control.js';
 import type { LostEffects } from './lost.js';
 import type { PlanGap, PlanItem } from './plan.js';
 
@@ -28,6 +28,8 @@ export interface ApplyResult extends AgentResult {
   readonly gaps: readonly PlanGap[];
   /** Inodes that lost effects may have changed, at the end. */
   readonly doubts: readonly Doubt[];
+  /** Midway only: the disk is older than the last effect. */
+  readonly waiting: Waiting | undefined;
   /** From QEMU's launch to its end. */
   readonly seconds: { readonly boot: number; readonly stream: number; readonly total: number };
 }

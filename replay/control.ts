@@ -102,6 +102,19 @@ export interface Doubt {
   readonly what: number;
 }
 
+/**
+ * The disk is older than the instant: effects wait for a birth that has a later number. Of them it has only content, of
+ * files that none of the others is about.
+ */
+export interface Waiting {
+  /** The first of them. */
+  readonly from: bigint;
+  readonly op: string;
+  /** What is not born yet. */
+  readonly ino: bigint;
+  readonly gen: number;
+}
+
 /** What the agent found up to an instant that speaks against its rebuild. */
 export interface Findings {
   /** Results that differ from the record and that no lost effect explains. */
@@ -112,6 +125,8 @@ export interface Findings {
   readonly taintCount: bigint;
   /** The first few of them. */
   readonly taints: readonly Taint[];
+  /** Midway only; the agent says it on a line of its own. */
+  readonly waiting?: Waiting | undefined;
 }
 
 export interface AgentResult extends Findings {
@@ -122,7 +137,7 @@ export interface AgentResult extends Findings {
   readonly skipped: bigint;
   /** Effects on inodes whose last name was gone: nothing a path can reach. */
   readonly unreachable: bigint;
-  /** Effects that came before their inode's birth. */
+  /** Effects that had to wait for a birth. */
   readonly heldBack: bigint;
   /** Effects that could not be applied, because lost ones keep their inode away. */
   readonly adrift: bigint;
@@ -140,6 +155,7 @@ export type Answer =
   /** A batch was read: its place on the plan disk is free. */
   | { readonly t: 'taken' }
   | ({ readonly t: 'doubt' } & Doubt)
+  | ({ readonly t: 'waiting' } & Waiting)
   | { readonly t: 'progress'; readonly seq: bigint; readonly applied: bigint; readonly bytes: bigint }
   | ({ readonly t: 'stopped'; readonly id: number; readonly seq: bigint } & Findings)
   | { readonly t: 'mismatch'; readonly mismatch: Mismatch }
@@ -201,7 +217,12 @@ export function findingsOf(value: unknown): Findings {
     first: list(f, 'first').map(mismatchOf),
     taintCount: big(f, 'taintCount'),
     taints: list(f, 'taints').map(taintOf),
+    waiting: f.waiting === undefined ? undefined : waitingOf(fields(f.waiting)),
   };
+}
+
+function waitingOf(f: Fields): Waiting {
+  return { from: big(f, 'from'), op: str(f, 'op'), ino: big(f, 'ino'), gen: num(f, 'gen') };
 }
 
 function resultOf(f: Fields): AgentResult {
@@ -243,6 +264,8 @@ export function parseAnswer(line: string): Answer {
           rebuiltGen: num(f, 'rebuiltGen'),
           what: num(f, 'what'),
         };
+      case 'waiting':
+        return { t: 'waiting', ...waitingOf(f) };
       case 'progress':
         return { t: 'progress', seq: big(f, 'seq'), applied: big(f, 'applied'), bytes: big(f, 'bytes') };
       case 'stopped':
@@ -259,6 +282,14 @@ export function parseAnswer(line: string): Answer {
   } catch (error) {
     throw new LabError('LAB_BUG', `lemona-replay said ${JSON.stringify(line.slice(0, 200))}`, { cause: error });
   }
+}
+
+/** Says where the disk stands, and what would help. */
+export function describeWaiting({ from, op, ino, gen }: Waiting): string {
+  return (
+    `the disk is older: effect ${from} (${op}) and those behind it wait for the birth of inode ${ino}/${gen}, ` +
+    `whose number is higher, unless it is missing; a little later nothing waits`
+  );
 }
 
 /** `WRITE 17 on inode 12/99: pwrite: wanted success, seen No space left on device (errno 28)` */

@@ -11,9 +11,10 @@ import type { LabContext } from '../lab/util/context.js';
 import { ioError } from '../lab/util/errors.js';
 import { withStep } from '../lab/util/progress.js';
 import { Scope } from '../lab/util/scope.js';
-import type { ReplayVm } from './agent-link.js';
+import { DEFAULT_MEMORY_MIB, type ReplayVm } from './agent-link.js';
 import { type ApplyResult, applyPlan } from './apply.js';
 import { lostEffects } from './lost.js';
+import { memoryMiBOf } from './memory.js';
 import { planEffects } from './plan.js';
 import { type Shortfalls, shortfallsOf } from './shortfalls.js';
 import { gapsOf, lastSeqOf, openSource, rootDevOf, seqOf } from './source.js';
@@ -61,7 +62,7 @@ export interface ReconstructResult extends Shortfalls {
 /** What a rebuild that has nothing to apply found. */
 const NOTHING: Pick<
   ApplyResult,
-  'applied' | 'bytes' | 'first' | 'mismatches' | 'taints' | 'taintCount' | 'unreachable' | 'gaps'
+  'applied' | 'bytes' | 'first' | 'mismatches' | 'taints' | 'taintCount' | 'unreachable' | 'gaps' | 'waiting'
 > = {
   applied: 0n,
   bytes: 0n,
@@ -71,6 +72,7 @@ const NOTHING: Pick<
   taintCount: 0n,
   unreachable: 0n,
   gaps: [],
+  waiting: undefined,
 };
 
 /**
@@ -99,7 +101,7 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
       const about = lost.upTo(seq);
       applied = await applyPlan(
         {
-          vm: await options.vm(),
+          vm: { ...(await options.vm()), memoryMiB: await memoryMiBOf(source, DEFAULT_MEMORY_MIB) },
           disk,
           dev,
           plan: planEffects(run.dir, index, { after: checkpointSeq, to: seq, dev, signal: ctx.signal }),

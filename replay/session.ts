@@ -36,6 +36,7 @@ import {
   writeKeyframes,
 } from './keyframes.js';
 import { type LostEffects, lostEffects } from './lost.js';
+import { memoryMiBOf } from './memory.js';
 import { planEffects } from './plan.js';
 import { type Shortfalls, shortfallsOf } from './shortfalls.js';
 import { gapsOf, lastSeqOf, openSource, type RebuildSource, rootDevOf, seqOf } from './source.js';
@@ -68,8 +69,8 @@ export interface Exported extends Shortfalls {
 
 const NO_FINDINGS: Findings = { mismatches: 0n, first: [], taintCount: 0n, taints: [] };
 
-/** Enough for the table of a million inodes; small, because every keyframe holds what is used of it. */
-const MEMORY_MIB = 256;
+/** Small, because every keyframe holds what is used of it; a run of many inodes gets more. */
+const LEAST_MEMORY_MIB = 256;
 /** A VM of that size is written and read in about a second, on a slow disk in ten. */
 const SNAPSHOT_TIMEOUT_MS = 120_000;
 
@@ -86,7 +87,7 @@ async function identityOf(source: RebuildSource, vm: ReplayVm, spacing: Spacing,
   const { run, index, checkpointSeq } = source;
   const parts = {
     qemu: (await runTool([QEMU_PROGRAM, '--version'], { signal })).split('\n')[0],
-    vm: { ...vm, memoryMiB: MEMORY_MIB },
+    vm,
     run: { created: run.manifest.created, image: imageOf(run).digest, bytes: index.totals.bytes },
     checkpointSeq: checkpointSeq.toString(),
     spacing,
@@ -174,7 +175,8 @@ export class ReplaySession {
     await checkImage(source.run, ctx);
     const { seqFirst, seqLast, bytes } = source.index.totals;
     const spacing = options.spacing ?? spacingFor(seqLast - seqFirst + 1n, bytes);
-    const identity = await identityOf(source, options.vm, spacing, ctx.signal);
+    const vm = { ...options.vm, memoryMiB: await memoryMiBOf(source, LEAST_MEMORY_MIB) };
+    const identity = await identityOf(source, vm, spacing, ctx.signal);
     let keyframes = await readKeyframes(place, identity);
     const isThere = await access(place.disk).then(
       () => true,
@@ -187,7 +189,7 @@ export class ReplaySession {
     const start = keyframes[0];
     if (start !== undefined) {
       try {
-        const link = await launch(options.vm, place, ctx);
+        const link = await launch(vm, place, ctx);
         const session = new ReplaySession({ ...begin, link, keyframes, position: start.seq }, ctx);
         return await session.#orCloseVm(async () => {
           await session.#load(start);
@@ -201,7 +203,7 @@ export class ReplaySession {
     }
     await deleteKeyframes(place);
     await restoreCheckpoint(source.run, place.disk, 'qcow2', ctx);
-    const link = await launch(options.vm, place, ctx);
+    const link = await launch(vm, place, ctx);
     const session = new ReplaySession({ ...begin, link, keyframes: [], position: source.checkpointSeq }, ctx);
     return session.#orCloseVm(async () => {
       await link.boot();
@@ -286,12 +288,9 @@ export class ReplaySession {
   }
 
   async #stop(isLean: boolean): Promise<readonly Doubt[]> {
-    const { mismatches, first, taintCount, taints, doubts } = await this.#link.stop(
-      ++this.#stops,
-      `seq ${this.#position}`,
-      isLean,
-    );
-    this.#findings = { mismatches, first, taintCount, taints };
+    const answer = await this.#link.stop(++this.#stops, `seq ${this.#position}`, isLean);
+    const { mismatches, first, taintCount, taints, waiting, doubts } = answer;
+    this.#findings = { mismatches, first, taintCount, taints, waiting };
     return doubts;
   }
 
@@ -363,6 +362,11 @@ export class ReplaySession {
       }
       await this.#load(nearest);
       loaded = nearest.seq;
+      // A saved VM does not say what waits in it.
+      if (seq === this.#position) {
+        await this.#link.resume(this.#stops);
+        await this.#stop(false);
+      }
     }
     let applied = 0;
     let op: string | undefined;
@@ -452,7 +456,7 @@ export class ReplaySession {
 async function launch(vm: ReplayVm, place: KeyframeFolder, ctx: LabContext): Promise<AgentLink> {
   return AgentLink.launch(
     {
-      vm: { ...vm, memoryMiB: MEMORY_MIB },
+      vm,
       disk: { path: place.disk, format: 'qcow2' },
       logFolder: place.folder,
       // Freed memory becomes zeros, which a saved VM does not store.

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: MIT
 /** What speaks against a rebuilt disk, in the same words whoever rebuilt it: `reconstruct`, or a session. Pure. */
 import { goneSince } from '../lab/run/arrived.js';
-import { describeMismatch, type Findings, type Mismatch, type Taint } from './control.js';
+import {
+  describeMismatch,
+  describeWaiting,
+  type Findings,
+  type Mismatch,
+  type Taint,
+  type Waiting,
+} from './control.js';
 import type { PlanGap } from './plan.js';
 import type { RebuildSource } from './source.js';
 import { describeUnvouched, type Unvouched } from './unvouched.js';
@@ -15,11 +22,13 @@ export interface Shortfalls {
   /** What was changed up to the instant and effects do not describe; the first few. */
   readonly taints: readonly Taint[];
   readonly taintCount: bigint;
+  /** The disk is older than the instant. */
+  readonly waiting: Waiting | undefined;
   /** Torn tails and damaged segments of the record, in words, wherever they are: what they took out is in `gaps`. */
   readonly problems: readonly string[];
   /** The instant is the record's end, and that is not the end there was. */
   readonly isCutOff: boolean;
-  /** Nothing is missing, nothing contradicts, nothing happened that effects do not describe. */
+  /** Nothing is missing, nothing contradicts, nothing happened that effects do not describe, nothing waits. */
   readonly isVouchedFor: boolean;
 }
 
@@ -33,7 +42,7 @@ export function shortfallsOf(
   findings: Findings,
   isEnd: boolean,
 ): Shortfalls {
-  const { first: mismatches, mismatches: mismatchCount, taints, taintCount } = findings;
+  const { first: mismatches, mismatches: mismatchCount, taints, taintCount, waiting } = findings;
   const gone = goneSince(run.manifest.trace, index.totals);
   const isCutOff = isEnd && gone !== undefined;
   return {
@@ -42,12 +51,13 @@ export function shortfallsOf(
     mismatchCount,
     taints,
     taintCount,
+    waiting,
     problems: [
       ...problems.map(({ segment, offset, kind, detail }) => `segment ${segment} at ${offset}: ${kind}: ${detail}`),
       ...(gone === undefined ? [] : [gone]),
     ],
     isCutOff,
-    isVouchedFor: gaps.length === 0 && mismatchCount === 0n && taintCount === 0n && !isCutOff,
+    isVouchedFor: gaps.length === 0 && mismatchCount === 0n && taintCount === 0n && waiting === undefined && !isCutOff,
   };
 }
 
@@ -58,12 +68,13 @@ export function warningsOf(of: Shortfalls & { readonly unvouched: readonly Unvou
     ...of.gaps.map(({ first, last }) => `effects ${first} to ${last} are missing from the record`),
     ...of.unvouched.map((one) => `not vouched for: ${describeUnvouched(one)}`),
     ...of.mismatches.map(describeMismatch),
+    ...(of.waiting === undefined ? [] : [describeWaiting(of.waiting)]),
     ...of.taints.map(({ seq, text }) => `not described by effects: seq ${seq}: ${text}`),
   ];
 }
 
 /** `effects 7 to 9 are missing, 1 taint`: what of it there is; '' if the instant is vouched for. */
-export function summaryOf({ gaps, mismatchCount, taintCount, problems, isCutOff }: Shortfalls): string {
+export function summaryOf({ gaps, mismatchCount, taintCount, waiting, problems, isCutOff }: Shortfalls): string {
   const counted = (count: bigint, one: string, more: string) =>
     count === 0n ? [] : [`${count} ${count === 1n ? one : more}`];
   const [gap] = gaps;
@@ -74,5 +85,6 @@ export function summaryOf({ gaps, mismatchCount, taintCount, problems, isCutOff 
     ...(problems.length > 0 && (isCutOff || gap !== undefined) ? ['its segments are damaged'] : []),
     ...counted(mismatchCount, 'mismatch', 'mismatches'),
     ...counted(taintCount, 'taint', 'taints'),
+    ...(waiting === undefined ? [] : [`effects from ${waiting.from} on wait for a birth`]),
   ].join(', ');
 }

@@ -22,10 +22,11 @@ export interface RebuildSource {
 /** Bytes 0x68 to 0x77 of ext4's superblock, which stands at 1024. */
 const UUID_AT = 1024 + 0x68;
 const MAGIC_AT = 1024 + 0x38;
+const INODES_AT = 1024;
 const EXT4_MAGIC = 0xef53;
 
-/** The UUID in an ext4 image's superblock. */
-export async function ext4Uuid(raw: string): Promise<Buffer> {
+/** The start of an ext4 image, its superblock included. */
+async function superblockOf(raw: string): Promise<Buffer> {
   const block = Buffer.alloc(2048);
   try {
     const file = await open(raw, 'r');
@@ -42,7 +43,17 @@ export async function ext4Uuid(raw: string): Promise<Buffer> {
       next: './lemona build image makes the image again',
     });
   }
-  return block.subarray(UUID_AT, UUID_AT + 16);
+  return block;
+}
+
+/** The UUID in an ext4 image's superblock. */
+export async function ext4Uuid(raw: string): Promise<Buffer> {
+  return (await superblockOf(raw)).subarray(UUID_AT, UUID_AT + 16);
+}
+
+/** How many inodes the run's image has room for. */
+export async function inodesOfImage(source: RebuildSource): Promise<number> {
+  return (await superblockOf(imageOf(source.run).raw)).readUInt32LE(INODES_AT);
 }
 
 /** Opens a run for rebuilding; reads and checks all of its record once. */

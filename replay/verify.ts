@@ -14,10 +14,11 @@ import { exportTruth, markOfInstant, restoreCheckpoint } from '../lab/run/truth.
 import type { LabContext } from '../lab/util/context.js';
 import { ioError, LabError } from '../lab/util/errors.js';
 import { Scope } from '../lab/util/scope.js';
-import type { ReplayVm } from './agent-link.js';
+import { DEFAULT_MEMORY_MIB, type ReplayVm } from './agent-link.js';
 import { type ApplyResult, applyPlan } from './apply.js';
 import type { Doubt } from './control.js';
 import { lostEffects } from './lost.js';
+import { memoryMiBOf } from './memory.js';
 import { planEffects } from './plan.js';
 import { gapsOf, openSource, rootDevOf } from './source.js';
 import { allowances, hiddenBytes, type Unvouched, unvouched } from './unvouched.js';
@@ -215,7 +216,7 @@ export async function verifyRun(options: VerifyRunOptions, ctx: LabContext): Pro
     const to = BigInt(last.seq);
     const replay = await applyPlan(
       {
-        vm: await options.vm(),
+        vm: { ...(await options.vm()), memoryMiB: await memoryMiBOf(source, DEFAULT_MEMORY_MIB) },
         disk: { path: rebuiltRaw, format: 'raw' },
         dev,
         plan: planEffects(run.dir, index, { after: checkpointSeq, to, dev, signal: ctx.signal }),

@@ -8,6 +8,12 @@
 /* well-formed.c: do the lengths inside the record fit in it, and are its names such? */
 bool well_formed(const struct lemona_effect *e, uint32_t size);
 
+/* apply.c: at once, whatever waits */
+void apply_now(const struct lemona_effect *e);
+
+/* waiting.c: takes an effect that has to wait, and perhaps applies it; false: it need not. */
+bool waiting_took(const struct lemona_effect *e, uint32_t size);
+
 /* names.c */
 void apply_birth(const struct lemona_dentry *d);
 void apply_link(const struct lemona_dentry *d, struct object *o);

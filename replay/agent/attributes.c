@@ -48,6 +48,8 @@ static void take_attr(struct object *o, const struct lemona_attr *a, bool size_i
 		o->attr.size = before.size;
 	o->have_attr = true;
 	o->have_flags = true;
+	o->links_sure = true;
+	o->size_sure = size_is_sure || !S_ISREG(a->mode) || o->size_sure;
 	/* an effect that waited for a birth may be older than a sample of times */
 	copy_times(o, rp.current_seq < o->times_seq ? &before : a);
 }

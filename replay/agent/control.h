@@ -8,7 +8,8 @@
  * with one of the codes below, and a body.
  *
  *   BEGIN   struct control_begin, then mount options as text. Comes first,
- *           once: mounts the disk.
+ *           once: mounts the disk, without those options that need a
+ *           journal if it has none.
  *   BATCH   struct control_batch: the next effects are on the plan disk, a
  *           ring that the host fills. A port moves 4 KiB at a time, a disk
  *           megabytes. Answered by {"t":"taken"} once they are read, so that
@@ -17,13 +18,19 @@
  *           about this inode. Comes before the effects that follow them.
  *   STOP    struct control_stop. Completes the file system as of the last
  *           effect, freezes it and answers {"t":"stopped"}. The disk then
- *           holds exactly that instant, and the host may read it.
+ *           holds exactly that instant, unless something waits (below), and
+ *           the host may read it.
  *   RESUME  struct control_stop with the same id: thaws.
  *   END     no body: completes the file system, unmounts it, answers
  *           {"t":"result"} and powers off.
  *
  * agent -> host: JSON, one object a line, "t" first: ready, taken, progress,
- * doubt, stopped, mismatch, result, fatal.
+ * doubt, waiting, stopped, mismatch, result, fatal.
+ *
+ * {"t":"waiting"} comes before stopped or result, midway only: the disk does
+ * not hold the instant: the effects from the number "from" on, which needs the
+ * inode "ino", wait for its birth, which has a later number. All before them is
+ * there, and of those behind it content of files that none of them is about.
  */
 #ifndef LEMONA_REPLAY_CONTROL_H
 #define LEMONA_REPLAY_CONTROL_H

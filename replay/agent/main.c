@@ -20,6 +20,7 @@
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 #include <linux/securebits.h>
 
@@ -27,6 +28,7 @@
 
 #define PORT_NAME "lemona.plan"
 #define PROGRESS_EVERY 8192
+#define KERNEL_BYTES (32u << 20)
 
 struct replay rp;
 
@@ -85,11 +87,29 @@ static int open_port(void)
 	return -1;
 }
 
+/*
+ * An allocation that fails says how many inodes there are; memory that ends otherwise ends this process without a word.
+ * The kernel needs some, too.
+ */
+static void limit_memory(void)
+{
+	struct rlimit data;
+	struct sysinfo info;
+
+	if (sysinfo(&info) < 0)
+		return;
+	data.rlim_cur = (rlim_t)info.totalram * info.mem_unit;
+	data.rlim_cur -= data.rlim_cur / 8 + KERNEL_BYTES;
+	data.rlim_max = data.rlim_cur;
+	setrlimit(RLIMIT_DATA, &data);
+}
+
 static void set_up_init(void)
 {
 	int i;
 
 	is_init = true;
+	limit_memory();
 	make_dir_and_mount("devtmpfs", "/dev", "devtmpfs");
 	make_dir_and_mount("proc", "/proc", "proc");
 	make_dir_and_mount("sysfs", "/sys", "sysfs");
@@ -111,9 +131,28 @@ static void set_up_init(void)
 	rp.lemona = open("/dev/lemona", O_RDWR | O_CLOEXEC);
 }
 
+/* ext4 refuses options about a journal where there is none. */
+static void drop_journal_options(char *options)
+{
+	char *from, *rest = options, *to = options;
+
+	while ((from = strsep(&rest, ","))) {
+		size_t len = strlen(from);
+
+		if (strncmp(from, "data=", 5) == 0 || strncmp(from, "commit=", 7) == 0)
+			continue;
+		if (to != options)
+			*to++ = ',';
+		memmove(to, from, len);
+		to += len;
+	}
+	*to = 0;
+}
+
 static void begin(const struct control_begin *b, uint32_t size)
 {
 	char options[512];
+	const char *why;
 
 	if (rp.root >= 0)
 		fatal("BEGIN came twice");
@@ -128,8 +167,10 @@ static void begin(const struct control_begin *b, uint32_t size)
 	rp.utimens = b->flags & BEGIN_TIMES_UTIMENS;
 	rp.midway = b->flags & BEGIN_MIDWAY;
 	if (rp.device) {
-		if (orphans_read(rp.device) < 0)
-			fatal("%s holds no ext4 this program can read", rp.device);
+		if (orphans_read(rp.device, &why) < 0)
+			fatal("%s holds no ext4 this program can read: %s", rp.device, why);
+		if (!rp.has_journal)
+			drop_journal_options(options);
 		/* No device that a recorded mknod() made may be opened here. */
 		if (mount(rp.device, rp.mount_point, "ext4",
 			  MS_NOATIME | MS_NODIRATIME | MS_NODEV, options) < 0)
@@ -169,6 +210,7 @@ static void stop(const struct control_stop *s, bool resume)
 		fatal("freeze: %s", strerror(errno));
 	if (s->flags & STOP_LEAN)
 		drop_page_cache();
+	waiting_report();
 	report_stopped(s->id);
 }
 
@@ -186,6 +228,7 @@ static void end(void)
 	if (rp.device && umount(rp.mount_point) < 0)
 		fatal("unmount %s: %s", rp.mount_point, strerror(errno));
 	rp.final_ns += now_ns() - start;
+	waiting_report();
 	report_result(rp.mismatches ? "diverged" : "complete");
 	leave(0);
 }

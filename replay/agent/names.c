@@ -58,6 +58,23 @@ static void become(uid_t uid, gid_t gid)
 	}
 }
 
+/*
+ * Where nameless files are made. Their own folder's lock is not held, so it may be gone by now, or not born yet; and
+ * what they inherit, the records tell in full.
+ */
+static int nameless_fd(struct object **root)
+{
+	uint32_t ino, gen;
+	int fd = -1;
+
+	*root = object_read_handle(rp.root, "", &ino, &gen) < 0 ? NULL : object_get(ino, gen);
+	if (*root)
+		fd = object_fd(*root, ACCESS_PATH);
+	if (fd < 0)
+		failed(*root, "open the root");
+	return fd;
+}
+
 /* Creates the inode of a birth effect. Returns 0, or -1 with errno. */
 static int give_birth(struct object *o, struct object *dir, int dirfd,
 		      const struct lemona_dentry *d, const char *name)
@@ -109,9 +126,30 @@ static int give_birth(struct object *o, struct object *dir, int dirfd,
 	return -1;
 }
 
+/* The birth failed: what the record has of the inode from here on can't be applied. */
+static void stays_unborn(struct object *o)
+{
+	object_die(o);
+	if (rp.doubts) {
+		o->state = UNBORN;
+		o->doubt = LEMONA_LOST_ALL;
+	}
+	waiting_own(o);
+}
+
+/* Nothing that came after the birth is in the sample that the birth carries. */
+static bool is_fresh(const struct lemona_dentry *d)
+{
+	const struct lemona_attr *a = &d->child;
+	uint32_t links = d->e.h.code == LEMONA_OP_TMPFILE ? 0 : S_ISDIR(a->mode) ? 2 : 1;
+
+	return a->nlink == links && (!S_ISREG(a->mode) || !a->size);
+}
+
 void apply_birth(const struct lemona_dentry *d)
 {
 	const struct lemona_effect *e = &d->e;
+	bool is_nameless = e->h.code == LEMONA_OP_TMPFILE, is_sure;
 	struct object *o = object_find(e->ino, e->gen), *dir;
 	char name[NAME_MAX + 1];
 	uint8_t doubt = 0;
@@ -127,20 +165,16 @@ void apply_birth(const struct lemona_dentry *d)
 		object_free(o);
 		o = NULL;
 	}
-	dirfd = dir_fd(&dir, &d->dir);
-	if (dirfd < 0) {
-		if (rp.doubts) {
-			o = object_get(e->ino, e->gen);
-			o->doubt = LEMONA_LOST_ALL;
-			object_apply_early(o);
-		}
-		return;
-	}
+	is_sure = is_fresh(d) && !(o && o->waiting);
 	if (!o)
 		o = object_add_dead(e->ino, e->gen);
 	o->doubt |= doubt;
-	/* A nameless file is made without its directory's lock: the directory may be another by now. */
-	if (e->h.code != LEMONA_OP_TMPFILE)
+	dirfd = is_nameless ? nameless_fd(&dir) : dir_fd(&dir, &d->dir);
+	if (dirfd < 0) {
+		stays_unborn(o);
+		return;
+	}
+	if (!is_nameless)
 		doubt_settle(dir, &d->dir);
 	name_of(name, (const char *)(d + 1), d->name_len);
 	r = give_birth(o, dir, dirfd, d, name);
@@ -148,6 +182,7 @@ void apply_birth(const struct lemona_dentry *d)
 		r = give_birth(o, dir, dirfd, d, name);
 	if (r < 0) {
 		failed(o, "create");
+		stays_unborn(o);
 		return;
 	}
 	o->state = LIVE;
@@ -157,10 +192,12 @@ void apply_birth(const struct lemona_dentry *d)
 	 * be changing its size and its links already. Nothing of it can be compared yet.
 	 */
 	object_take_attr(o, &d->child);
+	o->links_sure = is_sure;
+	o->size_sure = is_sure;
 	doubt_inherited(o, dir);
-	object_apply_early(o);
+	waiting_own(o);
 	/* What it inherited may be older than this effect, and the directory's attributes are those of another effect. */
-	if (e->h.code == LEMONA_OP_TMPFILE)
+	if (is_nameless)
 		apply_fsflags(o, &d->child);
 	else
 		take_dir(dir, &d->dir);
@@ -233,7 +270,7 @@ void apply_unlink(const struct lemona_dentry *d, struct object *o)
 	}
 	name_of(name, (const char *)(d + 1), d->name_len);
 	is_there = check_name(o, dirfd, name);
-	if (o->have_attr && o->attr_seq < rp.current_seq && !is_dir && o->attr.nlink != d->child.nlink + 1)
+	if (o->links_sure && o->attr_seq < rp.current_seq && !is_dir && o->attr.nlink != d->child.nlink + 1)
 		mismatch_number(o, "links before", d->child.nlink + 1ull, o->attr.nlink);
 	/* Closed first, so that the inode goes at once. */
 	if (is_dir || d->child.nlink == 0)
@@ -296,16 +333,24 @@ void apply_rename(const struct lemona_rename *n, struct object *o)
 		r = renameat2(from_fd, old, to_fd, new, n->flags & ~RENAME_WHITEOUT);
 	if (r < 0 && (errno == EPERM || errno == EACCES) && target && object_unlock(target))
 		r = renameat2(from_fd, old, to_fd, new, n->flags & ~RENAME_WHITEOUT);
-	if (r < 0)
+	if (r < 0) {
+		doubt_moved_above(o, to);
+		if (target)
+			doubt_moved_above(target, from);
 		failed(o, "rename");
+	}
 	object_take_attr(o, &n->source);
 	if (replaced)
 		object_die(target);
 	else if (target)
 		object_take_attr(target, &n->target);
 	/* A renamed directory's own lock is not held: others may be making names in it. */
-	if (!S_ISDIR(n->source.mode))
+	if (S_ISDIR(n->source.mode))
+		o->links_sure = false;
+	else
 		check_strictly(o);
+	if (target && S_ISDIR(n->target.mode))
+		target->links_sure = false;
 	take_dir(from, &n->old_dir);
 	if (to != from)
 		take_dir(to, &n->new_dir);

@@ -8,10 +8,10 @@
  * system gives it; its handle is remembered. Paths are never used.
  *
  * Rules:
- *  1. Effects are applied in order of seq. An effect on an inode or in a
- *     directory that is not born yet waits for the birth and is applied right
- *     after it. Of two samples of attributes the one with the higher seq is
- *     the newer one, whenever it is applied.
+ *  1. Effects are applied in order of seq. An effect that needs an inode that
+ *     is not born yet waits for the birth, and those behind it may have to
+ *     wait, too (waiting.c). Of two samples of attributes the one with the
+ *     higher seq is the newer one, whenever it is applied.
  *  2. Content, size, names and xattrs are applied at once; mode, owner,
  *     immutable and append-only flags and the times only in the final pass,
  *     from the last attributes seen. None of them changes what a later
@@ -71,7 +71,7 @@ static inline void link_add(struct link *head, struct link *l)
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
 enum state {
-	UNBORN, /* effects wait in early */
+	UNBORN, /* effects may wait for it: waiting.c */
 	LIVE,
 	DEAD, /* its last name is gone */
 };
@@ -94,17 +94,12 @@ struct caps {
 	unsigned char value[24];
 };
 
-struct early {
-	struct early *next;
-	char rec[];
-};
-
 /* One recorded inode. */
 struct object {
 	struct object *chain; /* hash chain */
 	struct link lru; /* in rp.lru while fd may be closed */
 	struct link dirty; /* in rp.dirty: touched since the last final pass */
-	struct early *early, **early_tail;
+	struct waiting *waiting; /* waiting.c; NULL: nothing waits */
 	struct lemona_attr attr; /* last seen; ino and gen are the key */
 	uint64_t attr_seq; /* of the effect that it is from */
 	uint64_t times_seq; /* of the one that its times are from */
@@ -114,16 +109,22 @@ struct object {
 	bool handle_known;
 	bool have_attr;
 	bool have_flags; /* attr.flags is from a record */
+	/* attr.nlink and attr.size were read under the lock that guards them, or nothing else could change them */
+	bool links_sure, size_sure;
 	bool flags_due; /* immutable or append-only differ from attr.flags */
 	bool pinned; /* nameless: fd must stay open */
 	uint8_t doubt; /* LEMONA_LOST_*, DOUBT_WHOLE: what lost effects may have changed */
 };
+
+/* replay/memory.ts gives the VM memory for as many as there may be. */
+static_assert(sizeof(struct object) <= 184);
 
 struct replay {
 	/* set at BEGIN */
 	uint32_t dev;
 	bool go_on, strict, utimens, midway;
 	bool keep_folders; /* open: see folders.c */
+	bool has_journal; /* the disk */
 	/* environment */
 	const char *mount_point;
 	const char *device; /* NULL: the mount point is mounted already */
@@ -150,6 +151,7 @@ struct replay {
 extern struct replay rp;
 
 /* table.c */
+void *allocate(size_t bytes);
 struct object *object_find(uint64_t ino, uint32_t gen);
 struct object *object_get(uint64_t ino, uint32_t gen);
 struct object *object_add_dead(uint64_t ino, uint32_t gen);
@@ -163,8 +165,8 @@ void object_close(struct object *o);
 void object_pin(struct object *o, bool pin);
 int object_read_handle(int dirfd, const char *name, uint32_t *ino, uint32_t *gen);
 int object_learn_handle(struct object *o, int dirfd, const char *name);
-void object_apply_early(struct object *o);
 bool object_unlock(struct object *o);
+struct object *object_of_handle(uint32_t ino, uint32_t gen);
 void objects_each(void (*visit)(struct object *o));
 void objects_close_all(void);
 
@@ -194,6 +196,13 @@ void writes_flush(void);
 /* apply.c */
 void apply_effect(const struct lemona_effect *e, uint32_t size);
 
+/* waiting.c */
+void waiting_go_on(void);
+void waiting_own(struct object *o);
+void waiting_forget(struct object *o);
+void waiting_give_up(void);
+void waiting_report(void);
+
 /* names.c: does the name lead to the inode? */
 bool object_has_name(struct object *o, int dirfd, const char *name);
 
@@ -207,6 +216,7 @@ void doubt_shift(struct object *o);
 void doubt_settle(struct object *o, const struct lemona_attr *a);
 void doubt_inherited(struct object *o, const struct object *dir);
 bool doubt_make_way(int dirfd, const char *name);
+void doubt_moved_above(struct object *moved, struct object *to);
 void doubt_adrift(const struct lemona_effect *e, struct object *o);
 void doubt_attributes_only(const struct lemona_effect *e);
 void doubt_report(void);
@@ -227,7 +237,7 @@ int fs_freeze(void);
 int fs_thaw(void);
 
 /* orphan.c */
-int orphans_read(const char *device);
+int orphans_read(const char *device, const char **why);
 
 /* folders.c */
 void folders_open(void);

@@ -49,15 +49,10 @@ const char *op_name(unsigned int op)
 }
 
 /* Writes a whole line; the host is gone if that fails, and nobody listens. */
-void say(const char *format, ...)
+static void write_line(const char *line, int len)
 {
-	char *line;
-	va_list args;
-	int len, done = 0;
+	int done = 0;
 
-	va_start(args, format);
-	len = vasprintf(&line, format, args);
-	va_end(args);
 	while (done < len) {
 		ssize_t n = write(rp.out, line + done, len - done);
 
@@ -67,8 +62,21 @@ void say(const char *format, ...)
 			break;
 		done += n;
 	}
-	if (len >= 0)
-		free(line);
+}
+
+void say(const char *format, ...)
+{
+	char *line;
+	va_list args;
+	int len;
+
+	va_start(args, format);
+	len = vasprintf(&line, format, args);
+	va_end(args);
+	if (len < 0)
+		return;
+	write_line(line, len);
+	free(line);
 }
 
 /* JSON string with its quotes; bytes outside printable ASCII become \u00xx. */
@@ -95,14 +103,16 @@ void json_string(char *to, size_t room, const char *text, size_t len)
 
 void fatal(const char *format, ...)
 {
-	char text[400], quoted[900];
+	char text[400], quoted[900], line[1000];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	json_string(quoted, sizeof(quoted), text, strlen(text));
-	say("{\"t\":\"fatal\",\"seq\":\"%" PRIu64 "\",\"text\":%s}\n", rp.last_seq, quoted);
+	/* There may be no memory left. */
+	write_line(line, snprintf(line, sizeof(line), "{\"t\":\"fatal\",\"seq\":\"%" PRIu64 "\",\"text\":%s}\n",
+				  rp.last_seq, quoted));
 	dprintf(2, "lemona-replay: %s\n", text);
 	leave(1);
 }

@@ -37,15 +37,24 @@ static size_t hash(uint64_t ino, uint32_t gen)
 	return (x >> 20) & (bucket_count - 1);
 }
 
+/* Zeroed; there is no life without it. */
+void *allocate(size_t bytes)
+{
+	void *room = calloc(1, bytes);
+
+	if (!room)
+		fatal("out of memory after %llu inodes: the replay VM has too little for this run",
+		      (unsigned long long)rp.objects);
+	return room;
+}
+
 static void grow(void)
 {
 	size_t old_count = bucket_count, i;
 	struct object **old = buckets, *o, *next;
 
 	bucket_count = old_count ? old_count * 2 : 16384;
-	buckets = calloc(bucket_count, sizeof(*buckets));
-	if (!buckets)
-		fatal("out of memory for %zu buckets", bucket_count);
+	buckets = allocate(bucket_count * sizeof(*buckets));
 	for (i = 0; i < old_count; i++) {
 		for (o = old[i]; o; o = next) {
 			size_t h = hash(o->attr.ino, o->attr.gen);
@@ -72,17 +81,14 @@ struct object *object_find(uint64_t ino, uint32_t gen)
 
 static struct object *object_new(uint64_t ino, uint32_t gen)
 {
-	struct object *o = calloc(1, sizeof(*o));
+	struct object *o = allocate(sizeof(*o));
 	size_t h;
 
-	if (!o)
-		fatal("out of memory after %llu inodes", (unsigned long long)rp.objects);
 	if (rp.objects >= bucket_count)
 		grow();
 	o->attr.ino = ino;
 	o->attr.gen = gen;
 	o->fd = -1;
-	o->early_tail = &o->early;
 	link_init(&o->lru);
 	link_init(&o->dirty);
 	h = hash(ino, gen);
@@ -92,25 +98,13 @@ static struct object *object_new(uint64_t ino, uint32_t gen)
 	return o;
 }
 
-static void early_free(struct early *early)
-{
-	const struct lemona_rec *h = (const void *)early->rec;
-
-	rp.held_bytes -= h->size_kind & LEMONA_REC_SIZE_MASK;
-	free(early);
-}
-
 void object_free(struct object *o)
 {
 	struct object **at = &buckets[hash(o->attr.ino, o->attr.gen)];
-	struct early *early, *next;
 
 	object_close(o);
 	link_del(&o->dirty);
-	for (early = o->early; early; early = next) {
-		next = early->next;
-		early_free(early);
-	}
+	waiting_forget(o);
 	while (*at != o)
 		at = &(*at)->chain;
 	*at = o->chain;
@@ -175,6 +169,8 @@ static bool object_take_fd(struct object *o, int fd)
 	a->nsec[2] = st.stx_ctime.tv_nsec;
 	a->nsec[3] = st.stx_btime.tv_nsec;
 	o->have_attr = true;
+	o->links_sure = true;
+	o->size_sure = true;
 	object_adopt_fd(o, fd, ACCESS_PATH);
 	return true;
 }
@@ -367,23 +363,6 @@ bool object_unlock(struct object *o)
 	return unlocked;
 }
 
-/* The birth happened, or is known to be lost: applies what waited for it. */
-void object_apply_early(struct object *o)
-{
-	struct early *early = o->early, *next;
-
-	o->early = NULL;
-	o->early_tail = &o->early;
-	for (; early; early = next) {
-		const struct lemona_effect *e = (const void *)early->rec;
-
-		next = early->next;
-		apply_effect(e, e->h.size_kind & LEMONA_REC_SIZE_MASK);
-		writes_flush();
-		early_free(early);
-	}
-}
-
 void objects_each(void (*visit)(struct object *o))
 {
 	struct object *o, *next;
@@ -395,6 +374,20 @@ void objects_each(void (*visit)(struct object *o))
 			visit(o);
 		}
 	}
+}
+
+/* The object of an inode of the rebuilt disk, or NULL. Visits them all. */
+struct object *object_of_handle(uint32_t ino, uint32_t gen)
+{
+	struct object *o;
+	size_t i;
+
+	for (i = 0; i < bucket_count; i++)
+		for (o = buckets[i]; o; o = o->chain)
+			if ((o->handle_known || (o->fd >= 0 && object_learn_handle(o, o->fd, "") == 0)) &&
+			    o->h_ino == ino && o->h_gen == gen)
+				return o;
+	return NULL;
 }
 
 void objects_close_all(void)

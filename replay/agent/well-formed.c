@@ -60,7 +60,9 @@ bool well_formed(const struct lemona_effect *e, uint32_t size)
 		if (!same_inode(&d->child, e))
 			return false;
 		tail = (uint64_t)d->name_len + d->extra_len;
-		names = e->h.code == LEMONA_OP_TMPFILE ? 0 : 1;
+		if (e->h.code == LEMONA_OP_TMPFILE)
+			return !tail;
+		names = 1;
 		first = d->name_len;
 		break;
 	case LEMONA_OP_RENAME:

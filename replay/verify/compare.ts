@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Compares two manifests as they stream by; memory does not grow with them. */
+/** Compares two manifests as they stream by; memory grows with what was lost only. */
 import { LabError } from '../../lab/util/errors.js';
 import { FIELDS, type Field, type ManifestEnd, type ManifestName } from './lines.js';
 
@@ -69,8 +69,6 @@ export async function compareManifests(
   let differences = 0;
   let leftOut = 0;
   let allowed = 0;
-  // The first path of an inode with several links may be one of those of which nothing is known.
-  const linksMayDiffer = [...allowances.values()].some((allowance) => allowance.anything || allowance.entries);
   /** Prefix of the paths below a name of which nothing is known. */
   let under: string | undefined;
   const leaveOut = (path: string) => {
@@ -83,6 +81,16 @@ export async function compareManifests(
   const mayBeNew = (path: string) => {
     const folder = allowances.get(path.slice(0, path.lastIndexOf('/')) || '/');
     return folder?.entries === true;
+  };
+  /** Names that were left out because they may be new; not those below them. */
+  const newNames = new Set<string>();
+  /** Whether a path that went by, the first one of an inode with several links, is one of those left out. */
+  const isLeftOut = (link: string) => {
+    for (let end = link.length; end > 0; end = link.lastIndexOf('/', end - 1)) {
+      const path = link.slice(0, end);
+      if (newNames.has(path) || allowances.get(path)?.anything === true) return true;
+    }
+    return allowances.get('/')?.anything === true;
   };
   const tell = (difference: Difference) => {
     differences++;
@@ -115,6 +123,7 @@ export async function compareManifests(
         a = await side(rebuilt, a.value);
       } else if (!b.done && (a.done || b.value.sortKey < a.value.sortKey)) {
         const { path } = b.value;
+        if (!isUnknown(path) && mayBeNew(path)) newNames.add(path);
         if (isUnknown(path) || mayBeNew(path)) leaveOut(path);
         else tell({ path, field: 'name', rebuilt: 'absent', truth: 'present' });
         b = await side(truth, b.value);
@@ -130,7 +139,9 @@ export async function compareManifests(
             const wanted = b.value.values[i] ?? '';
             if (seen === wanted) continue;
             const by = ALLOWED_BY[field];
-            if ((by !== undefined && allowance?.[by] === true) || (field === 'link' && linksMayDiffer)) allowed++;
+            const isAllowed =
+              field === 'link' ? isLeftOut(seen) || isLeftOut(wanted) : by !== undefined && allowance?.[by] === true;
+            if (isAllowed) allowed++;
             else tell({ path, field, rebuilt: seen, truth: wanted });
           }
         }

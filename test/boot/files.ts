@@ -8,6 +8,7 @@ import {
   type Ext4Layout,
   INLINE_DATA,
   LEFT_INODE,
+  NO_JOURNAL,
   PROJECTS_AND_QUOTAS,
   SMALL_BLOCKS,
 } from '../harness/features.js';
@@ -69,6 +70,7 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
       { name: 'nodes', what: 'devices, FIFOs and sockets' },
       { name: 'terminal', what: 'a terminal that was written to' },
       { name: 'held-times', what: 'names that are seen before their birth has a number' },
+      { name: 'held-names', what: 'folders that are moved into before their birth has a number' },
       { name: 'renames', what: 'plain, NOREPLACE and EXCHANGE between all kinds' },
       { name: 'whiteouts', what: 'renames that leave a whiteout' },
     ],
@@ -118,6 +120,15 @@ export const FILES_GROUPS: readonly FilesGroup[] = [
     cases: [{ name: 'small-mapped', what: 'of every size', taint: LEFT_INODE, inDoubt: /\/small-mapped\// }],
   },
   { title: 'ends of files in block maps', layout: BLOCK_MAPS, cases: ENDS },
+  {
+    title: 'an ext4 without a journal',
+    layout: NO_JOURNAL,
+    cases: [
+      { name: 'links', what: 'a web of hard links, torn and tied again' },
+      { name: 'anonymous', what: 'O_TMPFILE and linkat; files written to after deletion' },
+      { name: 'acls', what: 'ACLs, set and inherited' },
+    ],
+  },
   { title: 'ends of files, content through the journal', mountOptions: 'data=journal', cases: ENDS },
   {
     title: 'ends of files, blocks allocated at once',

@@ -11,7 +11,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { AT, FLAG, KIND, SIZE } from '../../lab/abi/layout.js';
 import { REC_KIND_SHIFT } from '../../lab/abi/records.js';
-import { ROOT } from '../../lab/cli/invocation.js';
+import { buildAgentHarness, whyNoSanitizers } from '../harness/agent.js';
 import { sh } from '../harness/sh.js';
 import { skip } from '../harness/skip.js';
 import * as b from '../support/trace-builder.js';
@@ -23,32 +23,6 @@ const PLANS = Number(process.env.LEMONA_FUZZ_PLANS ?? 10_000);
 const SEED = Number(process.env.LEMONA_SEED ?? 1 + Math.floor(Math.random() * 1_000_000));
 /** Plans that one harness gets. */
 const BATCH = 500;
-
-const AGENT = path.join(ROOT, 'replay/agent');
-const WRAPPED = ['name_to_handle_at', 'open_by_handle_at', 'mknodat', 'ioctl', 'prctl', 'syncfs', 'apply_effect'];
-const SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
-const FLAGS = ['-std=gnu17', '-Wall', '-Wextra', '-Werror', '-O1', '-g', ...SANITIZERS];
-
-/** Compiles agent and harness into one program. */
-async function buildHarness(folder: string): Promise<string> {
-  const includes = ['-I', path.join(ROOT, 'module'), '-I', AGENT];
-  const sources = (await readdir(AGENT)).filter((name) => name.endsWith('.c'));
-  const objects = await Promise.all(
-    [...sources.map((name) => path.join(AGENT, name)), path.join(ROOT, 'test/fuzz/agent/harness.c')].map(
-      async (source) => {
-        const object = path.join(folder, `${path.basename(source)}.o`);
-        // The harness calls it once for each plan, in a child.
-        const rename = path.basename(source) === 'main.c' ? ['-Dmain=agent_main'] : [];
-        await sh`gcc ${[...FLAGS, ...includes, ...rename]} -c ${source} -o ${object}`;
-        return object;
-      },
-    ),
-  );
-  const program = path.join(folder, 'harness');
-  const wraps = WRAPPED.map((name) => `-Wl,--wrap=${name}`);
-  await sh`gcc ${[...FLAGS, ...wraps, ...objects]} -o ${program}`;
-  return program;
-}
 
 /** Just enough of an ext4: two inodes without a name, 12 and 13, each the next of the other. */
 function diskWithOrphanCycle(): Buffer {
@@ -72,19 +46,14 @@ function diskWithOrphanCycle(): Buffer {
 describe(`the replay agent (LEMONA_SEED=${SEED})`, () => {
   let folder = '';
   let program: string | undefined;
-  let why = '';
+  let why: string | undefined;
 
   before(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'lemona-agent-'));
     // The harness gives root's rights up before it applies anything.
     await chmod(folder, 0o711);
-    try {
-      await sh`gcc ${SANITIZERS} -x c /dev/null -shared -o ${path.join(folder, 'probe')}`;
-    } catch (error) {
-      why = `gcc with its sanitizers is not here: ${String(error).split('\n')[0]}`;
-      return;
-    }
-    program = await buildHarness(folder);
+    why = await whyNoSanitizers(folder);
+    if (why === undefined) program = await buildAgentHarness(folder);
   });
 
   after(() => rm(folder, { recursive: true, force: true }));
@@ -111,7 +80,7 @@ describe(`the replay agent (LEMONA_SEED=${SEED})`, () => {
   }
 
   it('reads no further than a TAINT, whatever it says of its text', async function () {
-    if (program === undefined) skip(this, why);
+    if (program === undefined) skip(this, why ?? '');
     const taint = b.taint({ seq: 1n }, FLAG.TAINT_IOCTL, 'short');
     taint.writeUInt32LE(2 ** 31, AT.lemona_taint.text_len);
     const head = Buffer.from(taint.subarray(0, SIZE.lemona_effect));
@@ -120,7 +89,7 @@ describe(`the replay agent (LEMONA_SEED=${SEED})`, () => {
   });
 
   it('follows no name out of the disk', async function () {
-    if (program === undefined) skip(this, why);
+    if (program === undefined) skip(this, why ?? '');
     const outside = path.join(folder, 'outside');
     await mkdir(outside, { recursive: true });
     await chmod(outside, 0o777);
@@ -133,14 +102,14 @@ describe(`the replay agent (LEMONA_SEED=${SEED})`, () => {
   });
 
   it('comes to an end in an orphan chain that bites its own tail', async function () {
-    if (program === undefined) skip(this, why);
+    if (program === undefined) skip(this, why ?? '');
     const disk = path.join(folder, 'orphans.raw');
     await writeFile(disk, diskWithOrphanCycle());
     expect((await sh`${program} --orphans ${disk}`).stdout).to.equal('2 orphans\n');
   });
 
   it(`keeps within its records in ${PLANS} hostile plans`, async function () {
-    if (program === undefined) skip(this, why);
+    if (program === undefined) skip(this, why ?? '');
     const random = new Random(SEED);
     for (let done = 0; done < PLANS; done += BATCH) {
       const plans = Array.from({ length: Math.min(BATCH, PLANS - done) }, () => hostilePlan(random, SEED_FRAMES));

@@ -51,7 +51,8 @@ export function laidOut({
     await tool`debugfs -R ${`rdump / ${tree}`} ${raw}`;
     // Whoever is not root can't make devices, but the image has none.
     const all = [...EXT4_FEATURES, ...features].join(',');
-    const same = ['-i', '8192', '-m', '1', '-J', 'size=16', '-E', 'nodiscard,root_owner=0:0'];
+    const journal = features.includes('^has_journal') ? [] : ['-J', 'size=16'];
+    const same = ['-i', '8192', '-m', '1', ...journal, '-E', 'nodiscard,root_owner=0:0'];
     const size = sizeMiB === undefined ? [] : [`${sizeMiB}M`];
     await tool`mke2fs -q -F -t ext4 -O ${all} -b ${blockBytes} ${same} ${[...args]} -d ${tree} ${raw} ${size}`;
     await rm(tree, { recursive: true });
@@ -69,6 +70,8 @@ export const INLINE_DATA: Ext4Layout = { features: ['inline_data'] };
 export const LEFT_INODE = /^its content left its inode$/;
 /** As ext3 laid files out: fallocate() is refused. */
 export const BLOCK_MAPS: Ext4Layout = { blockBytes: 1024, features: ['^extent', '^64bit'] };
+/** Mounted without any option about a journal. */
+export const NO_JOURNAL: Ext4Layout = { features: ['^has_journal'] };
 /** Times in whole seconds from 1901 to 2038, and none of birth; no project ids. */
 export const SMALL_INODES: Ext4Layout = { features: ['^extra_isize'], args: ['-I', '128'] };
 /** Whose number, UUID and size can be changed while it is mounted; as much room again is behind it. */

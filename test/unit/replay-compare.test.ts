@@ -112,6 +112,41 @@ describe('comparing two manifests', () => {
     expect(await find(['/', '/d'], ['/', '/d', '/z'])).to.deep.equal([['/z'], 0]);
   });
 
+  it('lets names be another inode only where one that is left out comes first', async () => {
+    const none = { anything: false, entries: false, attributes: false, times: false, xattrs: false };
+    const find = async (
+      rebuilt: readonly (readonly [string, string])[],
+      truth: readonly (readonly [string, string])[],
+    ) => {
+      const found: string[] = [];
+      const lines = (names: readonly (readonly [string, string])[]) =>
+        names.map(([name, link]) => line(name, { link }));
+      await compareManifests(
+        read(manifest(lines(rebuilt))),
+        read(manifest(lines(truth))),
+        (d) => found.push(`${d.path} ${d.field}`),
+        new Map([
+          ['/', { ...none, entries: true }],
+          ['/d', { ...none, anything: true }],
+        ]),
+      );
+      return found;
+    };
+    const top = ['/', '-'] as const;
+    // Names of two inodes, or of one: nothing that was lost is about them.
+    const [b, c] = ['/b', '/c'];
+    expect(await find([top, [b, b], [c, c]], [top, [b, b], [c, b]])).to.deep.equal(['/c link']);
+    // The first name is below a folder of which nothing is known.
+    const [d, x, z] = ['/d', '/d/x', '/z'];
+    const moved = [top, [d, '-'], [x, x], [z, x]] as const;
+    expect(await find(moved, [top, [d, '-'], [x, '-'], [z, z]])).to.deep.equal([]);
+    // It is new, or below a folder that is.
+    expect(await find([top, [z, z]], [top, ['/n', '/n'], [z, '/n']])).to.deep.equal([]);
+    expect(await find([top, [z, z]], [top, ['/n', '-'], ['/n/y', '/n/y'], [z, '/n/y']])).to.deep.equal([]);
+    // It is in the folder that may have new names, but is none of them.
+    expect(await find([top, [c, c], [z, z]], [top, [c, c], [z, c]])).to.deep.equal(['/z link']);
+  });
+
   it('refuses a manifest that was cut off, is out of order, or is none', async () => {
     const whole = manifest([line('/'), line('/a')]);
     const other = () => read(manifest([line('/'), line('/a')]));

@@ -4,6 +4,7 @@ import { REC_KIND_SHIFT } from '../../lab/abi/records.js';
 import { LabError } from '../../lab/util/errors.js';
 import {
   describeMismatch,
+  describeWaiting,
   encodeBatch,
   encodeBegin,
   encodeEnd,
@@ -53,6 +54,16 @@ describe("the agent's answers", () => {
       applied: 9007199254740993n,
       bytes: 0n,
     });
+  });
+
+  it('say that the disk is older than the instant, and since which effect', () => {
+    const answer = parseAnswer('{"t":"waiting","from":"9007199254740993","op":"RENAME","ino":"12","gen":99}');
+    if (answer.t !== 'waiting') throw new Error(`it is ${answer.t}`);
+    expect(answer).to.include({ from: 9007199254740993n, op: 'RENAME', ino: 12n, gen: 99 });
+    expect(describeWaiting(answer)).to.equal(
+      'the disk is older: effect 9007199254740993 (RENAME) and those behind it wait for the birth of inode 12/99, ' +
+        'whose number is higher, unless it is missing; a little later nothing waits',
+    );
   });
 
   it('name the operation that differs, what was wanted and what was seen', () => {

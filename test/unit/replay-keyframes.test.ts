@@ -26,6 +26,7 @@ const findings: Findings = {
   first: [{ seq: 2n ** 60n, op: 'WRITE', ino: 12n, gen: 7, what: 'size', wanted: '1', seen: '2', errno: 0 }],
   taintCount: 1n,
   taints: [{ seq: 5n, reason: 1, text: 'raw write' }],
+  waiting: { from: 2n ** 60n, op: 'RENAME', ino: 13n, gen: 8 },
 };
 const keyframes = [0n, 100n, 2n ** 60n].map((seq) => ({ seq, tag: `seq-${seq}`, findings }));
 

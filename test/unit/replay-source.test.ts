@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { expect } from 'chai';
 import { type RunManifest, writeManifest } from '../../lab/run/manifest.js';
-import type { Findings } from '../../replay/control.js';
+import { describeWaiting, type Findings } from '../../replay/control.js';
 import { lostEffects } from '../../replay/lost.js';
 import { shortfallsOf, summaryOf, warningsOf } from '../../replay/shortfalls.js';
 import { gapsOf, lastSeqOf, openSource, type RebuildSource, seqOf } from '../../replay/source.js';
@@ -78,13 +78,17 @@ describe('what speaks against a rebuilt disk', () => {
       const gaps = [{ type: 'gap', first: 7n, last: 9n, isDeclared: true } as const];
       const first = [{ seq: 8n, op: 'WRITE', ino: 1n, gen: 2, what: 'size', wanted: '1', seen: '2', errno: 0 }];
       const taints = [{ seq: 5n, reason: 1, text: 'raw write' }];
-      const all = shortfallsOf(source, gaps, { mismatches: 20n, first, taintCount: 1n, taints }, false);
+      const waiting = { from: 10n, op: 'RENAME', ino: 3n, gen: 4 };
+      const all = shortfallsOf(source, gaps, { mismatches: 20n, first, taintCount: 1n, taints, waiting }, false);
       expect(all.isVouchedFor).to.equal(false);
-      expect(summaryOf(all)).to.equal('effects 7 to 9 are missing, 20 mismatches, 1 taint');
+      expect(summaryOf(all)).to.equal(
+        'effects 7 to 9 are missing, 20 mismatches, 1 taint, effects from 10 on wait for a birth',
+      );
       expect(warningsOf({ ...all, unvouched: [{ path: '/a', what: ['times'], ranges: [] }] })).to.deep.equal([
         'effects 7 to 9 are missing from the record',
         'not vouched for: /a: times',
         'WRITE 8 on inode 1/2: size: wanted 1, seen 2',
+        describeWaiting(waiting),
         'not described by effects: seq 5: raw write',
       ]);
     }));

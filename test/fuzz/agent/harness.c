@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * Feeds hostile plans to lemona-replay under ASan and UBSan, on the host.
+ * Feeds plans to lemona-replay under ASan and UBSan, on the host.
  *
- *   harness SCRATCH < plans
- *   harness --orphans FILE    reads the orphan chain of a file system
+ *   harness SCRATCH < plans           many hostile ones
+ *   harness --apply SCRATCH < plan    one, to SCRATCH itself; prints the answers
+ *   harness --orphans FILE            reads the orphans of a file system
  *
  * stdin: plans, each a u32 of its bytes and the bytes. Each is applied by a
  * child of its own to a folder of its own in SCRATCH. Prints the number of every plan
@@ -15,6 +16,7 @@
  * may name devices: none is ever made here.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -39,7 +41,7 @@
 #define INODES 1024
 
 int agent_main(int argc, char **argv);
-int orphans_read(const char *device);
+int orphans_read(const char *device, const char **why);
 
 /* What the sanitizers exit with. */
 const char *__asan_default_options(void)
@@ -123,6 +125,48 @@ int __wrap_mknodat(int dirfd, const char *name, mode_t mode, dev_t dev)
 	return mkfifoat(dirfd, name, mode & 07777);
 }
 
+int __real_linkat(int from, const char *path, int to, const char *name, int flags);
+
+/* By the handle only root may link; by the open file whoever has it may. */
+int __wrap_linkat(int from, const char *path, int to, const char *name, int flags)
+{
+	char open_file[40];
+
+	(void)path;
+	(void)flags;
+	snprintf(open_file, sizeof(open_file), "/proc/self/fd/%d", from);
+	return __real_linkat(AT_FDCWD, open_file, to, name, AT_SYMLINK_FOLLOW);
+}
+
+/* A folder has a link for each folder in it, as on ext4; not every file system counts them. */
+static uint32_t links_of_folder(int fd)
+{
+	struct dirent *entry;
+	uint32_t links = 0;
+	char path[40];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	dir = opendir(path);
+	if (!dir)
+		return 0;
+	while ((entry = readdir(dir)))
+		links += entry->d_type == DT_DIR;
+	closedir(dir);
+	return links;
+}
+
+int __real_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *st);
+
+int __wrap_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *st)
+{
+	int r = __real_statx(fd, path, flags, mask, st);
+
+	if (r == 0 && S_ISDIR(st->stx_mode))
+		st->stx_nlink = links_of_folder(fd);
+	return r;
+}
+
 int __wrap_ioctl(int fd, unsigned long request, ...)
 {
 	va_list args;
@@ -177,23 +221,31 @@ void __wrap_apply_effect(const struct lemona_effect *e, uint32_t size)
 	__real_apply_effect(copy, size);
 }
 
-static void run_child(const char *scratch, const char *plan, uint32_t size)
+static int plan_file(const char *plan, uint32_t size)
+{
+	int fd = memfd_create("plan", MFD_CLOEXEC);
+
+	if (fd < 0 || write(fd, plan, size) != (ssize_t)size)
+		_exit(3);
+	lseek(fd, 0, SEEK_SET);
+	return fd;
+}
+
+/* @in: the plan; @out: where its answers go */
+static void run_child(const char *scratch, int in, int out)
 {
 	struct rlimit file = { FILE_MAX_BYTES, FILE_MAX_BYTES };
 	char *argv[] = { "lemona-replay", "--test", (char *)scratch, NULL };
 	struct handle h;
 	struct stat st;
-	int in, null, root, mount_id;
+	int root, mount_id;
 
-	in = memfd_create("plan", MFD_CLOEXEC);
-	null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	root = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (in < 0 || null < 0 || root < 0 || write(in, plan, size) != (ssize_t)size || fstat(root, &st) < 0)
+	if (out < 0 || root < 0 || fstat(root, &st) < 0)
 		_exit(3);
 	root_ino = st.st_ino;
-	lseek(in, 0, SEEK_SET);
 	dup2(in, 0);
-	dup2(null, 1);
+	dup2(out, 1);
 	__wrap_name_to_handle_at(root, "", &h.h, &mount_id, AT_EMPTY_PATH);
 	setrlimit(RLIMIT_FSIZE, &file);
 	signal(SIGXFSZ, SIG_IGN);
@@ -205,19 +257,27 @@ int main(int argc, char **argv)
 {
 	static char plan[PLAN_MAX], scratch[4096];
 	unsigned int number, bad = 0;
+	const char *why;
 	uint32_t size;
 
 	if (argc == 3 && !strcmp(argv[1], "--orphans")) {
 		alarm(SECONDS_A_PLAN);
-		printf("%d orphans\n", orphans_read(argv[2]));
+		int count = orphans_read(argv[2], &why);
+
+		if (count < 0)
+			printf("%s\n", why);
+		else
+			printf("%d orphans\n", count);
 		return 0;
 	}
-	if (argc != 2)
+	if (argc != 2 && (argc != 3 || strcmp(argv[1], "--apply")))
 		return 2;
 	/* Whatever a plan gets done, it is nobody who does it. */
-	if (!getuid() && (chown(argv[1], NOBODY, NOBODY) < 0 || setgroups(0, NULL) < 0 ||
+	if (!getuid() && (chown(argv[argc - 1], NOBODY, NOBODY) < 0 || setgroups(0, NULL) < 0 ||
 			  setgid(NOBODY) < 0 || setuid(NOBODY) < 0))
 		return 2;
+	if (argc == 3)
+		run_child(argv[2], 0, 1);
 	for (number = 0; fread(&size, sizeof(size), 1, stdin) == 1; number++) {
 		int status;
 		pid_t pid;
@@ -231,7 +291,7 @@ int main(int argc, char **argv)
 		if (pid < 0)
 			return 2;
 		if (!pid)
-			run_child(scratch, plan, size);
+			run_child(scratch, plan_file(plan, size), open("/dev/null", O_WRONLY | O_CLOEXEC));
 		if (waitpid(pid, &status, 0) != pid)
 			return 2;
 		if (WIFSIGNALED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 1)) {

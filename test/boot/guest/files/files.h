@@ -65,6 +65,7 @@ void case_full_names(void);
 void case_full_strays(void);
 void case_full_acl(void);
 void case_held_times(void);
+void case_held_names(void);
 void case_own_driver(void);
 void case_forced_read_only(void);
 void case_terminal(void);

@@ -229,6 +229,57 @@ void case_held_times(void)
 	holds(hits > 0);
 }
 
+static void *mkdir_slowly(void *name)
+{
+	must(mkdir(name, 0755));
+	is_created = 1;
+	return NULL;
+}
+
+/*
+ * A folder that is moved into, and worked in, before its birth has a number: what moved there leaves its old name to
+ * another file, and what is replaced there was made elsewhere.
+ */
+void case_held_names(void)
+{
+	char born[32], inside[64], below[64], linked[32];
+	int fd, hits = 0;
+
+	must(mkdir("slow", 0755));
+	must(set_flags("slow", FS_DIRSYNC_FL));
+	for (int i = 0; i < HELD; i++) {
+		pthread_t thread;
+
+		sprintf(born, "slow/born%d", i);
+		sprintf(inside, "%s/inside", born);
+		sprintf(below, "%s/below", born);
+		sprintf(linked, "linked%d", i);
+		close(make_file("name", 3, 'o'));
+		holds(access(born, F_OK) < 0);
+		sync();
+		is_created = 0;
+		holds(pthread_create(&thread, NULL, mkdir_slowly, born) == 0);
+		while (rename("name", inside)) {
+			holds(errno == ENOENT);
+			sched_yield();
+		}
+		fd = make_file("name", 5, 'n');
+		hits += !is_created;
+		must(mkdir(below, 0755));
+		must(link("name", linked));
+		if (i % 2)
+			must(rename("name", inside));
+		else
+			must(unlink(inside));
+		put_at(fd, "later", 5, 2);
+		holds(pthread_join(thread, NULL) == 0);
+		close(fd);
+		if (i % 2 == 0)
+			must(unlink("name"));
+	}
+	holds(hits > 0);
+}
+
 /* The record's own driver changes nothing while it records. */
 void case_own_driver(void)
 {

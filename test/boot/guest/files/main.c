@@ -26,7 +26,7 @@ static const struct {
 	{ "small-mapped", case_small_mapped },
 	{ "full", case_full }, { "full-mapped", case_full_mapped },
 	{ "full-names", case_full_names }, { "full-strays", case_full_strays },
-	{ "full-acl", case_full_acl }, { "held-times", case_held_times },
+	{ "full-acl", case_full_acl }, { "held-times", case_held_times }, { "held-names", case_held_names },
 	{ "own-driver", case_own_driver }, { "forced-read-only", case_forced_read_only },
 	{ "terminal", case_terminal }, { "rejected", case_rejected },
 	{ "lost-writeback", case_lost_writeback },
