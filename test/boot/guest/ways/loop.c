@@ -169,13 +169,16 @@ WAY("loop-ext4")
 	loop_detach(device);
 }
 
+/* Few, so that the same ones are stored to and on their way to the device at once */
+#define SYNCED	2
+
 static void store_inside(void *unused)
 {
-	char *map = map_file(need(open("inside/f", O_RDWR)), 16 * PAGE);
+	char *map = map_file(need(open("inside/f", O_RDWR)), SYNCED * PAGE);
 
 	(void)unused;
 	do {
-		map[below(16 * PAGE)]++;
+		map[below(SYNCED * PAGE)]++;
 		/* What was stored is captured when a call begins. */
 		(void)getppid();
 	} while (going());
@@ -191,13 +194,27 @@ static void sync_inside(void *unused)
 	while (going());
 }
 
+/* What is to be written back while the disk is being frozen makes that last. */
+static void write_outside(void *unused)
+{
+	int fd = make_file("outside", 0);
+	char *data = malloc(SIZE / 2);
+
+	(void)unused;
+	fill(data, SIZE / 2);
+	do {
+		must(pwrite(fd, data, SIZE / 2, 0) == (ssize_t)(SIZE / 2));
+		pause_us(20000);
+	} while (going());
+}
+
 /*
  * A page of the file system inside is captured while it is on its way to the device, which waits while a mark has the
  * one outside frozen; and the mark waits for captures, but not for those.
  */
 WAY("loop-synced")
 {
-	static void (*const what[])(void *) = { store_inside, store_inside, sync_inside, sync_inside };
+	static void (*const what[])(void *) = { store_inside, store_inside, sync_inside, sync_inside, write_outside };
 	pid_t pids[sizeof(what) / sizeof(*what)];
 	char name[32];
 	int device;
@@ -207,7 +224,7 @@ WAY("loop-synced")
 	run((const char *const[]){ "mke2fs", "-F", name, NULL });
 	need(mkdir("inside", 0755));
 	need(mount(name, "inside", "ext4", 0, NULL));
-	need(close(make_file("inside/f", 16 * PAGE)));
+	need(close(make_file("inside/f", SYNCED * PAGE)));
 	for (size_t i = 0; i < sizeof(what) / sizeof(*what); i++)
 		pids[i] = spawn(what[i], NULL);
 	for (size_t i = 0; i < sizeof(what) / sizeof(*what); i++)
