@@ -227,6 +227,7 @@ void lemona_on_unrecorded(struct inode *inode, const char *what);
 void lemona_on_write_error(struct inode *inode);
 void lemona_on_raw_write(struct inode *bd_inode, loff_t pos, size_t bytes);
 void lemona_on_fs_error(dev_t dev, u64 ino, const char *func);
+void lemona_on_registers(const char *device);
 
 /* mapped.c */
 

@@ -19,7 +19,7 @@
 
 #define LEMONA_MAGIC 0x414e4d4cu /* the bytes "LMNA" */
 #define LEMONA_VERSION 1 /* of the sub-buffer header */
-#define LEMONA_ABI_HASH 0x4007f669u /* CRC-32C of the schema */
+#define LEMONA_ABI_HASH 0x2cac74abu /* CRC-32C of the schema */
 #define LEMONA_SUBBUF_MAX 1048576u /* bytes of the largest sub-buffer */
 #define LEMONA_REC_KIND_SHIFT 26 /* kind in the top bits of size_kind */
 #define LEMONA_REC_SIZE_MASK 0x3ffffffu /* size in the low bits */
@@ -158,6 +158,7 @@ enum lemona_tlv_type {
 #define LEMONA_TAINT_FS_ERROR 5 /* the file system found an error in itself */
 /* a module was loaded into the kernel; about no file system: dev is 0 */
 #define LEMONA_TAINT_MODULE 6
+#define LEMONA_TAINT_REGISTERS 7 /* a program got at registers of a PCI device; likewise */
 
 /* flags of LEMONA_IOC_FREEZE */
 #define LEMONA_FREEZE_F_ENABLE 1 /* enable recording while frozen */

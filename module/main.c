@@ -95,6 +95,7 @@ static const struct lemona_ops ops = {
 	.on_write_error = lemona_on_write_error,
 	.on_raw_write = lemona_on_raw_write,
 	.on_fs_error = lemona_on_fs_error,
+	.on_registers = lemona_on_registers,
 	.on_dentry = lemona_on_dentry,
 	.on_rename = lemona_on_rename,
 	.on_whiteout = lemona_on_whiteout,

@@ -93,6 +93,17 @@ void lemona_on_fs_error(dev_t dev, u64 ino, const char *func)
 	taint(ino, 0, dev, LEMONA_TAINT_FS_ERROR, text);
 }
 
+/* A device stores where its registers say: to any page, and so to any disk. */
+void lemona_on_registers(const char *device)
+{
+	char text[96];
+
+	scnprintf(text, sizeof(text),
+		  "registers of PCI device %s were written or mapped", device);
+	lemona_prepare();
+	taint(0, 0, 0, LEMONA_TAINT_REGISTERS, text);
+}
+
 /* Its code is about to run, and may do anything to any disk. */
 static int module_comes(struct notifier_block *nb, unsigned long state,
 			void *data)

@@ -88,6 +88,9 @@ export function emitCoverageDoc(): string {
       'Only ext4 is traced. What happens in another file system, tmpfs or one that a program serves through FUSE, is in no',
       'effect; what reaches a file of the traced one from there, by the program, by the kernel for it, or through an overlay',
       'or a loop device, is an effect as ever. This kernel has no network block device (CONFIG_BLK_DEV_NBD=n).',
+      '',
+      'A device that root programs by hand may store to any page. Whatever call writes registers of a PCI device, through',
+      'sysfs or /proc/bus/pci, or maps them: a TAINT declares it, before it happens. Reading the configuration is none.',
     ].join('\n'),
     table(
       ['table', 'holds'],

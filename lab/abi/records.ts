@@ -662,6 +662,7 @@ export const FLAG_GROUPS = [
       { name: 'TAINT_WRITE_ERROR', value: 4, doc: 'a write failed half-way' },
       { name: 'TAINT_FS_ERROR', value: 5, doc: 'the file system found an error in itself' },
       { name: 'TAINT_MODULE', value: 6, doc: 'a module was loaded into the kernel; about no file system: dev is 0' },
+      { name: 'TAINT_REGISTERS', value: 7, doc: 'a program got at registers of a PCI device; likewise' },
     ],
   },
   {

@@ -21,6 +21,9 @@ const TAINT_REASONS: Readonly<Record<number, string>> = {
   [FLAG.TAINT_IOCTL]: 'ioctl that is not recorded',
   [FLAG.TAINT_WHITEOUT]: 'rename whiteout',
   [FLAG.TAINT_WRITE_ERROR]: 'write error',
+  [FLAG.TAINT_FS_ERROR]: 'file system error',
+  [FLAG.TAINT_MODULE]: 'module',
+  [FLAG.TAINT_REGISTERS]: "device's registers",
 };
 
 const XATTR_PREFIXES: Readonly<Record<number, string>> = {

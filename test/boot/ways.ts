@@ -300,6 +300,17 @@ const RAW_ROOT: readonly Way[] = [
   },
 ];
 
+const REGISTERS = /^registers of PCI device 0000:00:[0-9a-f]{2}\.[0-7] were written or mapped$/;
+
+const PCI: readonly Way[] = [
+  { name: 'pci-read', effects: {} },
+  { name: 'pci-config', effects: {}, taint: REGISTERS },
+  { name: 'pci-config-proc', effects: {}, taint: REGISTERS },
+  { name: 'pci-ports', effects: {}, taint: REGISTERS },
+  { name: 'pci-map', effects: {}, taint: REGISTERS, calls: ['mmap'] },
+  { name: 'pci-map-proc', effects: {}, taint: REGISTERS, calls: ['mmap'] },
+];
+
 const SET_VERSION = { effects: { WRITE: 1 }, taint: /^its generation was set$/, mayDiffer: true } as const;
 const MOVED = { effects: { WRITE: 2 }, taint: /^extents were exchanged$/, mayDiffer: true } as const;
 const RESIZED = { effects: {}, taint: /^the filesystem was resized$/ } as const;
@@ -394,6 +405,7 @@ export const WAY_GROUPS: readonly WayGroup[] = [
   { title: 'mounts, layers and loop devices', smp: 2, ways: MOUNTS },
   { title: 'raw writes to another disk', smp: 1, secondDiskMiB: 16, ways: RAW },
   { title: 'what only a taint tells of', smp: 1, ways: RAW_ROOT },
+  { title: 'registers of PCI devices', smp: 1, ways: PCI },
   { title: 'ioctls on files of ext4', smp: 1, layout: CHANGEABLE, mountOptions: 'usrquota', ways: FILE_IOCTLS },
   { title: 'a damaged ext4', smp: 1, layout: CHANGEABLE, damage: 'set_bg 3 free_blocks_count 5', ways: DAMAGED },
   { title: 'ioctls on all of ext4', smp: 1, layout: CHANGEABLE, ways: DISK_IOCTLS },
