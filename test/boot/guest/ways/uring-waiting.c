@@ -158,7 +158,7 @@ WAY("uring-quiet")
 	note("end ");
 }
 
-#define BURST 200000
+#define BURST 100000
 #define ENTRIES 1000
 
 /* One thread's requests, which all wait for the same and end together when it looks for them. */
