@@ -362,11 +362,6 @@ export class ReplaySession {
       }
       await this.#load(nearest);
       loaded = nearest.seq;
-      // A saved VM does not say what waits in it.
-      if (seq === this.#position) {
-        await this.#link.resume(this.#stops);
-        await this.#stop(false);
-      }
     }
     let applied = 0;
     let op: string | undefined;

@@ -27,7 +27,12 @@ const UNKNOWN: readonly BadRow[] = [
   { args: ['help', 'nope'], status: 2, says: /there is no command 'nope'/ },
   { args: ['nope'], status: 2, says: /unknown command 'nope'/ },
   { args: ['truth', 'nope', '--at', 'end', '--output', 'out.raw'], status: 2, says: /LAB_RUN_UNKNOWN/ },
-  { args: ['reconstruct', '../r', '--output', 'out.raw'], status: 2, says: /'\.\.\/r' can't be a run's name/ },
+  {
+    args: ['reconstruct', '../r', '--output', 'out.raw'],
+    status: 2,
+    says: /there is no run in \S+\/r \(no run\.json\)/,
+  },
+  { args: ['record', '--run', '../r', '--image', 'tiny', 'true'], status: 2, says: /'\.\.\/r' can't be a run's name/ },
   {
     args: record('--config', 'fast'),
     status: 2,
