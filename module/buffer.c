@@ -310,17 +310,6 @@ int lemona_drain(void)
 	return error;
 }
 
-/**
- * lemona_stream_made - how many sub-buffers there are of a stream
- * @cpu: the stream, of a possible CPU
- *
- * Return: so many were opened since the boot; the open one has the last number.
- */
-u64 lemona_stream_made(u32 cpu)
-{
-	return READ_ONCE(per_cpu_ptr(lemona_streams, cpu)->number);
-}
-
 void lemona_get_stats(struct lemona_stats *stats)
 {
 	unsigned long flags;

@@ -98,7 +98,6 @@ static __always_inline void lemona_copy(void *to, const void *from, size_t len)
 
 void lemona_push(void);
 int lemona_drain(void);
-u64 lemona_stream_made(u32 cpu);
 void lemona_get_stats(struct lemona_stats *stats);
 
 /* pool.c; more in pool.h */

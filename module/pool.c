@@ -42,6 +42,7 @@ static struct {
 	unsigned int limit;	/* writers wait above so many full */
 	unsigned int early;	/* the pool's bound before all sinks are there */
 	u64 closed;		/* ever queued for the sinks */
+	u64 *made;		/* by CPU: of those, before any sink ended */
 	u64 released;		/* of those, given back by all */
 	u32 turn;		/* times a whole pool was given back, from 1 */
 	struct lemona_sink *sinks[SINKS_MAX];
@@ -186,6 +187,8 @@ void lemona_pool_put(struct lemona_sub *sub)
 	sub->sealed = false;
 	sub->relic.state = LEMONA_RELIC_CLOSED;
 	sub->order = pool.closed++;
+	if (!pool.ended)
+		WRITE_ONCE(pool.made[cpu], sub->data->number + 1);
 	sub->relic.owed = 0;
 	for (i = 0; i < pool.nr_sinks; i++) {
 		if (pool.sinks[i]->removed ||
@@ -257,6 +260,15 @@ static bool released_all_before(u64 closed)
 u64 lemona_pool_closed(void)
 {
 	return READ_ONCE(pool.closed);
+}
+
+/**
+ * lemona_pool_made - how many sub-buffers of a stream there are for the servers
+ * @cpu: the stream
+ */
+u64 lemona_pool_made(u32 cpu)
+{
+	return READ_ONCE(pool.made[cpu]);
 }
 
 /**
@@ -530,12 +542,16 @@ int lemona_pool_init(void)
 	pool.early = (u64)lemona_early_mb * SZ_1M / lemona_capacity +
 		     pool.reserve;
 
+	pool.made = kcalloc(nr_cpu_ids, sizeof(*pool.made), GFP_KERNEL);
+	if (!pool.made)
+		return -ENOMEM;
 	/* in lossy mode the pool has its full size at once */
 	for (i = 0; i < pool.reserve + (lemona_lossy ? pool.limit : 0); i++) {
 		struct lemona_sub *sub = sub_alloc(GFP_KERNEL);
 
 		if (!sub) {
 			pool_empty(&pool.free);
+			kfree(pool.made);
 			return -ENOMEM;
 		}
 		pool_add(sub);
@@ -567,4 +583,5 @@ void lemona_pool_exit(void)
 	lemona_pool_sync();
 	pool_empty(&pool.full);
 	pool_empty(&pool.free);
+	kfree(pool.made);
 }

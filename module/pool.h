@@ -62,6 +62,7 @@ u32 lemona_pool_turn(void);
 bool lemona_pool_stopping(void);
 void lemona_pool_stats(struct lemona_stats *stats);
 u64 lemona_pool_closed(void);
+u64 lemona_pool_made(u32 cpu);
 int lemona_pool_wait(u64 closed);
 
 /* for whoever writes; interrupts are off */

@@ -183,8 +183,7 @@ static int take_streams(struct lemona_server *s,
 		u32 cpu = stream[i].cpu;
 
 		/* of this boot, but of a life that this machine does not remember */
-		if (cpu >= nr_cpu_ids || !cpu_possible(cpu) ||
-		    stream[i].next > lemona_stream_made(cpu))
+		if (cpu >= nr_cpu_ids || stream[i].next > lemona_pool_made(cpu))
 			return s->ready ? -EPROTO : -ESTALE;
 	}
 	for (i = 0; i < len / sizeof(*stream); i++)
@@ -285,7 +284,7 @@ static void start_end(struct lemona_server *s)
 		end[count++] = (struct lemona_wire_end){
 			.cpu = cpu,
 			.next = s->next[cpu],
-			.all = lemona_stream_made(cpu),
+			.all = lemona_pool_made(cpu),
 		};
 	s->end_sent = true;
 	start_frame(s, LEMONA_WIRE_END, end, count * sizeof(*end));
