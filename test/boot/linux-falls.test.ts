@@ -27,7 +27,10 @@ describe('Linux, without the lab in it', () => {
       .catch((thrown: unknown) => thrown);
     expect(error).to.include({ code: 'LAB_GUEST_PANIC' });
     const said = await readFile(path.join(bench().runDir('r'), 'console.log'), 'latin1');
-    expect(said).to.match(/NULL pointer dereference.*RIP: 0010:__block_write_begin_int.*ext4_page_mkwrite/s);
+    // On a busy host the console of a guest that dies has some letters twice.
+    const once = (text: string) => text.replaceAll(/(.)\1+/g, '$1');
+    for (const words of ['NULL pointer dereference', 'RIP: 0010:__block_write_begin_int', 'ext4_page_mkwrite'])
+      expect(once(said)).to.include(once(words));
   });
 
   /*
