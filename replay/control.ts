@@ -103,7 +103,7 @@ export interface Doubt {
 }
 
 /**
- * The disk is older than the instant: effects wait for a birth that has a later number. Of them it has only content, of
+ * The disk is older than the instant: effects wait for a birth that has a later number. Of them it has only content and times, of
  * files that none of the others is about.
  */
 export interface Waiting {

@@ -315,6 +315,8 @@ export class ReplaySession {
       for await (const item of plan) {
         if (item.type === 'gap') {
           await this.#link.lost(this.#lost.of(item));
+          // The agent knows of the losses now: a keyframe of before them would, too.
+          this.#position = item.last;
           continue;
         }
         if (this.#isKeyframeDue()) {

@@ -47,8 +47,10 @@ export function checkHead(head: string, seen: SeenLogs): WitnessReport {
  */
 export async function checkHeads(file: string, seen: SeenLogs, mustKnow: boolean): Promise<WitnessReport> {
   const findings: Finding[] = [];
-  const last = { chain: 0, custody: 0 };
-  const wrong = { chain: false, custody: false };
+  let last = 0;
+  /** What contradicts a log, by where it lay. A copy has the same chain, and goes on with a custody log of its own. */
+  const chain = new Map<string, Finding | undefined>();
+  const custody = new Map<string, Finding | undefined>();
   /** Identities by boot, and of runs that were recorded here by folder, in the order in which they began. */
   const begun = new Map<string, string[]>();
   /** Where this one did. */
@@ -64,21 +66,28 @@ export async function checkHeads(file: string, seen: SeenLogs, mustKnow: boolean
       if (id === seen.id) place = at;
     }
     if (id !== seen.id) continue;
-    last[log] = Math.max(last[log], entries);
+    if (log === 'chain') last = Math.max(last, entries);
+    const [found, at] = log === 'chain' ? [chain, ''] : [custody, head.folder];
     const now = seen[log][entries - 1];
-    if (now === hash || wrong[log]) continue;
-    wrong[log] = true;
+    if (now === hash || found.get(at) !== undefined) {
+      found.set(at, found.get(at));
+      continue;
+    }
     const what =
       now === undefined
         ? `was cut: the witness ${file} saw ${entries} entries, ${seen[log].length} are there`
         : `is another one than the witness ${file} saw`;
-    findings.push({ file: `${log}.jsonl`, at: `entry ${entries - 1}`, what });
+    found.set(at, { file: `${log}.jsonl`, at: `entry ${entries - 1}`, what });
   }
-  const other = otherThan(seen, begun) ?? (mustKnow && last.chain === 0 ? 'does not know this run' : undefined);
+  const here = path.resolve(seen.folder);
+  const inQuestion = custody.has(here) ? [custody.get(here)] : [...custody.values()];
+  const [contradiction] = inQuestion.includes(undefined) ? [] : inQuestion;
+  for (const finding of [chain.get(''), contradiction]) if (finding !== undefined) findings.push(finding);
+  const other = otherThan(seen, begun) ?? (mustKnow && last === 0 ? 'does not know this run' : undefined);
   if (other !== undefined) findings.push({ file, at: '', what: other });
   const there = begun.get(place ?? '') ?? [];
   const earlier = other === undefined ? there.slice(0, there.indexOf(seen.id ?? '')) : [];
-  return { findings, entries: last.chain, earlier };
+  return { findings, entries: last, earlier };
 }
 
 /**

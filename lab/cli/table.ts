@@ -398,7 +398,9 @@ export const VERBS: readonly VerbSpec[] = [
   {
     name: 'bench compare',
     module: 'bench-compare',
-    summary: 'say what changed from one report of `bench` to another; 1 if anything did, or a cell of one is not good',
+    summary:
+      'say what changed from one report of `bench` to another; 1 if anything did, if nothing can be told, or if a cell of one ' +
+      'is not good',
     args: [
       { name: 'before', help: 'a report.json' },
       { name: 'after', help: 'another' },

@@ -260,10 +260,13 @@ async function mergeInto(
   }
   const { bytes, subbufs, segments } = writer.totals;
   const isBehind = !sources.every(({ hasEnd }) => hasEnd);
+  const hasHolder = sources.some(({ hasEnd }, i) => hasEnd && held[i] === subbufs);
+  /** A relay may go on behind the end that the servers were told. */
+  const isPast = [...reached].some(([cpu, end]) => end > (ends?.get(cpu) ?? 0n));
   const report = {
     ...{ boot: bootId.toString(16).padStart(16, '0'), sources, subbufs, bytes, copies, wantedCopies },
     ...{ tooFew: tooFew.list, unproven: unproven.list, missing: missing.list, disagreements, again },
-    isOpen: ends === undefined && isBehind && !sources.some(({ hasEnd }, i) => hasEnd && held[i] === subbufs),
+    isOpen: isBehind && !hasHolder && (ends === undefined || isPast),
     unseen: ends === undefined ? unseenOf(cpus, Math.max(...sources.map(({ possible }) => possible))) : [],
     parts: [...parts].flatMap(([category, { list }]) => list.map((range) => ({ ...range, category }))),
   };

@@ -16,8 +16,8 @@ import { type BootId, bootName } from '../link/boots.js';
 import { isMachineName } from '../link/machine-key.js';
 import { MODE } from '../link/wire.js';
 import type { Machine } from '../link/wire-opening.js';
-import { isRecorded, readManifest, writeAtomically } from '../run/manifest.js';
-import { ioError, LabError, systemCodeOf } from '../util/errors.js';
+import { type AnyManifest, isRecorded, readManifest, writeAtomically } from '../run/manifest.js';
+import { ioError, LabError, messageOf, systemCodeOf } from '../util/errors.js';
 
 const identitySchema = z.object({ format: z.literal(1), server: z.string().regex(/^[0-9a-f]{16}$/) });
 
@@ -170,6 +170,8 @@ export interface StoredBoot {
   readonly machine: string;
   readonly boot: string;
   readonly state: string;
+  /** Why its run.json can't be read. */
+  readonly problem?: string;
   /** Records that the machine declared lost, by what is here of it; undefined: nobody has put it away yet. */
   readonly dropped: string | undefined;
   /** Of ReceivedManifest. */
@@ -181,7 +183,14 @@ export async function listBoots(folder: PointFolder, machine: string): Promise<S
   const boots = path.join(machineDir(folder, machine), BOOTS);
   const found: StoredBoot[] = [];
   for (const boot of (await readdir(boots).catch(() => [])).sort()) {
-    const manifest = await readManifest(path.join(boots, boot, 'run.json'));
+    let manifest: AnyManifest | undefined;
+    try {
+      manifest = await readManifest(path.join(boots, boot, 'run.json'));
+    } catch (error) {
+      // The others are to be seen all the same.
+      const problem = messageOf(error);
+      found.push({ machine, boot, state: 'unreadable', problem, dropped: undefined, forked: undefined });
+    }
     if (manifest === undefined || isRecorded(manifest)) continue;
     const { dropped, forked } = manifest.received;
     found.push({ machine, boot, state: manifest.state, dropped, forked });

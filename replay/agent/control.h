@@ -30,7 +30,8 @@
  * {"t":"waiting"} comes before stopped or result, midway only: the disk does
  * not hold the instant: the effects from the number "from" on, which needs the
  * inode "ino", wait for its birth, which has a later number. All before them is
- * there, and of those behind it content of files that none of them is about.
+ * there, and of those behind it content and times of files that none of them is
+ * about.
  */
 #ifndef LEMONA_REPLAY_CONTROL_H
 #define LEMONA_REPLAY_CONTROL_H

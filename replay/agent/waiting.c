@@ -18,9 +18,9 @@
  *    an unborn folder before what is born in it. Nothing that they pass is about
  *    the same names: the front's effect saw the new name, and whoever makes a
  *    name holds its folder's lock from before it is seen until it has a number.
- *    That may take as long as a commit of the journal (dirsync), so content, of
- *    which there can be much, passes the queue, if nothing in it is about the
- *    file.
+ *    That may take as long as a commit of the journal (dirsync), so content and
+ *    the times that go with it, of which there can be much, pass the queue, if
+ *    nothing in it is about the file.
  *
  * A birth that was lost is not waited for (doubt.c). One that does not come
  * although all numbers up to a quiet moment did is a contradiction; so is one
@@ -44,6 +44,12 @@ struct held {
 	struct link link;
 	char rec[];
 };
+
+/* What it takes of memory: the heap adds to it. */
+static uint32_t cost(uint32_t size)
+{
+	return size + sizeof(struct held) + 16;
+}
 
 /* What waits that is about an inode. */
 struct waiting {
@@ -196,7 +202,7 @@ static struct held *keep(const struct lemona_effect *e, uint32_t size)
 {
 	struct held *h;
 
-	rp.held_bytes += size;
+	rp.held_bytes += cost(size);
 	if (rp.held_bytes > HELD_MAX)
 		fatal("more than %u bytes of effects wait for inodes that are not born", HELD_MAX);
 	h = allocate(sizeof(*h) + size);
@@ -207,7 +213,7 @@ static struct held *keep(const struct lemona_effect *e, uint32_t size)
 
 static void drop(struct held *h)
 {
-	rp.held_bytes -= size_of(h);
+	rp.held_bytes -= cost(size_of(h));
 	link_del(&h->link);
 	free(h);
 }
@@ -317,12 +323,13 @@ void waiting_give_up(void)
 	objects_each(give_up_own);
 }
 
-/* Content of a file that nothing in the queue is about. */
+/* Content or times of a file that nothing in the queue is about. */
 static bool passes(const struct lemona_effect *e)
 {
 	struct object *o;
 
-	if (e->h.code != LEMONA_OP_WRITE && e->h.code != LEMONA_OP_PAGE)
+	if (e->h.code != LEMONA_OP_WRITE && e->h.code != LEMONA_OP_PAGE &&
+	    (e->h.code != LEMONA_OP_SETATTR || ((const struct lemona_setattr *)e)->valid))
 		return false;
 	o = object_get(e->ino, e->gen);
 	return !o->waiting || !o->waiting->queued;
@@ -332,7 +339,7 @@ bool waiting_took(const struct lemona_effect *e, uint32_t size)
 {
 	struct object *lacks;
 
-	while (!link_alone(&queue) && rp.held_bytes + size > HELD_MAX)
+	while (!link_alone(&queue) && rp.held_bytes + cost(size) > HELD_MAX)
 		give_up_front();
 	if (link_alone(&queue) || passes(e)) {
 		lacks = missing(e);

@@ -204,11 +204,14 @@ describe('the replay agent, given records made by hand', () => {
         on('CREATE', G, 'g', file(G), folder(Q)),
         on('LINK', G, 'h', file(G, 2), folder(D)),
         write(F, 'of another'),
+        // Each tick of the clock has one, with the times.
+        (seq: bigint) => b.setattr({ seq, ino: F }, 0, file(F, 1, 10n)),
+        write(F, 'of another one'),
         write(G, 'of this'),
       ];
       const early = await apply(plan, BEGIN_FLAG.MIDWAY);
-      expect([early.waiting?.from, early.names]).to.deep.equal([4n, ['Q/', 'Q/f 10', 'Q/g 0']]);
-      await expectNames([...plan, on('MKDIR', D, 'D', folder(D), root(4))], ['D/', 'D/h 7', 'Q/', 'Q/f 10', 'Q/g 7']);
+      expect([early.waiting?.from, early.names]).to.deep.equal([4n, ['Q/', 'Q/f 14', 'Q/g 0']]);
+      await expectNames([...plan, on('MKDIR', D, 'D', folder(D), root(4))], ['D/', 'D/h 7', 'Q/', 'Q/f 14', 'Q/g 7']);
     });
 
     cases('are named where the instant is before that birth', async () => {

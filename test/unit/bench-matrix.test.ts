@@ -20,7 +20,7 @@ import { Invocation } from '../../lab/cli/invocation.js';
 import { Output } from '../../lab/cli/output.js';
 import { buildProgram } from '../../lab/cli/parse.js';
 import { optionsOf } from '../../lab/cli/verbs/bench.js';
-import { describeComparison } from '../../lab/cli/verbs/bench-compare.js';
+import { describeComparison, isSame } from '../../lab/cli/verbs/bench-compare.js';
 import { LabError } from '../../lab/util/errors.js';
 import { callVerb } from '../harness/verb.js';
 
@@ -380,6 +380,11 @@ describe('what changed from one report to another', () => {
       'too few samples to tell: deterministic micro null, vanilla: 1.00 k to 2.00 k, +100.0 % (one sample)',
       '1 compared, 0 changed significantly, 1 have too few samples',
     ]);
+    // Nothing was told: that is no "the same".
+    expect(isSame(one)).to.equal(false);
+    expect(
+      isSame(compareReports(report(counts('vanilla', [1000, 1001])), report(counts('vanilla', [1000, 1001])))),
+    ).to.equal(true);
   });
 
   it('refuses different work, and says what else is not the same', () => {

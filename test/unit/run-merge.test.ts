@@ -181,6 +181,19 @@ describe('merging what storage points hold', () => {
     expect([short.isOpen, short.missing]).to.deep.equal([false, [{ cpu: 1, first: '3', last: '3' }]]);
     const whole = await merge([a, await point('c', of(1), undefined, 'recording')]);
     expect([whole.unseen, whole.isOpen, whole.missing]).to.deep.equal([[], false, []]);
+    // A relay goes on behind the end of the servers: what it has not had of that, nobody knows.
+    const all = await told(
+      'd',
+      boot(8).map(({ bytes }) => bytes),
+      'complete',
+    );
+    const relay = await point(
+      'e',
+      boot(10).flatMap(({ cpu, bytes }) => (cpu === 0 ? [bytes] : [])),
+      undefined,
+      'recording',
+    );
+    expect((await merge([all, relay])).isOpen).to.equal(true);
   });
 
   it('joins the parts of categories, counts their copies, and compares them with wholes', async () => {

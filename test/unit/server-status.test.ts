@@ -29,6 +29,15 @@ describe('the state of a logging server', () => {
     const [ended, forked] = ['web1, boot 03 (ended): 9 records LOST', 'web1, boot 04 (away): FORKED: why'];
     expect(storedLines(boots, [])).to.deep.equal(['web1, boot 02 (away): 7 records LOST', ended, forked]);
     expect(storedLines(boots, there)).to.deep.equal([ended, forked]);
+    const unreadable = {
+      machine: 'web2',
+      boot: '05',
+      state: 'unreadable',
+      problem: 'no JSON',
+      dropped: undefined,
+      forked: undefined,
+    };
+    expect(storedLines([unreadable], [])).to.deep.equal(['web2, boot 05: no JSON']);
   });
 
   it('tells of a sender how far it is behind and what it lost, where it has said so', () => {

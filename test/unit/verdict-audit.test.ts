@@ -180,6 +180,22 @@ describe('the chain of a run, and its audit', function () {
     expect(auditLines(report).some((line) => line.startsWith('it has no witness'))).to.equal(true);
   });
 
+  it('takes what was done to a copy for nothing that was done to the run, and the other way round', async () => {
+    await makeSealedRun(dir, dataDir, SHAPE);
+    const copy = path.join(folder, 'copy');
+    await cp(dir, copy, { recursive: true });
+    const act = { act: 'verify', args: [], version: '1', began: '', status: 0 } as const;
+    await noteCustody(copy, dataDir, act);
+    await noteCustody(copy, dataDir, act);
+    for (const run of [dir, copy]) expect((await auditRun(run, { witness })).findings).to.deep.equal([]);
+    await noteCustody(dir, dataDir, act);
+    for (const run of [dir, copy]) expect((await auditRun(run, { witness })).findings).to.deep.equal([]);
+    const log = path.join(dir, 'custody.jsonl');
+    const lines = (await readFile(log, 'utf8')).trimEnd().split('\n');
+    await writeFile(log, `${lines.slice(0, -1).join('\n')}\n`);
+    expect((await found({ witness }))[0]).to.match(/^custody\.jsonl: entry \d: was cut/);
+  });
+
   it('tells what a run took the place of wherever it was moved to', async () => {
     await makeSealedRun(dir, dataDir, SHAPE);
     const { id } = await auditRun(dir);

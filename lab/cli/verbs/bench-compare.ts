@@ -11,6 +11,12 @@ function describeChange({ thing, config, before, after, change, samples, p, verd
   return `${thing}, ${config}: ${amount(before)} to ${amount(after)}, ${percent(change)}${of}${chance}`;
 }
 
+/** Nothing speaks against it, and something for it. Pure. */
+export function isSame({ changes, faults }: Comparison): boolean {
+  const told = changes.filter(({ verdict }) => verdict !== 'unknown');
+  return faults.length === 0 && told.length > 0 && told.every(({ verdict }) => verdict === 'same');
+}
+
 /** What `bench compare` says, line by line. Pure. */
 export function describeComparison({ changes, onlyOne, differences, faults }: Comparison): string[] {
   const of = (verdict: Change['verdict']) => changes.filter((change) => change.verdict === verdict);
@@ -26,13 +32,15 @@ export function describeComparison({ changes, onlyOne, differences, faults }: Co
   ];
 }
 
-/** `bench compare`: 1 if anything changed significantly, or a cell of either failed, lost records or was not rebuilt. */
+/**
+ * `bench compare`: 1 if anything changed significantly, or nothing could be told, or a cell of either failed, lost records
+ * or was not rebuilt.
+ */
 export async function run(invocation: Invocation): Promise<number> {
   const { out } = invocation;
   const [a = '', b = ''] = invocation.args;
   const comparison = compareReports(await readReport(a), await readReport(b));
   if (invocation.json) await out.json(comparison);
   else for (const line of describeComparison(comparison)) await out.line(line);
-  const isGood = comparison.faults.length === 0 && comparison.changes.every(({ verdict }) => verdict !== 'changed');
-  return isGood ? 0 : 1;
+  return isSame(comparison) ? 0 : 1;
 }

@@ -31,9 +31,10 @@ const HEAD = ['machine', 'boot', 'address', 'mode', 'since', 'bytes', 'rate', 'l
 /** What there is to say of boots that are not connected: losses, and two histories. Pure. */
 export function storedLines(boots: readonly StoredBoot[], senders: readonly Sender[]): string[] {
   const lines: string[] = [];
-  for (const { machine, boot, state, dropped = '0', forked } of boots) {
+  for (const { machine, boot, state, problem, dropped = '0', forked } of boots) {
     const isHere = senders.some((sender) => sender.machine === machine && sender.boot === boot);
     const whose = `${machine}, boot ${boot} (${state === 'complete' ? 'ended' : 'away'})`;
+    if (problem !== undefined) lines.push(`${machine}, boot ${boot}: ${problem}`);
     if (dropped !== '0' && !isHere) lines.push(`${whose}: ${dropped} records LOST`);
     if (forked !== undefined) lines.push(`${whose}: FORKED: ${forked}`);
   }
