@@ -241,7 +241,9 @@ class Honest {
         });
       else {
         this.#sentMs.push(performance.now());
-        await this.#connection.send(FRAME.SUBBUF, subbuf([record], { number: this.#sent++, bootId: SIM_BOOT }));
+        const number = this.#sent++;
+        const bytes = subbuf([record], { number, issued: number + 1n, bootId: SIM_BOOT });
+        await this.#connection.send(FRAME.SUBBUF, bytes);
       }
     }
   }

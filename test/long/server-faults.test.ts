@@ -46,6 +46,8 @@ class Sender {
   readonly sums = new Map<string, string>();
   connection: SimConnection | undefined;
   #next: bigint[] = Array.from({ length: CPUS }, () => 0n);
+  /** Records of each CPU so far: who comes again goes on where it was. */
+  readonly #issued: bigint[] = Array.from({ length: CPUS }, () => 0n);
 
   constructor(driver: SimDriver) {
     this.driver = driver;
@@ -59,7 +61,9 @@ class Sender {
       const records = Array.from({ length: 1 + random.below(random.oneIn(8) ? 3000 : 100) }, (_, at) =>
         nop(BigInt(at + 1)),
       );
-      const bytes = subbuf(records, { cpu, number, bootId: BOOT });
+      const issued = (this.#issued[cpu] ?? 0n) + BigInt(records.length);
+      this.#issued[cpu] = issued;
+      const bytes = subbuf(records, { cpu, number, bootId: BOOT, issued });
       this.sums.set(`${cpu}/${number}`, createHash('sha256').update(bytes).digest('hex'));
       this.driver.put(cpu, number, bytes);
     }
