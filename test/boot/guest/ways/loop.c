@@ -154,7 +154,8 @@ static void change_inside(void)
 	need(close(fd));
 }
 
-WAY("loop-ext4")
+/* An ext4 in a file. Returns the loop device. */
+static int mount_inside(unsigned long flags)
 {
 	char name[32];
 	int device;
@@ -163,7 +164,14 @@ WAY("loop-ext4")
 	device = loop_attach("disk", 0, name);
 	run((const char *const[]){ "mke2fs", "-F", name, NULL });
 	need(mkdir("inside", 0755));
-	need(mount(name, "inside", "ext4", 0, NULL));
+	need(mount(name, "inside", "ext4", flags, NULL));
+	return device;
+}
+
+WAY("loop-ext4")
+{
+	int device = mount_inside(0);
+
 	change_inside();
 	need(umount("inside"));
 	loop_detach(device);
@@ -216,15 +224,9 @@ WAY("loop-synced")
 {
 	static void (*const what[])(void *) = { store_inside, store_inside, sync_inside, sync_inside, write_outside };
 	pid_t pids[sizeof(what) / sizeof(*what)];
-	char name[32];
-	int device;
-
-	need(close(make_disk()));
-	device = loop_attach("disk", 0, name);
-	run((const char *const[]){ "mke2fs", "-F", name, NULL });
-	need(mkdir("inside", 0755));
 	/* A store need not wait for the journal, to note the time: its page is soon dirty again. */
-	need(mount(name, "inside", "ext4", MS_LAZYTIME, NULL));
+	int device = mount_inside(MS_LAZYTIME);
+
 	need(close(make_file("inside/f", SYNCED * PAGE)));
 	for (size_t i = 0; i < sizeof(what) / sizeof(*what); i++)
 		pids[i] = spawn(what[i], NULL);
