@@ -17,6 +17,7 @@
  *   effects.c   the effect plane: names, attributes, contents
  *   taint.c     what effects do not tell
  *   mapped.c    stores through shared mappings
+ *   page.c      what is recorded of a page that was stored to
  *   forensic.c  the forensic plane: system calls, switches, process life
  *   call.c      what is captured of a system call
  *   capture.c   how user memory is copied
@@ -109,7 +110,8 @@ extern unsigned int lemona_pool_wants;
 
 void lemona_pool_grow(void);
 void lemona_pool_throttle(void);
-void lemona_tick(void);
+int lemona_ticker_start(void);
+void lemona_ticker_stop(void);
 
 /**
  * lemona_prepare - make sure that the next records find room
@@ -244,6 +246,10 @@ static inline struct lemona_who lemona_self(void)
 /* In mm->flags, beside MMF_*: may have pending pages */
 #define MMF_LEMONA	40
 
+/* In mapping->flags, beside enum mapping_flags */
+#define AS_LEMONA_STRAY	14	/* had stray bytes */
+#define AS_LEMONA	15	/* was ever stored to by a mapping */
+
 int lemona_mapped_init(void);
 void lemona_mapped_exit(void);
 void lemona_capture_mm(struct mm_struct *mm);
@@ -254,6 +260,7 @@ u64 lemona_capture_frozen(struct super_block *sb, struct list_head *held,
 void lemona_capture_umount(struct super_block *sb);
 void lemona_put_captured(struct list_head *held);
 void lemona_on_page_stored(struct page *page);
+void lemona_on_pages_stored(struct page **pages, int nr);
 void lemona_on_resample(struct address_space *mapping, loff_t pos);
 void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio);
 void lemona_on_isize_extended(struct inode *inode, loff_t from, loff_t to);
@@ -268,6 +275,24 @@ static __always_inline void lemona_capture_current(void)
 	if (mm && unlikely(test_bit(MMF_LEMONA, &mm->flags)))
 		lemona_capture_mm(mm);
 }
+
+/* page.c */
+
+/**
+ * struct lemona_page - a page that was stored to
+ * @inode: its file
+ * @index: of the page in its file
+ * @who: stored first
+ */
+struct lemona_page {
+	struct inode *inode;
+	pgoff_t index;
+	struct lemona_who who;
+};
+
+void lemona_page_put(const struct lemona_page *p, struct folio *folio,
+		     const void *shadow);
+void lemona_page_put_disk(const struct lemona_page *p);
 
 /* forensic.c */
 void lemona_forensic_start(void);

@@ -88,6 +88,7 @@ static const struct lemona_ops ops = {
 	.on_resample = lemona_on_resample,
 	.on_mkwrite = lemona_on_mkwrite,
 	.on_page_stored = lemona_on_page_stored,
+	.on_pages_stored = lemona_on_pages_stored,
 	.on_isize_extended = lemona_on_isize_extended,
 	.on_zeroed = lemona_on_zeroed,
 	.on_flush_inode = lemona_on_flush_inode,
@@ -185,13 +186,18 @@ static int __init lemona_setup(void)
 	error = lemona_mapped_init();
 	if (error)
 		goto out_capture;
+	error = lemona_ticker_start();
+	if (error)
+		goto out_mapped;
 	if (start) {
 		error = lemona_start();
 		if (error)
-			goto out_mapped;
+			goto out_ticker;
 	}
 	return 0;
 
+out_ticker:
+	lemona_ticker_stop();
 out_mapped:
 	lemona_mapped_exit();
 out_capture:
@@ -214,6 +220,7 @@ static void lemona_teardown(void)
 	}
 	lemona_effects_exit();
 	lemona_mapped_exit();
+	lemona_ticker_stop();
 	lemona_capture_exit();
 	lemona_push();
 	lemona_servers_stop();

@@ -11,11 +11,14 @@
  * these, and before its range shifts, its filesystem freezes or goes away.
  * Capturing takes the page off the list, write-protects it everywhere, and
  * copies it under the folio's lock, so that the next store makes it pending
- * again. The list may hold a page twice; it is then captured twice.
+ * again. The list may hold a page twice; it is then captured twice. Whoever
+ * captures what his mm stored to also waits for what others have taken of it
+ * and not recorded yet: his next effect comes after all that was stored before.
  *
  * Each volume, which is a filesystem, has its own list and its own lock.
  * Captures hold that shared from taking a page off the list to the record; who
- * must know that a page is captured, not only taken, holds it exclusively. It
+ * must know that a file's pages are captured, and no more are taken meanwhile,
+ * holds it exclusively. It
  * nests inside i_rwsem and invalidate_lock. A capture waits for pages, which may
  * wait for the disk, and that for another volume which is frozen, if it is a loop
  * device: so nobody holds the locks of two, nor waits for one with that of
@@ -30,15 +33,6 @@
  * page that is pinned, or pending for another reason than a fault. If a page is
  * pending twice, its second shadow may hold stores of the first mapper: they
  * are captured with the first shadow, which is still to come.
- *
- * Stray bytes: a page has bytes behind the end of the file, too, and may be
- * stored to there; or Linux has filled it with others when it read it. If the
- * file then grows over them, their block may have no buffer that is mapped. The
- * kernel does not write such a one back, so they are not in the file, although
- * it reads so until the page goes. A later fault or write may map it, also one
- * that fails, and then they are. So what is recorded of such a block is what the
- * disk has; and from then on, whatever may map one of that inode makes the whole
- * page be captured.
  *
  * Inodes are put outside of the lock, since the last reference of an unlinked
  * inode may wait for a frozen filesystem. A volume counts what is between the
@@ -64,15 +58,12 @@
 
 #include "lemona.h"
 
-/* In mapping->flags, beside enum mapping_flags */
-#define AS_LEMONA_STRAY	14	/* had stray bytes */
-#define AS_LEMONA	15	/* was ever stored to by a mapping */
-
 /**
  * struct lemona_volume - a filesystem with pages that are stored to
  * @list: in the list of volumes
  * @sb: it, only compared; NULL: it is gone, and another may take its place
  * @pending: pages to be captured
+ * @taken: pages off that list that are not recorded yet
  * @lock: shared by who captures
  * @unput: pages taken off the list whose inodes are not put yet
  */
@@ -80,32 +71,36 @@ struct lemona_volume {
 	struct list_head list;
 	struct super_block *sb;
 	struct list_head pending;
+	struct list_head taken;
 	struct rw_semaphore lock;
 	atomic_t unput;
 };
 
 /**
  * struct lemona_pending - a page to be captured
- * @list: in the volume's list of pending pages
+ * @list: in the volume's list of pending pages, or in one of who captures it
+ * @taken: in the volume's list of pages being captured
+ * @turn: how many pages had been taken when it was
  * @volume: its filesystem
- * @inode: its file, referenced
+ * @page: it; the inode is referenced
  * @mm: whose mapping was stored to; only compared
- * @index: of the page in its file
  * @since: in jiffies
- * @who: stored first
  * @shadow: the page's content when it became pending, or NULL
  * @changes: of the inode's content at that time
+ * @busy: it could not be captured, since its file's ranges are being shifted;
+ *	or while it is pending, could not be when that was tried
  */
 struct lemona_pending {
 	struct list_head list;
+	struct list_head taken;
+	u64 turn;
 	struct lemona_volume *volume;
-	struct inode *inode;
+	struct lemona_page page;
 	struct mm_struct *mm;
-	pgoff_t index;
 	unsigned long since;
-	struct lemona_who who;
 	void *shadow;
 	int changes;
+	bool busy;
 };
 
 #define SHADOWS_MAX	4096	/* pages */
@@ -123,9 +118,11 @@ static struct {
 } storers[BIT(CHANGES_BITS)];
 
 static LIST_HEAD(volumes);	/* only grows */
-/* protects storers, the volumes' lists, and who gets which volume */
+/* protects storers, turns, the volumes' lists, and who gets which volume */
 static DEFINE_SPINLOCK(pending_lock);
+static u64 turns;	/* pages that were ever taken */
 static struct kmem_cache *pending_cache;
+static DECLARE_WAIT_QUEUE_HEAD(recordedq);
 static DECLARE_WAIT_QUEUE_HEAD(unputq);
 static struct task_struct *flusher;
 
@@ -182,6 +179,7 @@ static struct lemona_volume *volume_of(struct super_block *sb)
 		}
 		v = kzalloc(sizeof(*v), GFP_NOFS | __GFP_NOFAIL);
 		INIT_LIST_HEAD(&v->pending);
+		INIT_LIST_HEAD(&v->taken);
 		init_rwsem(&v->lock);
 		volume_add(v, sb);
 	}
@@ -214,31 +212,47 @@ static void pending_free(struct lemona_pending *p)
 	kmem_cache_free(pending_cache, p);
 }
 
-/* @folio: locked, to keep a shadow of the page; or NULL */
-static void pend(struct inode *inode, pgoff_t index, struct mm_struct *mm,
-		 struct lemona_who who, struct folio *folio)
+/*
+ * @mm: only compared, it may be gone
+ * @folio: locked, to keep a shadow of the page; or NULL
+ */
+static void pend(const struct lemona_page *page, struct mm_struct *mm,
+		 struct folio *folio, bool busy)
 {
+	struct inode *inode = page->inode;
 	struct lemona_pending *p;
 	u32 slot;
 
 	if (!igrab(inode))
 		return;
 	p = kmem_cache_alloc(pending_cache, GFP_NOFS | __GFP_NOFAIL);
-	p->volume = volume_of(inode->i_sb);
-	p->changes = atomic_read(changes_of(inode));
-	p->shadow = folio ? shadow_make(folio, index) : NULL;
-	p->inode = inode;
-	p->mm = mm;
-	p->index = index;
-	p->since = jiffies;
-	p->who = who;
+	*p = (struct lemona_pending){
+		.volume = volume_of(inode->i_sb),
+		.page = *page,
+		.mm = mm,
+		.since = jiffies,
+		.changes = atomic_read(changes_of(inode)),
+		.busy = busy,
+	};
+	if (folio)
+		p->shadow = shadow_make(folio, page->index);
 	spin_lock(&pending_lock);
 	list_add_tail(&p->list, &p->volume->pending);
 	slot = hash_ptr(inode, CHANGES_BITS);
 	storers[slot].inode = inode;
 	storers[slot].gen = inode->i_generation;
-	storers[slot].who = who;
+	storers[slot].who = page->who;
 	spin_unlock(&pending_lock);
+}
+
+/* The current task has changed a page, or is about to store to it through @mm. */
+static void pend_own(struct inode *inode, pgoff_t index, struct mm_struct *mm,
+		     struct folio *folio)
+{
+	struct lemona_page page = { inode, index, lemona_self() };
+
+	pend(&page, mm, folio, false);
+	/* behind that: it is cleared where nothing of the mm is in a list */
 	if (mm && !test_bit(MMF_LEMONA, &mm->flags))
 		set_bit(MMF_LEMONA, &mm->flags);
 }
@@ -273,12 +287,12 @@ struct lemona_which {
 static struct folio *read_back(struct lemona_pending *p,
 			       const struct lemona_which *which)
 {
-	struct address_space *mapping = p->inode->i_mapping;
+	struct address_space *mapping = p->page.inode->i_mapping;
 	struct folio *folio;
 
 	if (!which->inode && !filemap_invalidate_trylock_shared(mapping))
 		return ERR_PTR(-EAGAIN);
-	folio = read_mapping_folio(mapping, p->index, NULL);
+	folio = read_mapping_folio(mapping, p->page.index, NULL);
 	if (!which->inode)
 		filemap_invalidate_unlock_shared(mapping);
 	return folio;
@@ -291,14 +305,14 @@ static struct folio *pending_folio(struct lemona_pending *p,
 	struct folio *folio;
 
 	for (;;) {
-		folio = filemap_lock_folio(p->inode->i_mapping, p->index);
+		folio = filemap_lock_folio(p->page.inode->i_mapping, p->page.index);
 		if (!IS_ERR(folio) && folio_test_uptodate(folio))
 			return folio;
 		if (!IS_ERR(folio)) {
 			folio_unlock(folio);
 			folio_put(folio);
 		}
-		if ((loff_t)p->index << PAGE_SHIFT >= i_size_read(p->inode))
+		if ((loff_t)p->page.index << PAGE_SHIFT >= i_size_read(p->page.inode))
 			return NULL;
 		folio = read_back(p, which);
 		if (IS_ERR(folio))
@@ -307,163 +321,11 @@ static struct folio *pending_folio(struct lemona_pending *p,
 	}
 }
 
-/* Record @len bytes at @offset of a pending page, whose content is @data. */
-static void put_page_bytes(struct lemona_pending *p, const void *data,
-			   size_t offset, size_t len)
+/* What a page was before it was stored to, if nothing else has changed it */
+static const void *shadow_of(const struct lemona_pending *p)
 {
-	loff_t pos = ((loff_t)p->index << PAGE_SHIFT) + offset;
-	struct lemona_slot slot;
-	struct lemona_write *w;
-
-	lemona_charge(flusher, p->who.tgid);
-	w = lemona_effect(&slot, LEMONA_OP_PAGE, p->inode, sizeof(*w) + len);
-	if (!w) {
-		lemona_lost(&slot, p->inode, LEMONA_LOST_CONTENT, pos, len, 1);
-		return;
-	}
-	w->e.h.tid = p->who.tid;
-	w->pos = pos;
-	w->len = len;
-	w->flags = 0;
-	lemona_copy(w->data, data + offset, len);
-	lemona_end(&slot);
-}
-
-/* Unchanged bytes between two changed ones that are cheaper than a record */
-#define JOIN_BYTES	64
-
-/* Compare words of two pages from @i on: most are the same. Return: first other */
-static size_t same_until(const u64 *a, const u64 *b, size_t i, size_t words)
-{
-	for (; i + 16 <= words; i += 16) {
-		const u64 *x = a + i, *y = b + i;
-
-		if ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) |
-		    (x[3] ^ y[3]) | (x[4] ^ y[4]) | (x[5] ^ y[5]) |
-		    (x[6] ^ y[6]) | (x[7] ^ y[7]) | (x[8] ^ y[8]) |
-		    (x[9] ^ y[9]) | (x[10] ^ y[10]) | (x[11] ^ y[11]) |
-		    (x[12] ^ y[12]) | (x[13] ^ y[13]) | (x[14] ^ y[14]) |
-		    (x[15] ^ y[15]))
-			break;
-	}
-	while (i < words && a[i] == b[i])
-		i++;
-	return i;
-}
-
-/* Record the words of a page that differ from its shadow. */
-static void put_changed_bytes(struct lemona_pending *p, const void *data,
-			      size_t len)
-{
-	size_t words = DIV_ROUND_UP(len, sizeof(u64));
-	const u64 *now = data, *then = p->shadow;
-	size_t first = 0, end = 0, i = 0, at;
-
-	while ((i = same_until(now, then, i, words)) < words) {
-		at = i++ * sizeof(u64);
-		if (end && at - end > JOIN_BYTES) {
-			put_page_bytes(p, data, first, end - first);
-			end = 0;
-		}
-		if (!end)
-			first = at;
-		end = min(at + sizeof(u64), len);
-	}
-	if (end)
-		put_page_bytes(p, data, first, end - first);
-}
-
-/* Record what the frozen disk holds of a page. */
-static void put_disk_page(struct lemona_pending *p)
-{
-	loff_t pos = (loff_t)p->index << PAGE_SHIFT;
-	loff_t size = i_size_read(p->inode);
-	struct page *page;
-	void *data;
-
-	if (pos >= size)
-		return;
-	page = alloc_page(GFP_NOFS | __GFP_NOFAIL);
-	if (lemona_ext4_read_disk(p->inode, pos, page, 0, PAGE_SIZE)) {
-		lemona_taint(p->inode, LEMONA_TAINT_WRITE_ERROR,
-			     "a mapped page could not be read from the disk");
-	} else {
-		data = kmap_local_page(page);
-		put_page_bytes(p, data, 0,
-			       min_t(loff_t, PAGE_SIZE, size - pos));
-		kunmap_local(data);
-	}
-	__free_page(page);
-}
-
-/*
- * Which bytes of a page are in the file, if there are stray ones among them.
- * @data, @len: what the cache has of the page at @pos, whose folio is locked.
- * Return: a page to be freed; NULL if all are in the file
- */
-static struct page *without_strays(struct inode *inode, struct folio *folio,
-				   loff_t pos, const void *data, size_t len)
-{
-	struct buffer_head *head = folio_buffers(folio), *bh = head;
-	size_t size = i_blocksize(inode);
-	loff_t at = folio_pos(folio);
-	struct page *copy = NULL;
-	int ret;
-
-	do {
-		size_t offset = at - pos;
-
-		/* without a mapped buffer, nothing is on its way to a block */
-		if (at >= pos && offset < len && !(bh && buffer_mapped(bh)) &&
-		    memchr_inv(data + offset, 0, min(size, len - offset))) {
-			if (!copy) {
-				copy = alloc_page(GFP_NOFS | __GFP_NOFAIL);
-				memcpy_to_page(copy, 0, data, len);
-			}
-			ret = lemona_ext4_read_disk(inode, at, copy, offset,
-						    size);
-			if (ret == -ENODATA)
-				break;
-			if (ret)
-				lemona_taint(inode, LEMONA_TAINT_WRITE_ERROR,
-					     "a mapped page could not be read from the disk");
-		}
-		at += size;
-		bh = bh ? bh->b_this_page : NULL;
-	} while (bh ? bh != head : at < pos + len);
-	if (copy && !memcmp(page_address(copy), data, len)) {
-		__free_page(copy);
-		copy = NULL;
-	}
-	return copy;
-}
-
-/* Record what the file has of a pending page; its folio is locked. */
-static void record_page(struct lemona_pending *p, struct folio *folio,
-			bool pinned)
-{
-	loff_t pos = (loff_t)p->index << PAGE_SHIFT;
-	loff_t size = i_size_read(p->inode);
-	struct page *copy;
-	void *data;
-	size_t len;
-
-	if (pos >= size)
-		return;
-	len = min_t(loff_t, PAGE_SIZE, size - pos);
-	data = kmap_local_folio(folio, offset_in_folio(folio, pos));
-	copy = without_strays(p->inode, folio, pos, data, len);
-	if (copy) {
-		set_bit(AS_LEMONA_STRAY, &p->inode->i_mapping->flags);
-		put_page_bytes(p, page_address(copy), 0, len);
-		__free_page(copy);
-	} else if (p->shadow && !pinned &&
-		   p->changes == atomic_read(changes_of(p->inode))) {
-		put_changed_bytes(p, data, len);
-	} else {
-		put_page_bytes(p, data, 0, len);
-	}
-	kunmap_local(data);
+	return p->changes == atomic_read(changes_of(p->page.inode)) ?
+	       p->shadow : NULL;
 }
 
 static void capture(struct lemona_pending *p, const struct lemona_which *which)
@@ -471,11 +333,13 @@ static void capture(struct lemona_pending *p, const struct lemona_which *which)
 	struct folio *folio = pending_folio(p, which);
 	bool pinned;
 
+	lemona_charge(flusher, p->page.who.tgid);
 	if (IS_ERR(folio)) {
-		if (folio == ERR_PTR(-EAGAIN) && !which->once)
-			pend(p->inode, p->index, p->mm, p->who, NULL);
+		p->busy = folio == ERR_PTR(-EAGAIN) && !which->once;
+		if (p->busy)
+			pend(&p->page, p->mm, NULL, true);
 		else
-			lemona_taint(p->inode, LEMONA_TAINT_WRITE_ERROR,
+			lemona_taint(p->page.inode, LEMONA_TAINT_WRITE_ERROR,
 				     "a mapped page could not be read back");
 		return;
 	}
@@ -486,12 +350,12 @@ static void capture(struct lemona_pending *p, const struct lemona_which *which)
 	/* whoever pins it may store to it without a fault */
 	pinned = folio_maybe_dma_pinned(folio);
 	if (!which->once && pinned)
-		pend(p->inode, p->index, p->mm, p->who, NULL);
+		pend(&p->page, p->mm, NULL, false);
 
 	if (pinned && which->frozen)
-		put_disk_page(p);
+		lemona_page_put_disk(&p->page);
 	else
-		record_page(p, folio, pinned);
+		lemona_page_put(&p->page, folio, pinned ? NULL : shadow_of(p));
 	folio_unlock(folio);
 	folio_put(folio);
 }
@@ -500,10 +364,35 @@ static bool matches(const struct lemona_pending *p,
 		    const struct lemona_which *which)
 {
 	return (!which->mm || which->mm == p->mm) &&
-	       (!which->inode || which->inode == p->inode) &&
+	       (!which->inode || which->inode == p->page.inode) &&
 	       (!which->older_than ||
 		time_after_eq(jiffies, p->since +
 			      msecs_to_jiffies(which->older_than)));
+}
+
+static bool anything_matches(struct lemona_volume *v,
+			     const struct lemona_which *which)
+{
+	struct lemona_pending *p;
+	bool ret = false;
+
+	spin_lock(&pending_lock);
+	list_for_each_entry(p, &v->pending, list) {
+		ret = matches(p, which);
+		if (ret)
+			break;
+	}
+	spin_unlock(&pending_lock);
+	return ret;
+}
+
+static void recorded(struct lemona_pending *p)
+{
+	spin_lock(&pending_lock);
+	list_del(&p->taken);
+	spin_unlock(&pending_lock);
+	if (wq_has_sleeper(&recordedq))
+		wake_up_all(&recordedq);
 }
 
 /* Take the matching pages off the list and capture them; the lock is held. */
@@ -512,20 +401,24 @@ static void capture_matching(struct lemona_volume *v,
 			     struct list_head *done)
 {
 	struct lemona_pending *p, *next;
-	LIST_HEAD(taken);
+	LIST_HEAD(mine);
 
 	spin_lock(&pending_lock);
 	list_for_each_entry_safe(p, next, &v->pending, list) {
 		if (matches(p, which)) {
-			list_move_tail(&p->list, &taken);
+			list_move_tail(&p->list, &mine);
+			list_add_tail(&p->taken, &v->taken);
+			p->turn = turns++;
 			atomic_inc(&v->unput);
 		}
 	}
 	spin_unlock(&pending_lock);
 
-	list_for_each_entry(p, &taken, list)
+	list_for_each_entry(p, &mine, list) {
 		capture(p, which);
-	list_splice(&taken, done);
+		recorded(p);
+	}
+	list_splice(&mine, done);
 }
 
 /**
@@ -540,23 +433,43 @@ void lemona_put_captured(struct list_head *held)
 		struct lemona_volume *v = p->volume;
 
 		list_del(&p->list);
-		iput(p->inode);
+		iput(p->page.inode);
 		pending_free(p);
 		if (atomic_dec_and_test(&v->unput))
 			wake_up_all(&unputq);
 	}
 }
 
-/* Capture the matching pages of all volumes. */
+/* Wait until nobody shifts the ranges of what could not be captured. */
+static void wait_for_busy(struct list_head *done)
+{
+	struct lemona_pending *p;
+
+	list_for_each_entry(p, done, list) {
+		struct address_space *mapping = p->page.inode->i_mapping;
+
+		if (!p->busy)
+			continue;
+		filemap_invalidate_lock_shared(mapping);
+		filemap_invalidate_unlock_shared(mapping);
+	}
+}
+
+/* Capture the matching pages of all volumes, but for those that are busy. */
 static void capture_shared(const struct lemona_which *which)
 {
 	struct lemona_volume *v;
 	LIST_HEAD(done);
 
 	list_for_each_entry_lockless(v, &volumes, list) {
+		/* who holds its lock may wait for whom this task is to wake */
+		if (!anything_matches(v, which))
+			continue;
 		down_read(&v->lock);
 		capture_matching(v, which, &done);
 		up_read(&v->lock);
+		if (which->mm)
+			wait_for_busy(&done);
 		lemona_put_captured(&done);
 	}
 }
@@ -572,20 +485,62 @@ static void capture_exclusive(struct lemona_volume *v,
 	lemona_put_captured(&done);
 }
 
-/** lemona_capture_mm - capture what an mm stored to */
+/*
+ * Is all recorded that was taken of an mm's pages before @turn? If nothing is
+ * pending or taken, its bit is cleared. @busy: is any pending that is busy?
+ */
+static bool is_recorded(struct mm_struct *mm, u64 turn, bool *busy)
+{
+	bool is_clean = true, ret = true;
+	struct lemona_volume *v;
+	struct lemona_pending *p;
+
+	*busy = false;
+	spin_lock(&pending_lock);
+	list_for_each_entry_lockless(v, &volumes, list) {
+		list_for_each_entry(p, &v->taken, taken) {
+			if (p->mm != mm)
+				continue;
+			is_clean = false;
+			ret = ret && p->turn >= turn;
+		}
+		list_for_each_entry(p, &v->pending, list) {
+			if (p->mm != mm)
+				continue;
+			is_clean = false;
+			*busy = *busy || p->busy;
+		}
+	}
+	if (is_clean)
+		clear_bit(MMF_LEMONA, &mm->flags);
+	spin_unlock(&pending_lock);
+	return ret;
+}
+
+/**
+ * lemona_capture_mm - capture what an mm stored to
+ * @mm: it
+ *
+ * Also what others are just capturing of it is recorded on return.
+ */
 void lemona_capture_mm(struct mm_struct *mm)
 {
-	clear_bit(MMF_LEMONA, &mm->flags);
-	capture_shared(&(struct lemona_which){ .mm = mm });
+	bool busy;
+	u64 turn;
+
+	do {
+		capture_shared(&(struct lemona_which){ .mm = mm });
+		spin_lock(&pending_lock);
+		turn = turns;
+		spin_unlock(&pending_lock);
+		wait_event(recordedq, is_recorded(mm, turn, &busy));
+	} while (busy);
 }
 
 /* Record what the disk holds of a mapping's dirty pages; they stay pending. */
 static void put_dirty_pages(struct inode *inode)
 {
-	struct lemona_pending p = {
-		.inode = inode,
-		.who = storer_of(inode),
-	};
+	struct lemona_page page = { inode, 0, storer_of(inode) };
 	struct folio_batch batch;
 	pgoff_t next = 0;
 	unsigned int i;
@@ -594,9 +549,9 @@ static void put_dirty_pages(struct inode *inode)
 	while (filemap_get_folios_tag(inode->i_mapping, &next, ULONG_MAX,
 				      PAGECACHE_TAG_DIRTY, &batch)) {
 		for (i = 0; i < folio_batch_count(&batch); i++) {
-			p.index = batch.folios[i]->index;
-			put_disk_page(&p);
-			pend(inode, p.index, NULL, p.who, NULL);
+			page.index = batch.folios[i]->index;
+			lemona_page_put_disk(&page);
+			pend(&page, NULL, NULL, false);
 		}
 		folio_batch_release(&batch);
 	}
@@ -666,7 +621,7 @@ static void stored(struct address_space *mapping, loff_t pos)
 	if (!lemona_traced(mapping->host))
 		return;
 	set_bit(AS_LEMONA, &mapping->flags);
-	pend(mapping->host, pos >> PAGE_SHIFT, NULL, lemona_self(), NULL);
+	pend_own(mapping->host, pos >> PAGE_SHIFT, current->mm, NULL);
 }
 
 /* Let buffers that are as the disk has them be read again; the folio is locked. */
@@ -709,7 +664,7 @@ void lemona_on_resample(struct address_space *mapping, loff_t pos)
 	stored(mapping, pos);
 }
 
-/* A tracer's or a device's store, through no pin: a capture may have come first */
+/* Somebody else's store, or a device's: a capture may have come first. */
 void lemona_on_page_stored(struct page *page)
 {
 	struct folio *folio = page_folio(page);
@@ -717,6 +672,18 @@ void lemona_on_page_stored(struct page *page)
 
 	if (mapping && !folio_test_anon(folio) && !folio_test_swapcache(folio))
 		stored(mapping, page_offset(page));
+}
+
+/* Its own calls come after that for the process that stored, too. */
+void lemona_on_pages_stored(struct page **pages, int nr)
+{
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		lock_page(pages[i]);
+		lemona_on_page_stored(pages[i]);
+		unlock_page(pages[i]);
+	}
 }
 
 void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio)
@@ -730,8 +697,9 @@ void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio)
 		return;
 	}
 	set_bit(AS_LEMONA, &inode->i_mapping->flags);
-	pend(inode, vmf->pgoff, vmf->vma->vm_mm, lemona_self(),
-	     test_bit(AS_LEMONA_STRAY, &inode->i_mapping->flags) ? NULL : folio);
+	pend_own(inode, vmf->pgoff, vmf->vma->vm_mm,
+		 test_bit(AS_LEMONA_STRAY, &inode->i_mapping->flags) ?
+		 NULL : folio);
 	lemona_fault(inode, vmf->pgoff, vmf->address);
 }
 
@@ -743,7 +711,7 @@ void lemona_on_mkwrite(struct vm_fault *vmf, struct folio *folio)
 void lemona_write_to_strays(struct inode *inode, loff_t pos)
 {
 	if (test_bit(AS_LEMONA_STRAY, &inode->i_mapping->flags))
-		pend(inode, pos >> PAGE_SHIFT, NULL, lemona_self(), NULL);
+		pend_own(inode, pos >> PAGE_SHIFT, current->mm, NULL);
 }
 
 /* Whether a page has something from @from on, where its file ended, to @to. */
@@ -779,7 +747,7 @@ void lemona_on_isize_extended(struct inode *inode, loff_t from, loff_t to)
 		return;
 	/* it may be stored to at this moment */
 	if ((from & ~PAGE_MASK) && test_bit(AS_LEMONA, &mapping->flags))
-		pend(inode, next++, NULL, lemona_self(), NULL);
+		pend_own(inode, next++, current->mm, NULL);
 	folio_batch_init(&batch);
 	while (filemap_get_folios(mapping, &next, (to - 1) >> PAGE_SHIFT,
 				  &batch)) {
@@ -789,7 +757,7 @@ void lemona_on_isize_extended(struct inode *inode, loff_t from, loff_t to)
 			if (!has_more(folio, from, to))
 				continue;
 			set_bit(AS_LEMONA, &mapping->flags);
-			pend(inode, folio->index, NULL, lemona_self(), NULL);
+			pend_own(inode, folio->index, current->mm, NULL);
 		}
 		folio_batch_release(&batch);
 	}
@@ -805,7 +773,7 @@ void lemona_on_zeroed(struct inode *inode, loff_t from)
 		return;
 	lemona_content_changes(inode);
 	if (test_bit(AS_LEMONA, &inode->i_mapping->flags))
-		pend(inode, from >> PAGE_SHIFT, NULL, lemona_self(), NULL);
+		pend_own(inode, from >> PAGE_SHIFT, current->mm, NULL);
 }
 
 void lemona_on_flush_inode(struct inode *inode)
@@ -827,28 +795,13 @@ void lemona_on_flush_inode(struct inode *inode)
 			  &(struct lemona_which){ .inode = inode });
 }
 
-static bool anything_pending(void)
-{
-	struct lemona_volume *v;
-
-	list_for_each_entry_lockless(v, &volumes, list) {
-		if (!list_empty(&v->pending))
-			return true;
-	}
-	return false;
-}
-
 static int flusher_fn(void *unused)
 {
 	while (!kthread_should_stop()) {
 		unsigned int ms = max(lemona_flush_ms, 1U);
 
 		schedule_timeout_interruptible(msecs_to_jiffies(ms));
-		if (anything_pending())
-			capture_shared(&(struct lemona_which){
-						.older_than = ms });
-		lemona_charge(flusher, current->tgid);
-		lemona_tick();
+		capture_shared(&(struct lemona_which){ .older_than = ms });
 	}
 	return 0;
 }

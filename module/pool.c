@@ -15,6 +15,7 @@
 #include <linux/crc32c.h>
 #include <linux/io.h>
 #include <linux/irq_work.h>
+#include <linux/kthread.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -65,6 +66,8 @@ static atomic64_t throttled;
 static DEFINE_MUTEX(seal_lock);
 
 static DECLARE_WAIT_QUEUE_HEAD(spaceq);	/* writers, and whoever drains */
+
+static struct task_struct *ticker;
 
 static void kick_sinks(struct irq_work *work)
 {
@@ -223,13 +226,12 @@ void lemona_pool_throttle(void)
 				      LEMONA_WANTS_TIME));
 }
 
-/**
- * lemona_tick - keep the sinks and the pool supplied
- *
- * Sinks that have enough to do get no half-full sub-buffers: they would use up
- * the pool while the scheduler, which can't call lemona_prepare(), needs it.
+/*
+ * Keep the sinks and the pool supplied. Sinks that have enough to do get no
+ * half-full sub-buffers: they would use up the pool while the scheduler, which
+ * can't call lemona_prepare(), needs it.
  */
-void lemona_tick(void)
+static void tick(void)
 {
 	unsigned int i;
 
@@ -241,6 +243,29 @@ void lemona_tick(void)
 			return;
 	}
 	lemona_push();
+}
+
+/* Captures nothing, and so waits for no disk. */
+static int ticker_fn(void *unused)
+{
+	while (!kthread_should_stop()) {
+		unsigned int ms = max(lemona_flush_ms, 1U);
+
+		schedule_timeout_interruptible(msecs_to_jiffies(ms));
+		tick();
+	}
+	return 0;
+}
+
+int lemona_ticker_start(void)
+{
+	ticker = kthread_run(ticker_fn, NULL, "lemona_tick");
+	return PTR_ERR_OR_ZERO(ticker);
+}
+
+void lemona_ticker_stop(void)
+{
+	kthread_stop(ticker);
 }
 
 static bool released_all_before(u64 closed)

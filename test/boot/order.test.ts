@@ -4,6 +4,8 @@
  * marks that fall anywhere, has every order right.
  */
 import { expect } from 'chai';
+import type { Effect } from '../../lab/abi/effects.js';
+import { eventsOf } from '../../lab/trace/events.js';
 import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
 import { guestProgram } from '../harness/program.js';
 
@@ -72,6 +74,65 @@ describe('the order of effects on four CPUs with tiny buffers', function () {
         `      ${output.trim()} (last: workers 0 to 3, nobody); ${account.effects} effects, ` +
           `${result.marks.length} marks, ${result.differences} differences\n`,
       );
+    });
+  }
+});
+
+const PAGE = 4096;
+
+const STORERS = [
+  { mode: 'threads', what: 'what a process stored, and its other threads are just capturing', pages: 2048, rounds: 30 },
+  { mode: 'tracer', what: 'what a process stored to the mapping of another one', pages: 16, rounds: 100 },
+] as const;
+
+type Content = Extract<Effect, { op: 'PAGE' | 'WRITE' }>;
+
+/** The effects that have content, by their numbers. */
+async function contentsOf(runDir: string): Promise<Content[]> {
+  const found: Content[] = [];
+  for await (const { record } of eventsOf(runDir, { kinds: new Set(['effect']) })) {
+    if (record.kind !== 'effect') continue;
+    const { effect } = record;
+    if (effect.op === 'PAGE' || effect.op === 'WRITE') found.push(effect);
+  }
+  return found.sort((a, b) => Number(a.seq - b.seq));
+}
+
+describe('stores through a mapping', function () {
+  const bench = useBench();
+  this.timeout(20 * MINUTE_MS);
+
+  for (const { mode, what, pages, rounds } of STORERS) {
+    it(`come before a later write: ${what}`, async () => {
+      const program = await guestProgram('mapped-order', bench().folder);
+      const { manifest, output } = await bench().record(
+        'r',
+        `chmod +x /root/mapped-order; cd /root; ./mapped-order ${mode} ${pages} ${rounds}; e=$?
+stat -c '%n %i' mapped written; exit $e`,
+        { smp: 4, copyIn: [{ source: program, destination: '/root/mapped-order' }] },
+      );
+      expect(manifest.exitStatus, output).to.equal(0);
+      const inodes = new Map(output.split('\n').map((line) => line.trim().split(' ') as [string, string]));
+      const stored = Buffer.alloc(pages * 8);
+      const wrong: string[] = [];
+      let writes = 0;
+      for (const effect of await contentsOf(bench().runDir('r'))) {
+        const ino = String(effect.ino);
+        if (effect.op === 'PAGE' && ino === inodes.get('mapped')) {
+          // the part of its page's first word that it has
+          const at = Number(effect.pos % BigInt(PAGE));
+          if (at < 8) effect.data.copy(stored, Math.floor(Number(effect.pos) / PAGE) * 8 + at, 0, 8 - at);
+        } else if (effect.op === 'WRITE' && ino === inodes.get('written')) {
+          writes++;
+          const number = effect.data.readBigUInt64LE();
+          for (let i = 0; i < pages; i++) {
+            const is = stored.readBigUInt64LE(i * 8);
+            if (is !== number) wrong.push(`seq ${effect.seq} writes ${number}: page ${i} has ${is}`);
+          }
+        }
+      }
+      expect(writes).to.equal(rounds);
+      expect(wrong.length, wrong.slice(0, 3).join('\n')).to.equal(0);
     });
   }
 });
