@@ -81,7 +81,7 @@ describe('the order of effects on four CPUs with tiny buffers', function () {
 const PAGE = 4096;
 
 const STORERS = [
-  { mode: 'threads', what: 'what a process stored, and its other threads are just capturing', pages: 2048, rounds: 30 },
+  { mode: 'threads', what: 'what a process stored, and its other threads are just capturing', pages: 2048, rounds: 12 },
   { mode: 'tracer', what: 'what a process stored to the mapping of another one', pages: 16, rounds: 100 },
 ] as const;
 
