@@ -431,6 +431,53 @@ describe('the inserter', () => {
     );
   });
 
+  it('loads boots that grow side by side by turns, as if each time another inserter began', async () => {
+    const ROUNDS = 5n;
+    const names = ['aa', 'bb', 'cc'];
+    const writers = await Promise.all(
+      names.map((name) => {
+        const segments = path.join(folder(), 'boots', name, 'segments');
+        return SegmentWriter.create({ folder: segments, limitBytes: 1, now: () => FIRST_NS });
+      }),
+    );
+    /** A call that ends in the next round, a text of its own, an effect, and a process. */
+    const records = (round: bigint, boot: bigint) => [
+      ...(round === 0n ? [b.mount('MOUNT', { seq: 1n, ino: 2n, gen: 0, dev: DEV }, 'ext4', '/')] : [b.exit(OPENAT, 3)]),
+      b.dentry('MKDIR', {
+        seq: 2n + round,
+        ino: 20n + round,
+        name: `d${round}`,
+        dir: b.dirAttr(),
+        child: b.attr({ ino: 20n + round, mode: 0o40755 }),
+      }),
+      b.entry(OPENAT, [-100, 0, 0, 0], [b.tlv('PATH', `/boot${boot}/${round}`, { arg: 1 })]),
+      b.entry(Number(round), [], [], { tid: 1000 + Number(round) }),
+    ];
+    const files = ['one.db', 'others.db'].map((file) => path.join(folder(), file));
+    const stores = await Promise.all(files.map((file) => SqliteStore.open(file, storeContext)));
+    try {
+      const [one, others] = stores as [SqliteStore, SqliteStore];
+      const follower = new Load(one, storeContext.signal);
+      for (let round = 0n; round <= ROUNDS; round++) {
+        for (const [i, writer] of writers.entries()) {
+          const header = { number: round, bootId: BigInt(i), monoNs: 5_000_000_000n * round + 1n };
+          if (round === ROUNDS) await writer.close();
+          else await writer.append(b.subbuf(records(round, BigInt(i)), header));
+        }
+        for (const load of [follower, new Load(others, storeContext.signal)])
+          await load.pass(await findTraces(folder(), 'web', async () => round < ROUNDS));
+      }
+    } finally {
+      for (const store of stores) await store.close();
+    }
+    const [one = '', others = ''] = files;
+    const rows = await dump(one);
+    expect(rows).to.deep.equal(await dump(others));
+    expect(await ask(one, 'SELECT trace, count(*) FROM effects GROUP BY trace')).to.deep.equal(['1 6', '2 6', '3 6']);
+    const calls = "SELECT count(*) FROM event_list WHERE what = 'openat' AND result = 3";
+    expect(await ask(one, calls)).to.deep.equal(['12']);
+  });
+
   it('loads the others of a fleet when one can not be', async () => {
     const boots = path.join(folder(), 'machines/web/boots');
     await writeSegments(path.join(boots, 'aa'), [b.subbuf([b.entry(0)])]);
