@@ -26,6 +26,8 @@ export interface BootKeeper {
   open(id: BootId, cpus: number): Promise<BootStore>;
   /** The store was closed; `ends`: the machine said that nothing more will come. */
   closed(id: BootId, store: BootStore, ends: StreamEnds | undefined): Promise<void>;
+  /** The store failed and could not be opened again: nothing is kept open for it any more. */
+  lost?(id: BootId): Promise<void>;
   /** Keeps in mind that the boot has two histories: `open` gives a store that says so from now on. */
   forked?(id: BootId, why: string): Promise<void>;
 }
@@ -165,6 +167,7 @@ export class Boots {
     await this.#closeStore(boot);
     // Whoever claims it meanwhile waits for its turn: its chain is still being written.
     if (store !== undefined) await this.#keeper.closed(boot, store, boot.ends);
+    else await this.#keeper.lost?.(boot);
     boot.ends = undefined;
     // What could not be noted yet, the next one to claim it notes.
     if (boot.claims === 0 && boot.forked === undefined) this.#boots.delete(boot.key);

@@ -135,11 +135,18 @@ export class Inserter {
 
   /** Nothing more comes: loads what waits. */
   async end(): Promise<void> {
+    if (!(await this.#isWaited())) return;
     await this.#transaction(async () => {
       const progress = await this.#at(undefined);
       await this.#drain(progress, true);
       await this.#save(progress, []);
     });
+  }
+
+  /** Whether something waits, or nothing of the trace is there at all: most boots of a fleet ended long ago. */
+  async #isWaited(): Promise<boolean> {
+    const [row] = await this.#store.select('SELECT held FROM traces WHERE name = {text 1}', [this.#source.name]);
+    return row === undefined || !row.held || (JSON.parse(row.held) as Held).places.length > 0;
   }
 
   async #transaction<T>(work: () => Promise<T>): Promise<T> {

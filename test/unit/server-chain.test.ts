@@ -7,8 +7,9 @@ import { expect } from 'chai';
 import { type AuditReport, auditRun } from '../../lab/audit/audit.js';
 import { findRuns, scopeOf } from '../../lab/audit/boots.js';
 import { checkGone } from '../../lab/audit/heads.js';
-import { isChainClosed } from '../../lab/evidence/chain.js';
+import { isChainClosed, isChainHeld } from '../../lab/evidence/chain.js';
 import type { BootStore } from '../../lab/link/boot-store.js';
+import { Boots } from '../../lab/link/boots.js';
 import { openRun } from '../../lab/run/folder.js';
 import { PointKeeper } from '../../lab/server/keeper.js';
 import { bootDir, makePoint } from '../../lab/server/point.js';
@@ -217,6 +218,28 @@ describe('the evidence on a logging server', () => {
     const report = await auditRun(dir, { witness });
     expect([report.findings, report.isClosed, report.resumed]).to.deep.equal([[], true, []]);
     expect(report.files).to.equal((await readdir(path.join(dir, 'segments'))).length + 1);
+  });
+
+  it('is let go of when its store has failed and cannot be opened again', async () => {
+    const boots = new Boots(keeperOf(), 60_000);
+    const owner = { refuse: () => {}, done: Promise.resolve() };
+    const boot = await boots.claim(ID, 1, owner);
+    await feed(boot.store as BootStore, 3);
+    expect(await isChainHeld(dir)).to.equal(true);
+    const [segments, aside] = [path.join(dir, 'segments'), path.join(folder, 'aside')];
+    await rename(segments, aside);
+    await writeFile(segments, 'no folder');
+    expect(await boots.reopen(boot, new Map()).catch((reason: unknown) => reason)).to.be.instanceOf(LabError);
+    boots.release(boot, owner);
+    await boot.turn.run(async () => {});
+    expect([await isChainHeld(dir), [...boots.open]]).to.deep.equal([false, []]);
+    await rm(segments);
+    await rename(aside, segments);
+    const again = await boots.claim(ID, 1, owner);
+    again.ends = new Map();
+    boots.release(again, owner);
+    await boots.close();
+    expect(intact(await auditRun(dir, { witness }))).to.deep.equal([[], true, true]);
   });
 
   it('of all boots of a machine, or of all machines, is found, and a boot that was taken away is missed', async () => {

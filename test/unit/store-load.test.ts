@@ -478,6 +478,30 @@ describe('the inserter', () => {
     expect(await ask(one, calls)).to.deep.equal(['12']);
   });
 
+  it('leaves a trace alone that was loaded to its end', async () => {
+    await writeSegments(folder(), [b.subbuf([b.entry(0)])]);
+    const db = path.join(folder(), 'index.db');
+    const store = await SqliteStore.open(db, storeContext);
+    try {
+      let begun = 0;
+      const begin = store.begin.bind(store);
+      store.begin = () => {
+        begun++;
+        return begin();
+      };
+      const seen: number[] = [];
+      for (const isGrowing of [true, false, false]) {
+        await new Load(store, storeContext.signal).pass(await findTraces(folder(), 'run', async () => isGrowing));
+        seen.push(begun);
+      }
+      // A segment, what waited of it, nothing.
+      expect(seen).to.deep.equal([1, 2, 2]);
+    } finally {
+      await store.close();
+    }
+    expect(await ask(db, 'SELECT what FROM event_list')).to.deep.equal(['read']);
+  });
+
   it('loads the others of a fleet when one can not be', async () => {
     const boots = path.join(folder(), 'machines/web/boots');
     await writeSegments(path.join(boots, 'aa'), [b.subbuf([b.entry(0)])]);
