@@ -164,6 +164,8 @@ export class Boots {
   async #close(boot: Boot): Promise<void> {
     clearTimeout(boot.idle);
     const { store } = boot;
+    // There may be space by now.
+    await this.#noteFork(boot).catch(() => {});
     await this.#closeStore(boot);
     // Whoever claims it meanwhile waits for its turn: its chain is still being written.
     if (store !== undefined) await this.#keeper.closed(boot, store, boot.ends);

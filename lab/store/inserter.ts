@@ -158,7 +158,8 @@ export class Inserter {
     } catch (error) {
       // What is remembered is ahead of the database now.
       this.forget();
-      await this.#store.rollback();
+      // After some errors there is no transaction left, or no connection: the first one says why.
+      await this.#store.rollback().catch(() => {});
       throw error;
     }
   }

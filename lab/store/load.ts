@@ -62,6 +62,11 @@ const OF_ONE_TRACE: ReadonlySet<string> = new Set([
   'LAB_SEGMENT_CORRUPT',
 ]);
 
+/** A database that somebody else holds, or that is corrupt, is no trace's fault: the others cannot be loaded either. */
+function isOfOneTrace({ code, cause }: LabError): boolean {
+  return OF_ONE_TRACE.has(code) && systemCodeOf(cause)?.startsWith('SQLITE_') !== true;
+}
+
 export interface LoadOptions {
   readonly onSegment?: (sum: LoadSum) => void;
   /** A trace can't be loaded, and is not tried again; without it that is an error. */
@@ -108,7 +113,7 @@ export class Load {
       try {
         await this.#one(source);
       } catch (error) {
-        if (onLeftOut === undefined || !(error instanceof LabError) || !OF_ONE_TRACE.has(error.code)) throw error;
+        if (onLeftOut === undefined || !(error instanceof LabError) || !isOfOneTrace(error)) throw error;
         this.#isDone(source);
         this.#growing.delete(source.name);
         onLeftOut(source, error);

@@ -59,7 +59,10 @@ describe('boots of machines', () => {
           return emptyStore();
         },
         closed: async () => {},
-        forked: async (_id, why) => void noted.push(why),
+        forked: async (_id, why) => {
+          if (disk === 'full') throw new Error('no space');
+          noted.push(why);
+        },
       },
       60_000,
     );
@@ -94,8 +97,12 @@ describe('boots of machines', () => {
     const third = connection();
     const again = await boots.claim({ machine: 'm', bootId: 2n }, 1, third);
     expect([noted, again.store?.forked]).to.deep.equal([['put back', 'copied'], 'copied']);
+    // Nor is it forgotten where only the note of it did not fit.
+    disk = 'full';
+    expect(await boots.fork(again, 'a third').catch(String)).to.equal('Error: no space');
+    disk = 'good';
     boots.release(again, third);
     await boots.close();
-    expect([...boots.open]).to.deep.equal([]);
+    expect([noted, [...boots.open]]).to.deep.equal([['put back', 'copied', 'a third'], []]);
   });
 });

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
-import { copyFile, mkdir, rm } from 'node:fs/promises';
+import { copyFile, mkdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { FLAG } from '../../lab/abi/layout.js';
+import { Db } from '../../lab/store/db.js';
 import { findTraces, Load, loadAll } from '../../lab/store/load.js';
 import { SqliteStore } from '../../lab/store/sqlite-store.js';
 import { segmentName } from '../../lab/trace/segment-format.js';
 import { SegmentWriter } from '../../lab/trace/segment-writer.js';
 import { LabError } from '../../lab/util/errors.js';
 import { ask, dump, loadFolder, storeContext, useStore } from '../harness/store.js';
+import { failureOf } from '../support/failure.js';
 import { writeSegments } from '../support/run-builder.js';
 import * as b from '../support/trace-builder.js';
 import { synthesize } from '../support/trace-synth.js';
@@ -500,6 +502,46 @@ describe('the inserter', () => {
       await store.close();
     }
     expect(await ask(db, 'SELECT what FROM event_list')).to.deep.equal(['read']);
+  });
+
+  it('makes its tables in a file whose maker was killed before it had any', async () => {
+    await writeSegments(folder(), [b.subbuf([b.entry(0)])]);
+    const file = path.join(folder(), 'index.db');
+    const killed = await Db.open({ file }, storeContext);
+    await killed.exec('PRAGMA journal_mode = WAL');
+    await killed.close();
+    expect((await stat(file)).size).to.be.above(0);
+    await loadFolder(folder(), file);
+    expect(await ask(file, 'SELECT what FROM event_list')).to.deep.equal(['read']);
+  });
+
+  it('leaves no trace out because somebody else holds the database, and says why it ends', async () => {
+    await writeSegments(path.join(folder(), 'boots/aa'), [b.subbuf([b.entry(0)])]);
+    const file = path.join(folder(), 'index.db');
+    const store = await SqliteStore.open(file, storeContext);
+    const other = await Db.open({ file }, storeContext);
+    const leftOut: string[] = [];
+    const load = new Load(store, storeContext.signal, { onLeftOut: ({ name }) => leftOut.push(name) });
+    const pass = async () => load.pass(await findTraces(folder(), 'web', async () => false));
+    try {
+      await store.select('PRAGMA busy_timeout = 1');
+      await other.exec('BEGIN IMMEDIATE');
+      expect((await failureOf(pass())).message).to.contain('another process holds the database');
+      await other.exec('ROLLBACK');
+      await pass();
+      expect(leftOut).to.deep.equal([]);
+
+      // SQLite may have rolled back by itself: what says so is not the fault.
+      await writeSegments(path.join(folder(), 'boots/bb'), [b.subbuf([b.entry(1)])]);
+      store.insertRows = async () => {
+        await store.rollback();
+        throw new LabError('LAB_ENV_DISK_FULL', 'no space');
+      };
+      expect((await failureOf(pass())).code).to.equal('LAB_ENV_DISK_FULL');
+    } finally {
+      await other.close();
+      await store.close();
+    }
   });
 
   it('loads the others of a fleet when one can not be', async () => {
