@@ -11,7 +11,7 @@ import { access, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { AT, OP_NAMES } from '../lab/abi/layout.js';
 import { runTool } from '../lab/proc/tool.js';
-import { convertImage } from '../lab/run/disk.js';
+import { checkImagePath, convertImage } from '../lab/run/disk.js';
 import { imageOf } from '../lab/run/folder.js';
 import { checkImage, restoreCheckpoint } from '../lab/run/truth.js';
 import type { LabContext } from '../lab/util/context.js';
@@ -404,6 +404,7 @@ export class ReplaySession {
 
   /** Writes the disk as it is here into a file of its own, and says what of it can't be vouched for. */
   async export(output: string, format: 'raw' | 'qcow2'): Promise<Exported> {
+    await checkImagePath(output);
     const about = this.#lost.upTo(this.#position);
     const doubts = about.length === 0 ? [] : await this.#doubtsHere();
     await this.#write(output, format);

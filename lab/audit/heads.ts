@@ -120,21 +120,39 @@ export function parseHead(line: string) {
   return { log, id, entries: Number(entries), hash: head, ...origin, folder: text(folder) ?? '' } as const;
 }
 
+/** Where boots lie in the folder of a server, or of a machine. */
+const PLACE_OF_BOOT = /^(?:machines\/[^/]+\/)?boots\/[^/]+$/;
+
 /**
  * Boots that a witness saw begin, of the servers and machines in question, and that are not among those found: an empty
- * folder looks untouched by itself.
+ * folder looks untouched by itself. Heads of chains that do not say whose they are, which older versions began, are known
+ * by where they lay alone.
+ *
+ * @param dir of the server, or of the machine
  */
-export async function checkGone(witness: string, scope: BootScope, found: readonly FoundBoot[]): Promise<Finding[]> {
-  const there = new Set(found.flatMap((boot) => [boot.id, bootOf(boot)]));
+export async function checkGone(
+  witness: string,
+  dir: string,
+  scope: BootScope,
+  found: readonly FoundBoot[],
+): Promise<Finding[]> {
+  const there = new Set(found.flatMap((boot) => [boot.id, bootOf(boot), path.resolve(boot.dir)]));
   const gone = new Map<string, Finding>();
   for await (const line of headLines(witness)) {
     const head = parseHead(line);
-    const boot = head === undefined ? undefined : bootOf(head);
-    if (head === undefined || boot === undefined || there.has(head.id) || there.has(boot)) continue;
-    const { run = '', machine = '', server = '', id } = head;
-    if (scope.machines?.has(machine) === false || scope.servers?.has(server) === false) continue;
-    const file = path.join(...(scope.machines === undefined ? ['machines', machine] : []), 'boots', run);
-    gone.set(boot, { file, at: '', what: `is gone: the witness ${witness} saw run ${id} of ${machine} there` });
+    if (head === undefined || there.has(head.id)) continue;
+    const { id, folder, run = '', machine, server = '' } = head;
+    const boot = bootOf(head) ?? folder;
+    if (there.has(boot)) continue;
+    let file = path.relative(path.resolve(dir), folder);
+    if (machine === undefined) {
+      if (!PLACE_OF_BOOT.test(file)) continue;
+    } else {
+      if (scope.machines?.has(machine) === false || scope.servers?.has(server) === false) continue;
+      file = path.join(...(scope.machines === undefined ? ['machines', machine] : []), 'boots', run);
+    }
+    const whose = machine === undefined ? '' : ` of ${machine}`;
+    gone.set(boot, { file, at: '', what: `is gone: the witness ${witness} saw run ${id}${whose} there` });
   }
   return [...gone.values()];
 }

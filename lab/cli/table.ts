@@ -327,7 +327,10 @@ export const VERBS: readonly VerbSpec[] = [
     module: 'server',
     summary: 'receive the records of a fleet of machines, encrypted, and acknowledge what is on the disk',
     args: [POINT],
-    flags: [{ name: 'listen', kind: 'string', value: 'HOST:PORT', help: 'where to listen (default: 127.0.0.1:4270)' }],
+    flags: [
+      { name: 'listen', kind: 'string', value: 'HOST:PORT', help: 'where to listen (default: 127.0.0.1:4270)' },
+      { name: 'make', kind: 'bool', help: 'make the storage point if there is none yet, as `enroll` does' },
+    ],
   },
   {
     name: 'enroll',

@@ -27,7 +27,7 @@ import {
   SEGMENT_FOLDERS,
   type SegmentFolder,
 } from './files.js';
-import { type Origin, originOf, witnessHead } from './heads.js';
+import { type Origin, originOf, otherFolders, witnessHead } from './heads.js';
 import { labKey, newKey, type SigningKey } from './keys.js';
 import { appendEntry, emptyLog, hasEntry, type LogEnd, type LogFields, lastEntry, readLog } from './signed-log.js';
 
@@ -100,12 +100,14 @@ export class EvidenceChain {
   }
 
   /**
-   * Goes on with a chain whose writer was killed: the lab itself signs what was left, and a new key.
-   *
-   * @param open name in `segments/` of the one that the next writer goes on with: it is signed when it is sealed
+   * Goes on with a chain whose writer was killed: the lab itself signs what was left, and a new key. Not with that of a
+   * copy, while the folder is there that the lab wrote it in: one identity would have two histories.
    */
-  static async resume(options: ChainOptions, open?: string): Promise<EvidenceChain> {
-    return locked(options.dir, () => EvidenceChain.#resume(options, open));
+  static async resume(options: ChainOptions): Promise<EvidenceChain> {
+    return locked(options.dir, async () => {
+      await demandOneFolder(options);
+      return EvidenceChain.#resume(options, undefined);
+    });
   }
 
   static async #resume(options: ChainOptions, open: string | undefined): Promise<EvidenceChain> {
@@ -218,6 +220,17 @@ async function locked<T>(dir: string, work: () => Promise<T>): Promise<T> {
     await unlock(dir);
     throw error;
   }
+}
+
+async function demandOneFolder({ dir, dataDir }: ChainOptions): Promise<void> {
+  const { entries } = await readLog(path.join(dir, CHAIN_FILE));
+  const { id } = originOf(entries[0]);
+  const [other] = await otherFolders(dataDir, id, dir);
+  if (other === undefined) return;
+  const here = path.resolve(dir);
+  throw new LabError('LAB_RUN_STATE', `${here} is a copy: this lab wrote the chain of run ${id} in ${other}`, {
+    next: `take the run in ${other}; or, if ${here} is to take its place, move or remove that folder first`,
+  });
 }
 
 async function unlock(dir: string): Promise<void> {

@@ -3,10 +3,13 @@
  * The witness outside of a run: `heads.jsonl` in the data folder gets a line for every entry of a run's signed logs, so
  * that whoever cuts a log's end, or signs a run anew, contradicts it. Copies of it on other machines are worth more.
  */
-import { type FileHandle, open } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { ioError } from '../util/errors.js';
-import type { LogEnd } from './signed-log.js';
+import { createInterface } from 'node:readline';
+import { ioError, systemCodeOf } from '../util/errors.js';
+import { CHAIN_FILE } from './files.js';
+import { type LogEnd, readLog } from './signed-log.js';
 
 /** What a chain is of, as its first entry says. */
 export interface Origin {
@@ -37,12 +40,14 @@ export function originOf(first: Readonly<Record<string, unknown>> | undefined): 
 
 const LF = 0x0a;
 
+const headsFile = (dataDir: string) => path.join(dataDir, 'heads.jsonl');
+
 /**
  * One short line in one write: appends of several programs do not mix. Half a line, left by a loss of power, is ended
  * first, or it would swallow this one; whoever reads heads passes over it.
  */
 export async function witnessHead(dataDir: string, run: WitnessedRun, end: LogEnd, time: string): Promise<void> {
-  const file = path.join(dataDir, 'heads.jsonl');
+  const file = headsFile(dataDir);
   const { log, folder, ...origin } = run;
   const line = JSON.stringify({ time, log, ...origin, entries: end.entries, head: end.head, folder });
   let handle: FileHandle | undefined;
@@ -65,4 +70,53 @@ async function endsInLine(handle: FileHandle): Promise<boolean> {
   const last = Buffer.alloc(1);
   await handle.read(last, 0, 1, size - 1);
   return last[0] === LF;
+}
+
+/** Other folders that this lab wrote the chain `id` in, and that still hold it: of these the one in `dir` is a copy. */
+export async function otherFolders(dataDir: string, id: string, dir: string): Promise<string[]> {
+  const others: string[] = [];
+  const here = await chainFileIn(dir);
+  for (const folder of await foldersOf(headsFile(dataDir), id)) {
+    const there = await chainFileIn(folder);
+    // Perhaps another name of the same folder; or another run has taken the place of this one.
+    if (there === undefined || there === here) continue;
+    const { entries } = await readLog(path.join(folder, CHAIN_FILE));
+    if (entries[0]?.id === id) others.push(folder);
+  }
+  return others;
+}
+
+async function foldersOf(heads: string, id: string): Promise<Set<string>> {
+  const folders = new Set<string>();
+  try {
+    const input = createReadStream(heads);
+    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+      if (!line.includes(id)) continue;
+      const head = parseLine(line);
+      if (head?.log === 'chain' && head.id === id && typeof head.folder === 'string') folders.add(head.folder);
+    }
+  } catch (error) {
+    if (systemCodeOf(error) !== 'ENOENT') throw ioError(`reading ${heads}`, error);
+  }
+  return folders;
+}
+
+function parseLine(line: string): Record<string, unknown> | undefined {
+  try {
+    return JSON.parse(line) as Record<string, unknown>;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Which file the chain in a folder is, by whatever name; undefined: there is none. */
+async function chainFileIn(dir: string): Promise<string | undefined> {
+  const file = path.join(dir, CHAIN_FILE);
+  try {
+    const { dev, ino } = await stat(file, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT' || systemCodeOf(error) === 'ENOTDIR') return undefined;
+    throw ioError(`looking for ${file}`, error);
+  }
 }

@@ -26,6 +26,8 @@ export interface BootKeeper {
   open(id: BootId, cpus: number): Promise<BootStore>;
   /** The store was closed; `ends`: the machine said that nothing more will come. */
   closed(id: BootId, store: BootStore, ends: StreamEnds | undefined): Promise<void>;
+  /** The store failed and could not be opened again: nothing is kept open for it any more. */
+  lost?(id: BootId): Promise<void>;
   /** Keeps in mind that the boot has two histories: `open` gives a store that says so from now on. */
   forked?(id: BootId, why: string): Promise<void>;
 }
@@ -45,6 +47,8 @@ export interface Boot extends BootId {
   owner: BootOwner | undefined;
   /** Of the frame END, if nothing came after it. */
   ends: StreamEnds | undefined;
+  /** How another history of it showed, until that is noted: nobody can note it while there is no store. */
+  forked: string | undefined;
   /** Connections that have it or wait for it: while there are any, it is not forgotten. */
   claims: number;
   idle: NodeJS.Timeout | undefined;
@@ -74,6 +78,7 @@ export class Boots {
         store: undefined,
         owner: undefined,
         ends: undefined,
+        forked: undefined,
         claims: 0,
         idle: undefined,
         turn: new Gate(1),
@@ -107,6 +112,7 @@ export class Boots {
   async #open(boot: Boot): Promise<BootStore> {
     const store = await this.#keeper.open(boot, boot.cpus);
     boot.store = store;
+    await this.#noteFork(boot);
     return store;
   }
 
@@ -125,9 +131,18 @@ export class Boots {
 
   /** Another history of the boot has come: nothing more is taken of either, so that both stay what they are. */
   async fork(boot: Boot, why: string): Promise<void> {
-    if (boot.store === undefined || boot.store.isEnded) return;
-    boot.store.forked ??= why;
-    await this.#keeper.forked?.(boot, why);
+    boot.forked ??= why;
+    await this.#noteFork(boot);
+  }
+
+  async #noteFork(boot: Boot): Promise<void> {
+    const { store, forked } = boot;
+    if (forked === undefined || store === undefined) return;
+    if (!store.isEnded) {
+      store.forked ??= forked;
+      await this.#keeper.forked?.(boot, forked);
+    }
+    boot.forked = undefined;
   }
 
   /** The connection is over: the boot stays open for a while. */
@@ -149,11 +164,15 @@ export class Boots {
   async #close(boot: Boot): Promise<void> {
     clearTimeout(boot.idle);
     const { store } = boot;
+    // There may be space by now.
+    await this.#noteFork(boot).catch(() => {});
     await this.#closeStore(boot);
     // Whoever claims it meanwhile waits for its turn: its chain is still being written.
     if (store !== undefined) await this.#keeper.closed(boot, store, boot.ends);
+    else await this.#keeper.lost?.(boot);
     boot.ends = undefined;
-    if (boot.claims === 0) this.#boots.delete(boot.key);
+    // What could not be noted yet, the next one to claim it notes.
+    if (boot.claims === 0 && boot.forked === undefined) this.#boots.delete(boot.key);
   }
 
   async #closeStore(boot: Boot): Promise<void> {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** The guest's disk: a qcow2 overlay on an immutable image, with internal snapshots. */
-import { rename, rm, stat } from 'node:fs/promises';
+import { access, constants, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { runTool } from '../proc/tool.js';
-import { ioError } from '../util/errors.js';
+import { ioError, LabError, messageOf } from '../util/errors.js';
 
 /** The name of a mark's snapshot in disk.qcow2. */
 export function markSnapshotName(label: string): string {
@@ -58,6 +58,23 @@ export async function convertImage(
   } finally {
     await rm(draft, { force: true });
   }
+}
+
+/** Says what is wrong with the path of a new image before anything is done: LAB_USAGE. */
+export async function checkImagePath(file: string): Promise<void> {
+  const full = path.resolve(file);
+  const folder = path.dirname(full);
+  try {
+    // With the slash it must be a folder.
+    await access(`${folder}/`, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new LabError('LAB_USAGE', `${full}: no file can be made there: ${messageOf(error)}`, {
+      next: `name a file in a folder that is there, and that you may write to`,
+    });
+  }
+  const found = await stat(full).catch(() => undefined);
+  if (found !== undefined && !found.isFile())
+    throw new LabError('LAB_USAGE', `${full} is there, and is no file`, { next: 'name a file' });
 }
 
 /** Bytes as `ls` shows them. */

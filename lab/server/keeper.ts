@@ -144,8 +144,19 @@ export class PointKeeper implements BootKeeper {
       // The segments are the truth; a full disk may leave the note of them out.
       onEvent('not noted', id, messageOf(error));
     } finally {
-      // Without its lock nobody else is kept out for longer than this process lives.
-      await chain.leave().catch((error: unknown) => onEvent('not noted', id, messageOf(error)));
+      await this.#leave(id, chain);
     }
+  }
+
+  async lost(id: BootId): Promise<void> {
+    const { dir } = runFolderAt(bootDir(this.#options.folder, id));
+    const chain = this.#chains.get(dir);
+    this.#chains.delete(dir);
+    if (chain !== undefined) await this.#leave(id, chain);
+  }
+
+  /** Without its lock nobody else is kept out for longer than this process lives. */
+  async #leave(id: BootId, chain: EvidenceChain): Promise<void> {
+    await chain.leave().catch((error: unknown) => this.#options.onEvent('not noted', id, messageOf(error)));
   }
 }

@@ -79,28 +79,40 @@ export async function openPoint(dir: string): Promise<PointFolder & { readonly s
   const value = await readJson(folder.identityFile);
   if (value === undefined)
     throw new LabError('LAB_RUN_UNKNOWN', `there is no storage point in ${folder.dir} (no server.json)`, {
-      next: 'enroll DIR MACHINE makes one',
+      next: 'see that the path is right; `enroll DIR MACHINE` makes one, and `server DIR --make`',
     });
   const parsed = identitySchema.safeParse(value);
   if (!parsed.success) throw new LabError('LAB_RUN_CORRUPT', `${folder.identityFile} is not a server's of format 1`);
   return { ...folder, server: parsed.data.server };
 }
 
-/** Opens a storage point, and makes it if the folder is empty or not there. */
-export async function makePoint(dir: string): Promise<PointFolder & { readonly server: string }> {
+/** What a folder may hold that a storage point is made in: the root of a file system is empty too; a draft of our own. */
+const MAY_BE_THERE: ReadonlySet<string> = new Set(['lost+found', 'server.json.draft']);
+
+/** Opens a storage point, and makes it if the folder is empty or not there; `isNew`: it did. */
+export async function makePoint(
+  dir: string,
+): Promise<PointFolder & { readonly server: string; readonly isNew: boolean }> {
   const folder = pointFolderAt(dir);
+  let isNew = false;
   try {
     await mkdir(folder.dir, { recursive: true });
-    const isNew = !(await readdir(folder.dir)).includes(path.basename(folder.identityFile));
-    await mkdir(folder.machinesDir, { recursive: true, mode: 0o700 });
+    const names = await readdir(folder.dir);
+    isNew = !names.includes(path.basename(folder.identityFile));
+    const [other] = isNew ? names.filter((name) => !MAY_BE_THERE.has(name)) : [];
+    if (other !== undefined)
+      throw new LabError('LAB_RUN_STATE', `${folder.dir} holds ${other}, and no server.json: it is no storage point`, {
+        next: 'name another folder, or one that is empty; if a storage point was there, bring its server.json back',
+      });
     if (isNew) {
       const identity = { format: 1, server: randomBytes(8).toString('hex') };
       await writeAtomically(folder.identityFile, `${JSON.stringify(identity, null, 2)}\n`);
     }
+    await mkdir(folder.machinesDir, { recursive: true, mode: 0o700 });
   } catch (error) {
     throw ioError(`making the storage point ${folder.dir}`, error);
   }
-  return openPoint(dir);
+  return { ...(await openPoint(dir)), isNew };
 }
 
 /** The folder of one machine. */

@@ -9,12 +9,14 @@ import { LabError, messageOf, systemCodeOf } from '../util/errors.js';
 import { withScope } from '../util/scope.js';
 import { PointKeeper } from './keeper.js';
 import { ServerLog } from './log.js';
-import { findMachine, makePoint } from './point.js';
+import { findMachine, makePoint, openPoint } from './point.js';
 import { Rates } from './rates.js';
 import { type ServerStatus, serveStatus } from './status.js';
 
 export interface ServeOptions {
   readonly dir: string;
+  /** The storage point is made if there is none: else a mistyped folder is an error. */
+  readonly mayMake: boolean;
   /** Of the lab's key, which signs what is kept, and of its witness. */
   readonly dataDir: string;
   readonly host: string;
@@ -74,8 +76,9 @@ export async function serve(options: ServeOptions): Promise<void> {
   const startedMs = now().getTime();
   // First: a mistyped address leaves nothing behind.
   await tryAddress(options.host, options.port);
-  const point = await makePoint(options.dir);
   const log = new ServerLog(options.write, now);
+  const point = options.mayMake ? await makePoint(options.dir) : { ...(await openPoint(options.dir)), isNew: false };
+  if (point.isNew) log.line({ event: 'made', server: point.server, folder: point.dir });
   const rates = new Rates<WireSession>();
   await withScope(async (scope) => {
     const keeper = new PointKeeper({

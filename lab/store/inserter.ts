@@ -42,6 +42,7 @@ interface Progress {
   readonly bootId: string | null;
   readonly merge: TimeMerge;
   readonly loader: Loader;
+  readonly stretch: Stretch;
 }
 
 /** `traces.held`. */
@@ -62,11 +63,18 @@ export class Inserter {
   readonly #store: Store;
   readonly #source: TraceSource;
   #progress: Progress | undefined;
-  readonly #stretch = new Stretch(STRETCH_RECORDS);
 
   constructor(store: Store, source: TraceSource) {
     this.#store = store;
     this.#source = source;
+  }
+
+  /**
+   * Somebody else writes to the store now: what is remembered will not be what is there, for rows are numbered over all
+   * traces. It is read again when this one goes on.
+   */
+  forget(): void {
+    this.#progress = undefined;
   }
 
   /** Numbers of the segments that are in the database, and whether they were sealed then. */
@@ -127,11 +135,18 @@ export class Inserter {
 
   /** Nothing more comes: loads what waits. */
   async end(): Promise<void> {
+    if (!(await this.#isWaited())) return;
     await this.#transaction(async () => {
       const progress = await this.#at(undefined);
       await this.#drain(progress, true);
       await this.#save(progress, []);
     });
+  }
+
+  /** Whether something waits, or nothing of the trace is there at all: most boots of a fleet ended long ago. */
+  async #isWaited(): Promise<boolean> {
+    const [row] = await this.#store.select('SELECT held FROM traces WHERE name = {text 1}', [this.#source.name]);
+    return row === undefined || !row.held || (JSON.parse(row.held) as Held).places.length > 0;
   }
 
   async #transaction<T>(work: () => Promise<T>): Promise<T> {
@@ -142,25 +157,25 @@ export class Inserter {
       return result;
     } catch (error) {
       // What is remembered is ahead of the database now.
-      this.#progress = undefined;
-      this.#stretch.clear();
-      await this.#store.rollback();
+      this.forget();
+      // After some errors there is no transaction left, or no connection: the first one says why.
+      await this.#store.rollback().catch(() => {});
       throw error;
     }
   }
 
   async #drain(progress: Progress, isEnd: boolean): Promise<void> {
-    const { merge } = progress;
+    const { merge, stretch } = progress;
     for (let cursor = merge.next(isEnd); cursor !== undefined; cursor = merge.next(isEnd)) {
-      this.#stretch.push(cursor);
+      stretch.push(cursor);
       merge.advance(cursor);
-      if (this.#stretch.isFull) await this.#loadStretch(progress);
+      if (stretch.isFull) await this.#loadStretch(progress);
     }
   }
 
-  async #loadStretch(progress: Progress): Promise<void> {
-    await progress.loader.load(this.#stretch);
-    this.#stretch.clear();
+  async #loadStretch({ loader, stretch }: Progress): Promise<void> {
+    await loader.load(stretch);
+    stretch.clear();
   }
 
   async #save(progress: Progress, problems: readonly Problem[]): Promise<void> {
@@ -201,7 +216,7 @@ export class Inserter {
     const merge = new TimeMerge({ monoNs, realNs: store.timeBase });
     if (row?.held) await restoreHeld(merge, JSON.parse(row.held) as Held, folder);
     const loader = await Loader.open(store, trace, monoNs, base);
-    this.#progress = { trace, bootId: row?.boot_id ?? null, merge, loader };
+    this.#progress = { trace, bootId: row?.boot_id ?? null, merge, loader, stretch: new Stretch(STRETCH_RECORDS) };
     return this.#progress;
   }
 

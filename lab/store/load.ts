@@ -62,6 +62,11 @@ const OF_ONE_TRACE: ReadonlySet<string> = new Set([
   'LAB_SEGMENT_CORRUPT',
 ]);
 
+/** A database that somebody else holds, or that is corrupt, is no trace's fault: the others cannot be loaded either. */
+function isOfOneTrace({ code, cause }: LabError): boolean {
+  return OF_ONE_TRACE.has(code) && systemCodeOf(cause)?.startsWith('SQLITE_') !== true;
+}
+
 export interface LoadOptions {
   readonly onSegment?: (sum: LoadSum) => void;
   /** A trace can't be loaded, and is not tried again; without it that is an error. */
@@ -73,7 +78,10 @@ export class Load {
   readonly #store: Store;
   readonly #signal: AbortSignal;
   readonly #options: LoadOptions;
+  /** Of traces that go on. */
   readonly #inserters = new Map<string, Inserter>();
+  /** The one that wrote last: it alone remembers anything, so that memory does not grow with the fleet either. */
+  #writing: Inserter | undefined;
   /** Names of those that are loaded to their end, and of those left out. */
   readonly #done = new Set<string>();
   readonly #growing = new Set<string>();
@@ -105,8 +113,8 @@ export class Load {
       try {
         await this.#one(source);
       } catch (error) {
-        if (onLeftOut === undefined || !(error instanceof LabError) || !OF_ONE_TRACE.has(error.code)) throw error;
-        this.#done.add(source.name);
+        if (onLeftOut === undefined || !(error instanceof LabError) || !isOfOneTrace(error)) throw error;
+        this.#isDone(source);
         this.#growing.delete(source.name);
         onLeftOut(source, error);
       }
@@ -130,14 +138,26 @@ export class Load {
         continue;
       }
       if (isLast && isGrowing && !(await isSealed())) continue;
+      this.#turnTo(inserter);
       const { records, bytes } = await inserter.load(number, isLast, this.#signal);
       const { traces, segments, ...sums } = this.#sum;
       this.#sum = { traces, segments: segments + 1, records: sums.records + records, bytes: sums.bytes + bytes };
       this.#options.onSegment?.(this.#sum);
     }
     if (isGrowing) return;
+    this.#turnTo(inserter);
     await inserter.end();
-    this.#done.add(source.name);
+    this.#isDone(source);
+  }
+
+  #turnTo(inserter: Inserter): void {
+    if (this.#writing !== inserter) this.#writing?.forget();
+    this.#writing = inserter;
+  }
+
+  #isDone({ name }: TraceSource): void {
+    this.#done.add(name);
+    this.#inserters.delete(name);
   }
 
   #outgrown({ name }: TraceSource, number: number): LabError {

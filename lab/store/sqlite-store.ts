@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 /** The database in one file: batches go as MessagePack through our table-valued function, one statement for each. */
-import { stat } from 'node:fs/promises';
 import { Packr } from 'msgpackr';
 import type { BuildContext } from '../../images/context.js';
 import { LabError } from '../util/errors.js';
@@ -48,16 +47,14 @@ export class SqliteStore implements Store {
 
   /** Opens a database for loading; makes it if it is not there. */
   static async open(file: string, ctx: BuildContext): Promise<SqliteStore> {
-    const isNew = await stat(file).then(
-      ({ size }) => size === 0,
-      () => true,
-    );
     const db = await Db.open({ file }, ctx);
     try {
       await db.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA cache_size = -${CACHE_KIB}`);
       // Readers and the writer do not wait for each other, and a commit waits for no disk: what a power failure
       // takes back is loaded again.
       await db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = ${WAL_PAGES}`);
+      // Whoever made the file may have been killed before there was anything in it.
+      const isNew = (await db.all('SELECT 1 FROM sqlite_master LIMIT 1')).length === 0;
       if (isNew) await db.exec(`BEGIN IMMEDIATE; ${schemaSql()}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
       else await checkVersion(db);
       return new SqliteStore(db);

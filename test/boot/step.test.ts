@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** A session says at each instant what of it is in doubt, and has its run's keyframes for itself. */
-import { spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -143,4 +143,30 @@ describe('step', () => {
     expect(warned).to.contain('not vouched for: /root/lost: bytes 0 to 4');
     expect((await stat(path.join(folder, '12:30?.raw'))).size).to.be.greaterThan(0);
   });
+
+  it('goes on behind a mistyped path when somebody types, and ends there when a file is read', async () => {
+    const { folder } = bench();
+    await bench().record('r', 'echo kept > /root/kept');
+    const step = `'${path.join(ROOT, 'lemona')}' step r --runs .`;
+    const typed = 'goto end\nexport no/such/here.raw\nexport r\nwhere\nexport here.raw\nquit\n';
+    // `script` gives it a terminal.
+    const [status, said] = await ended(spawn('script', ['-qec', step, '/dev/null'], { cwd: folder }), typed);
+    expect(status, said).to.equal(0);
+    for (const what of [
+      /LAB_USAGE: \S+no\/such\/here\.raw: no file can be made there/,
+      /LAB_USAGE: \S+\/r is there, and is no/,
+    ])
+      expect(said).to.match(what);
+    expect(said.match(/^seq \d+: 0 effects applied/gm), said).to.have.length(1);
+    expect((await stat(path.join(folder, 'here.raw'))).size).to.be.greaterThan(0);
+    const [read, wrong] = await ended(spawn('sh', ['-c', step], { cwd: folder }), typed);
+    expect([read, /seq \d+: 0 effects/.test(wrong)], wrong).to.deep.equal([2, false]);
+  });
 });
+
+/** The status of a program that is given this to read, and all that it said. */
+async function ended(child: ChildProcessWithoutNullStreams, input: string): Promise<[number, string]> {
+  child.stdin.end(input);
+  const [said, errors, [status]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+  return [status as number, said + errors];
+}

@@ -7,6 +7,7 @@ import { buildProgram } from '../../lab/cli/parse.js';
 import * as audit from '../../lab/cli/verbs/audit.js';
 import * as benchCompare from '../../lab/cli/verbs/bench-compare.js';
 import * as custody from '../../lab/cli/verbs/custody.js';
+import * as enroll from '../../lab/cli/verbs/enroll.js';
 import * as events from '../../lab/cli/verbs/events.js';
 import * as index from '../../lab/cli/verbs/index.js';
 import * as keyframes from '../../lab/cli/verbs/keyframes.js';
@@ -17,6 +18,7 @@ const VERBS: Readonly<Record<string, { readonly run: VerbHandler }>> = {
   audit,
   'bench-compare': benchCompare,
   custody,
+  enroll,
   events,
   index,
   keyframes,

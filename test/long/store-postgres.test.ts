@@ -12,6 +12,7 @@ import { usePostgres } from '../harness/postgres.js';
 import { loadFolder, rowsOf, storeContext, useStore } from '../harness/store.js';
 import { failureOf } from '../support/failure.js';
 import { writeSegments } from '../support/run-builder.js';
+import * as b from '../support/trace-builder.js';
 import { synthesize } from '../support/trace-synth.js';
 
 const RECORDS = 100_000;
@@ -68,6 +69,37 @@ describe('the database in PostgreSQL', () => {
       await postgres.close();
     }
     process.stderr.write(`    PostgreSQL: ${RECORDS} records at ${perSecond}/s; ${rows} rows compared\n`);
+  });
+
+  it('takes an effect once, and has what looks it up from the first doubt on', async () => {
+    const far = 2n ** 64n - 3n;
+    const effects = (...numbers: bigint[]) => numbers.map((seq) => b.nop(seq));
+    await writeSegments(folder(), [
+      b.subbuf(effects(1n, 2n, 2n, far), { number: 0n, monoNs: 1n }),
+      b.subbuf(effects(2n ** 63n, 5n, 3n, far, 2n ** 63n, 4n), { number: 1n, monoNs: 2n }),
+      b.subbuf(effects(4n, 6n), { number: 2n, monoNs: 2n ** 33n }),
+    ]);
+    const store = await PostgresStore.open(server().url);
+    try {
+      const index = () => store.select("SELECT tablename FROM pg_indexes WHERE indexname = 'effects_trace_seq'");
+      // The database is that of the other tests: their last load made all of its indexes.
+      await store.select('DROP INDEX IF EXISTS effects_trace_seq');
+      expect(await index()).to.deep.equal([]);
+      for (const isEnd of [false, true]) {
+        await new Load(store, storeContext.signal).pass(await findTraces(folder(), 'twice', async () => !isEnd));
+        expect(await index()).to.deep.equal([{ tablename: 'effects' }]);
+      }
+      await store.finish();
+      const ofTrace = "trace = (SELECT id FROM traces WHERE name = 'twice')";
+      const rows = await store.select(`SELECT seq AS cell FROM effects WHERE ${ofTrace} ORDER BY effects.seq`);
+      expect(rows.map(({ cell }) => cell)).to.deep.equal([`${-(2n ** 63n)}`, '-3', '1', '2', '3', '4', '5', '6']);
+      const details = `SELECT detail AS cell FROM problems WHERE kind = 'doubled' AND ${ofTrace}`;
+      expect((await store.select(details)).map(({ cell }) => cell).sort()).to.deep.equal(
+        [2n, 4n, 2n ** 63n, far].map((seq) => `effect ${seq} is there twice: this one is left out`).sort(),
+      );
+    } finally {
+      await store.close();
+    }
   });
 
   it('is not asked what it does not understand, and is interrupted', async () => {

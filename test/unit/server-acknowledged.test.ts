@@ -92,7 +92,14 @@ describe('a sub-buffer that is acknowledged', function () {
       tell = resolve;
     });
     const served = serve({
-      ...{ dir: point.dir, dataDir: path.join(folder, 'data'), host: '127.0.0.1', port: 0, intake: await testIntake() },
+      ...{
+        dir: point.dir,
+        mayMake: false,
+        dataDir: path.join(folder, 'data'),
+        host: '127.0.0.1',
+        port: 0,
+        intake: await testIntake(),
+      },
       ...{ signal: stop.signal, now: () => new Date() },
       write: (line) => {
         const { event, port } = JSON.parse(line) as { event: string; port: number };

@@ -5,9 +5,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { type AuditReport, auditRun } from '../../lab/audit/audit.js';
-import { findRuns } from '../../lab/audit/boots.js';
-import { isChainClosed } from '../../lab/evidence/chain.js';
+import { findRuns, scopeOf } from '../../lab/audit/boots.js';
+import { checkGone } from '../../lab/audit/heads.js';
+import { isChainClosed, isChainHeld } from '../../lab/evidence/chain.js';
 import type { BootStore } from '../../lab/link/boot-store.js';
+import { Boots } from '../../lab/link/boots.js';
 import { openRun } from '../../lab/run/folder.js';
 import { PointKeeper } from '../../lab/server/keeper.js';
 import { bootDir, makePoint } from '../../lab/server/point.js';
@@ -218,6 +220,28 @@ describe('the evidence on a logging server', () => {
     expect(report.files).to.equal((await readdir(path.join(dir, 'segments'))).length + 1);
   });
 
+  it('is let go of when its store has failed and cannot be opened again', async () => {
+    const boots = new Boots(keeperOf(), 60_000);
+    const owner = { refuse: () => {}, done: Promise.resolve() };
+    const boot = await boots.claim(ID, 1, owner);
+    await feed(boot.store as BootStore, 3);
+    expect(await isChainHeld(dir)).to.equal(true);
+    const [segments, aside] = [path.join(dir, 'segments'), path.join(folder, 'aside')];
+    await rename(segments, aside);
+    await writeFile(segments, 'no folder');
+    expect(await boots.reopen(boot, new Map()).catch((reason: unknown) => reason)).to.be.instanceOf(LabError);
+    boots.release(boot, owner);
+    await boot.turn.run(async () => {});
+    expect([await isChainHeld(dir), [...boots.open]]).to.deep.equal([false, []]);
+    await rm(segments);
+    await rename(aside, segments);
+    const again = await boots.claim(ID, 1, owner);
+    again.ends = new Map();
+    boots.release(again, owner);
+    await boots.close();
+    expect(intact(await auditRun(dir, { witness }))).to.deep.equal([[], true, true]);
+  });
+
   it('of all boots of a machine, or of all machines, is found, and a boot that was taken away is missed', async () => {
     const dirs: string[] = [];
     for (const machine of ['web1', 'web2']) {
@@ -263,6 +287,35 @@ describe('the evidence on a logging server', () => {
     expect((await missed('machines/web2'))[1]).to.include(
       'boots/0000000000000001 is the folder of another boot: it holds 0000000000000001 of web1',
     );
+  });
+
+  it('is missed by where it lay, if its heads do not say whose it is, as older versions wrote them', async () => {
+    const dirs: string[] = [];
+    for (const bootId of [1n, 2n]) {
+      const keeper = keeperOf();
+      const store = await keeper.open({ machine: 'web1', bootId }, 1);
+      await store.close();
+      await keeper.closed({ machine: 'web1', bootId }, store, new Map());
+      dirs.push(bootDir(point, { machine: 'web1', bootId }));
+    }
+    const old = path.join(folder, 'old.jsonl');
+    const lines = (await readFile(witness, 'utf8')).trimEnd().split('\n');
+    const bare = lines.map((line) => ({ ...JSON.parse(line), run: undefined, machine: undefined, server: undefined }));
+    // A run that was recorded in a folder near by is no boot of the server.
+    const near = { ...bare[0], id: '0'.repeat(32), folder: path.join(point.dir, 'runs/r') };
+    await writeFile(old, [...bare, near].map((head) => `${JSON.stringify(head)}\n`).join(''));
+    const missed = async (below: string) => {
+      const where = path.join(point.dir, below);
+      const found = await Promise.all(findRuns(where).map(async (boot) => ({ dir: boot, id: await idOf(boot) })));
+      return (await checkGone(old, where, scopeOf(where, []), found)).map(({ file, what }) => `${file} ${what}`);
+    };
+    const idOf = async (boot: string) => (await auditRun(boot)).id ?? undefined;
+    expect(await missed('.')).to.deep.equal([]);
+    const id = await idOf(dirs[1] ?? '');
+    await rm(dirs[1] ?? '', { recursive: true });
+    const said = `boots/0000000000000002 is gone: the witness ${old} saw run ${id} there`;
+    expect(await missed('.')).to.deep.equal([`machines/web1/${said}`]);
+    expect(await missed('machines/web1')).to.deep.equal([said]);
   });
 
   it('has nothing to audit before a machine has sent anything, and says so', async () => {

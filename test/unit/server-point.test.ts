@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { chmod, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -27,6 +27,7 @@ import { readSegments } from '../../lab/trace/segment-reader.js';
 import { statsOf } from '../../lab/trace/stats.js';
 import { LabError } from '../../lab/util/errors.js';
 import { freePort } from '../../lab/util/free-port.js';
+import { callVerb } from '../harness/verb.js';
 import { ServerProcess } from '../support/server-process.js';
 import { SimConnection, SimDriver } from '../support/sim-driver.js';
 import { entry, nop, start, subbuf } from '../support/trace-builder.js';
@@ -101,6 +102,7 @@ describe('a storage point', () => {
     };
     const serving = {
       dir,
+      mayMake: false,
       dataDir: join(folder, 'data'),
       host: '127.0.0.1',
       port: 0,
@@ -178,11 +180,72 @@ describe('a storage point', () => {
     const dir = join(folder, 'mistyped');
     const error = await codeOf(async () =>
       serve({
-        ...{ dir, dataDir: join(folder, 'data'), host: '192.0.2.1', port: 4270, intake: await testIntake() },
+        ...{
+          dir,
+          mayMake: true,
+          dataDir: join(folder, 'data'),
+          host: '192.0.2.1',
+          port: 4270,
+          intake: await testIntake(),
+        },
         ...{ signal: AbortSignal.timeout(5000), write: () => {}, now: () => NOW },
       }),
     );
     expect([error, await readdir(folder)]).to.deep.equal(['LAB_USAGE', []]);
+  });
+
+  it('is made only where that was asked for, and where nothing else lies', async () => {
+    const started = async (dir: string, mayMake: boolean) => {
+      const stop = new AbortController();
+      const events: unknown[] = [];
+      const write = (text: string) => {
+        events.push((JSON.parse(text) as { event: string }).event);
+        if (events.includes('listening')) stop.abort();
+      };
+      const code = await codeOf(async () =>
+        serve({
+          ...{ dir: join(folder, dir), mayMake, dataDir: join(folder, 'data'), host: '127.0.0.1', port: 0 },
+          ...{ intake: await testIntake(), signal: stop.signal, write, now: () => NOW },
+        }),
+      );
+      return code ?? events;
+    };
+    expect([await started('mistyped', false), await readdir(folder)]).to.deep.equal(['LAB_RUN_UNKNOWN', []]);
+    const events = ['listening', 'stopping'];
+    expect(await started('point', true)).to.deep.equal(['made', ...events]);
+    expect(await started('point', true)).to.deep.equal(events);
+    expect(await started('point', false)).to.deep.equal(events);
+    // A fresh file system is empty; a storage point that has lost its identity does not get another one.
+    await mkdir(join(folder, 'disk/lost+found'), { recursive: true });
+    expect(await started('disk', true)).to.deep.equal(['made', ...events]);
+    await rm(join(folder, 'disk/server.json'));
+    expect([await started('disk', true), (await readdir(join(folder, 'disk'))).sort()]).to.deep.equal([
+      'LAB_RUN_STATE',
+      ['lost+found', 'machines'],
+    ]);
+  });
+
+  it('leaves no key file of an enrolment that was refused, and none but its own is removed', async () => {
+    const [dir, made, own] = ['point', 'made.key', 'own.key'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    const enroll = (file: string, ...flags: string[]) =>
+      codeOf(() => callVerb('enroll', dir, 'web1', '--key-file', file, '--quiet', ...flags));
+    await keyOfFile(own);
+    await mkdir(join(folder, 'full/of'), { recursive: true });
+    const elsewhere = await codeOf(() =>
+      callVerb('enroll', join(folder, 'full'), 'web1', '--key-file', made, '--quiet'),
+    );
+    expect([elsewhere, await readdir(folder)]).to.deep.equal(['LAB_RUN_STATE', ['full', 'own.key']]);
+    const first = join(folder, 'first.key');
+    expect(await enroll(first)).to.equal(undefined);
+    expect(await enroll(made)).to.equal('LAB_RUN_STATE');
+    expect(await enroll(own)).to.equal('LAB_RUN_STATE');
+    expect((await readdir(folder)).sort()).to.deep.equal(['first.key', 'full', 'own.key', 'point']);
+    expect(await enroll(made, '--replace')).to.equal(undefined);
+    expect((await readdir(folder)).sort()).to.deep.equal(['first.key', 'full', 'made.key', 'own.key', 'point']);
   });
 
   it('leaves lines of strangers out of its log when there are too many, and says how many', () => {

@@ -200,7 +200,7 @@ describe("the units' filters of system calls", function () {
 
   it('let the receiver start', async function () {
     await testIntake();
-    const words = ['server', path.join(folder(), 'point'), '--listen', '127.0.0.1:0'];
+    const words = ['server', path.join(folder(), 'point'), '--make', '--listen', '127.0.0.1:0'];
     const command = [path.join(ROOT, 'lemona'), ...words];
     expect(await forbiddenIn(this, 'lemona-server.service', command, /"listening"/)).to.equal('');
   });

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
-import { copyFile, mkdir, rm } from 'node:fs/promises';
+import { copyFile, mkdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { FLAG } from '../../lab/abi/layout.js';
+import { Db } from '../../lab/store/db.js';
 import { findTraces, Load, loadAll } from '../../lab/store/load.js';
 import { SqliteStore } from '../../lab/store/sqlite-store.js';
 import { segmentName } from '../../lab/trace/segment-format.js';
 import { SegmentWriter } from '../../lab/trace/segment-writer.js';
 import { LabError } from '../../lab/util/errors.js';
 import { ask, dump, loadFolder, storeContext, useStore } from '../harness/store.js';
+import { failureOf } from '../support/failure.js';
 import { writeSegments } from '../support/run-builder.js';
 import * as b from '../support/trace-builder.js';
 import { synthesize } from '../support/trace-synth.js';
@@ -429,6 +431,117 @@ describe('the inserter', () => {
     expect((await ask(db, "SELECT detail FROM problems WHERE kind = 'doubled'")).sort()).to.deep.equal(
       [2n, 4n, far].map((seq) => `effect ${seq} is there twice: this one is left out`).sort(),
     );
+  });
+
+  it('loads boots that grow side by side by turns, as if each time another inserter began', async () => {
+    const ROUNDS = 5n;
+    const names = ['aa', 'bb', 'cc'];
+    const writers = await Promise.all(
+      names.map((name) => {
+        const segments = path.join(folder(), 'boots', name, 'segments');
+        return SegmentWriter.create({ folder: segments, limitBytes: 1, now: () => FIRST_NS });
+      }),
+    );
+    /** A call that ends in the next round, a text of its own, an effect, and a process. */
+    const records = (round: bigint, boot: bigint) => [
+      ...(round === 0n ? [b.mount('MOUNT', { seq: 1n, ino: 2n, gen: 0, dev: DEV }, 'ext4', '/')] : [b.exit(OPENAT, 3)]),
+      b.dentry('MKDIR', {
+        seq: 2n + round,
+        ino: 20n + round,
+        name: `d${round}`,
+        dir: b.dirAttr(),
+        child: b.attr({ ino: 20n + round, mode: 0o40755 }),
+      }),
+      b.entry(OPENAT, [-100, 0, 0, 0], [b.tlv('PATH', `/boot${boot}/${round}`, { arg: 1 })]),
+      b.entry(Number(round), [], [], { tid: 1000 + Number(round) }),
+    ];
+    const files = ['one.db', 'others.db'].map((file) => path.join(folder(), file));
+    const stores = await Promise.all(files.map((file) => SqliteStore.open(file, storeContext)));
+    try {
+      const [one, others] = stores as [SqliteStore, SqliteStore];
+      const follower = new Load(one, storeContext.signal);
+      for (let round = 0n; round <= ROUNDS; round++) {
+        for (const [i, writer] of writers.entries()) {
+          const header = { number: round, bootId: BigInt(i), monoNs: 5_000_000_000n * round + 1n };
+          if (round === ROUNDS) await writer.close();
+          else await writer.append(b.subbuf(records(round, BigInt(i)), header));
+        }
+        for (const load of [follower, new Load(others, storeContext.signal)])
+          await load.pass(await findTraces(folder(), 'web', async () => round < ROUNDS));
+      }
+    } finally {
+      for (const store of stores) await store.close();
+    }
+    const [one = '', others = ''] = files;
+    const rows = await dump(one);
+    expect(rows).to.deep.equal(await dump(others));
+    expect(await ask(one, 'SELECT trace, count(*) FROM effects GROUP BY trace')).to.deep.equal(['1 6', '2 6', '3 6']);
+    const calls = "SELECT count(*) FROM event_list WHERE what = 'openat' AND result = 3";
+    expect(await ask(one, calls)).to.deep.equal(['12']);
+  });
+
+  it('leaves a trace alone that was loaded to its end', async () => {
+    await writeSegments(folder(), [b.subbuf([b.entry(0)])]);
+    const db = path.join(folder(), 'index.db');
+    const store = await SqliteStore.open(db, storeContext);
+    try {
+      let begun = 0;
+      const begin = store.begin.bind(store);
+      store.begin = () => {
+        begun++;
+        return begin();
+      };
+      const seen: number[] = [];
+      for (const isGrowing of [true, false, false]) {
+        await new Load(store, storeContext.signal).pass(await findTraces(folder(), 'run', async () => isGrowing));
+        seen.push(begun);
+      }
+      // A segment, what waited of it, nothing.
+      expect(seen).to.deep.equal([1, 2, 2]);
+    } finally {
+      await store.close();
+    }
+    expect(await ask(db, 'SELECT what FROM event_list')).to.deep.equal(['read']);
+  });
+
+  it('makes its tables in a file whose maker was killed before it had any', async () => {
+    await writeSegments(folder(), [b.subbuf([b.entry(0)])]);
+    const file = path.join(folder(), 'index.db');
+    const killed = await Db.open({ file }, storeContext);
+    await killed.exec('PRAGMA journal_mode = WAL');
+    await killed.close();
+    expect((await stat(file)).size).to.be.above(0);
+    await loadFolder(folder(), file);
+    expect(await ask(file, 'SELECT what FROM event_list')).to.deep.equal(['read']);
+  });
+
+  it('leaves no trace out because somebody else holds the database, and says why it ends', async () => {
+    await writeSegments(path.join(folder(), 'boots/aa'), [b.subbuf([b.entry(0)])]);
+    const file = path.join(folder(), 'index.db');
+    const store = await SqliteStore.open(file, storeContext);
+    const other = await Db.open({ file }, storeContext);
+    const leftOut: string[] = [];
+    const load = new Load(store, storeContext.signal, { onLeftOut: ({ name }) => leftOut.push(name) });
+    const pass = async () => load.pass(await findTraces(folder(), 'web', async () => false));
+    try {
+      await store.select('PRAGMA busy_timeout = 1');
+      await other.exec('BEGIN IMMEDIATE');
+      expect((await failureOf(pass())).message).to.contain('another process holds the database');
+      await other.exec('ROLLBACK');
+      await pass();
+      expect(leftOut).to.deep.equal([]);
+
+      // SQLite may have rolled back by itself: what says so is not the fault.
+      await writeSegments(path.join(folder(), 'boots/bb'), [b.subbuf([b.entry(1)])]);
+      store.insertRows = async () => {
+        await store.rollback();
+        throw new LabError('LAB_ENV_DISK_FULL', 'no space');
+      };
+      expect((await failureOf(pass())).code).to.equal('LAB_ENV_DISK_FULL');
+    } finally {
+      await other.close();
+      await store.close();
+    }
   });
 
   it('loads the others of a fleet when one can not be', async () => {

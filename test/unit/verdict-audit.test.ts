@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: MIT
-import { appendFile, cp, mkdir, mkdtemp, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  cp,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
@@ -11,6 +23,7 @@ import { LabError } from '../../lab/util/errors.js';
 import { signAnew } from '../fuzz/alter-run.js';
 import { Random } from '../fuzz/random.js';
 import { randomShape, tamper } from '../fuzz/tampering.js';
+import { failureOf } from '../support/failure.js';
 import { makeSealedRun, readFolder, type SealedRunShape, sha256Of, writeFiles } from '../support/sealed-run.js';
 import * as b from '../support/trace-builder.js';
 
@@ -121,6 +134,38 @@ describe('the chain of a run, and its audit', function () {
     expect(closed.resumed).to.have.length(1);
     const again = await EvidenceChain.resume(options).catch((error: unknown) => error);
     expect(again).to.be.instanceOf(LabError).and.to.include({ code: 'LAB_RUN_STATE' });
+  });
+
+  it('goes on with a chain in one folder only, but wherever that was moved to', async () => {
+    await makeSealedRun(dir, dataDir, { ...SHAPE, end: 'killed' });
+    const copy = path.join(folder, 'copy');
+    await cp(dir, copy, { recursive: true });
+    const options = { dir: copy, dataDir, digest: sha256Of };
+    const before = await readFolder(copy);
+    const error = await failureOf(EvidenceChain.resume(options));
+    const { id } = await auditRun(dir, {});
+    expect([error.code, error.message]).to.deep.equal([
+      'LAB_RUN_STATE',
+      `${copy} is a copy: this lab wrote the chain of run ${id} in ${dir}`,
+    ]);
+    expect(await readFolder(copy)).to.deep.equal(before);
+    // Another run is in its place.
+    await rm(dir, { recursive: true });
+    await makeSealedRun(dir, dataDir, SHAPE);
+    await (await EvidenceChain.resume(options)).close();
+    expect((await auditRun(copy, { witness })).findings).to.deep.equal([]);
+
+    const [old, moved, name] = ['old', 'moved', 'name'].map((last) => path.join(folder, last)) as [
+      string,
+      string,
+      string,
+    ];
+    await makeSealedRun(old, dataDir, { ...SHAPE, end: 'killed' });
+    await rename(old, moved);
+    await symlink(moved, name);
+    await symlink(moved, old);
+    await (await EvidenceChain.resume({ ...options, dir: name })).close();
+    expect((await auditRun(moved, { witness })).findings).to.deep.equal([]);
   });
 
   it('lets only the lab that began a chain go on with it', async () => {

@@ -128,7 +128,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const witnesses = [...collected, ...(options.witness === undefined ? [] : [options.witness])];
   const wrong: Finding[] = checkPlaces(where, found);
   const scope = scopeOf(where, found);
-  for (const witness of witnesses) wrong.push(...(await checkGone(witness, scope, found)));
+  for (const witness of witnesses) wrong.push(...(await checkGone(witness, where, scope, found)));
   await printFindings(invocation, wrong, '');
   if (runs.length === 0 && wrong.length === 0)
     throw new LabError('LAB_RUN_UNKNOWN', `there is nothing to audit in ${where}: no machine there has sent a boot`, {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import { rm } from 'node:fs/promises';
 import { keyFromPassphrase } from '../../link/machine-key.js';
 import {
   enrollMachine,
@@ -9,7 +10,7 @@ import {
   makePoint,
   pointFolderAt,
 } from '../../server/point.js';
-import { LabError } from '../../util/errors.js';
+import { exitStatusOf, LabError } from '../../util/errors.js';
 import type { Invocation } from '../invocation.js';
 import { readPassphrase } from '../passphrase.js';
 
@@ -36,11 +37,19 @@ export async function run(invocation: Invocation): Promise<number> {
   );
   if (mode === undefined) throw new LabError('LAB_BUG', 'the table of verbs has a mode that is not known');
   machineDir(pointFolderAt(dir), machine);
-  const point = await makePoint(dir);
   const file = invocation.string('key-file');
   const { key, isNew } =
     file === undefined ? { key: await askPassphrase(machine), isNew: false } : await keyOfFile(file);
-  await enrollMachine(point, machine, key, mode, new Date(), invocation.bool('replace'));
+  let point: Awaited<ReturnType<typeof makePoint>>;
+  try {
+    point = await makePoint(dir);
+    await enrollMachine(point, machine, key, mode, new Date(), invocation.bool('replace'));
+  } catch (error) {
+    // Where it was refused; where the disk failed the entry may be there, and the next try takes the same key.
+    if (isNew && file !== undefined && exitStatusOf(error) !== 3) await rm(file, { force: true });
+    throw error;
+  }
+  if (point.isNew) log.info(`a new storage point was made in ${point.dir}`);
   if (isNew) log.info(`a new key is in ${file}: bring it to the machine, where nobody else can read it`);
   log.info(`machine '${machine}' is enrolled in ${point.dir} (mode ${mode})`);
   return 0;

@@ -22,6 +22,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const { host, port } = parseListen(invocation.string('listen') ?? '127.0.0.1:4270');
   const write = (line: string) => void invocation.out.write(line);
   const intake = await buildIntake(ctx);
-  await serve({ dir: invocation.operand(0), dataDir, host, port, intake, signal, write, now: () => new Date() });
+  const [dir, mayMake] = [invocation.operand(0), invocation.bool('make')];
+  await serve({ dir, mayMake, dataDir, host, port, intake, signal, write, now: () => new Date() });
   return 0;
 }
