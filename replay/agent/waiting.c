@@ -24,9 +24,10 @@
  *
  * A birth that was lost is not waited for (doubt.c). One that does not come
  * although all numbers up to a quiet moment did is a contradiction; so is one
- * that does not come within HELD_MAX. Then it is given up. Midway, what is in the
- * queue has not happened yet on this disk, and the host is told from which number
- * on.
+ * that does not come within HELD_MAX. Then it is given up. Quiet is a MARK, for
+ * the file system was frozen, and the end of a plan that is not midway. Midway, what
+ * is in the queue has not happened yet on this disk, and the host is told from which
+ * number on.
  */
 #include <errno.h>
 #include <inttypes.h>

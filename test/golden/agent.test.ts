@@ -236,13 +236,33 @@ describe('the replay agent, given records made by hand', () => {
         write(P, 'nothing'),
         on('CREATE', F, 'f', file(F), folder(Q)),
       ];
-      const { mismatches, waiting, names } = await apply(plan);
-      expect(mismatches).to.deep.equal([
-        `CREATE 2 on inode ${D}/1: birth: wanted an effect that creates this inode, seen none (errno 2)`,
-        `CREATE 2 on inode ${D}/1: directory: wanted exists, seen removed (errno 116)`,
-        `WRITE 3 on inode ${P}/1: birth: wanted an effect that creates this inode, seen none (errno 2)`,
-      ]);
-      expect([waiting, names]).to.deep.equal([undefined, ['Q/', 'Q/f 0']]);
+      const given = async (...applied: Parameters<typeof apply>) => {
+        const { mismatches, waiting, names } = await apply(...applied);
+        expect(mismatches).to.deep.equal([
+          `CREATE 2 on inode ${D}/1: birth: wanted an effect that creates this inode, seen none (errno 2)`,
+          `CREATE 2 on inode ${D}/1: directory: wanted exists, seen removed (errno 116)`,
+          `WRITE 3 on inode ${P}/1: birth: wanted an effect that creates this inode, seen none (errno 2)`,
+        ]);
+        return [waiting, names];
+      };
+      expect(await given(plan)).to.deep.equal([undefined, ['Q/', 'Q/f 0']]);
+      // So they are behind a mark, wherever the plan ends.
+      const behind = [...plan, (seq: bigint) => b.mark(seq, 'quiet'), write(F, 'on')];
+      expect(await given(behind, BEGIN_FLAG.MIDWAY)).to.deep.equal([undefined, ['Q/', 'Q/f 2']]);
+    });
+
+    cases('make a size that the birth was too early to see, and leave none that it was', async () => {
+      const grown = b.attr({ ino: F, mode: 0o100644, nlink: 1, size: 2n, uid, gid });
+      const cut = (seq: bigint) => b.setattr({ seq, ino: F }, FLAG.VALID_SIZE, grown);
+      const born = (size: bigint) => on('CREATE', F, 'f', file(F, 1, size), root());
+      await expectNames([write(F, 'text'), born(0n)], ['f 4']);
+      await expectNames([write(F, 'text'), born(4n)], ['f 4']);
+      await expectNames([write(F, 'text'), cut, born(4n)], ['f 2']);
+      await expectNames([write(F, 'text'), cut, born(0n)], ['f 2']);
+      await expectNames([write(F, 'text'), cut, write(F, 'and'), born(2n), write(F, 'on')], ['f 3']);
+      // The sample is still one to compare with.
+      const { mismatches } = await apply([write(F, 'text'), born(7n)]);
+      expect(mismatches).to.deep.equal([`final 2 on inode ${F}/1: size at the end: wanted 7, seen 4`]);
     });
 
     cases('do not wait for one that was lost', async () => {
