@@ -3,7 +3,7 @@
  * The replay agent and records made by hand: its own C code on a scratch folder (test/fuzz/agent/harness.c), its
  * answers and the names it made as text.
  */
-import { chmod, lstat, mkdir, mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
@@ -264,6 +264,32 @@ describe('the replay agent, given records made by hand', () => {
       const { mismatches } = await apply([write(F, 'text'), born(7n)]);
       expect(mismatches).to.deep.equal([`final 2 on inode ${F}/1: size at the end: wanted 7, seen 4`]);
     });
+
+    cases('may be more than there is memory for', async () => {
+      const [size, count] = [512 * 1024, 264];
+      const content = Array.from({ length: count }, (_, i) => Buffer.alloc(size, i + 1));
+      const writes = content.map(
+        (bytes, i): Made =>
+          (seq) =>
+            b.write({ seq, ino: F }, BigInt(i * size), bytes),
+      );
+      const born = on('CREATE', F, 'f', file(F), root());
+      const { mismatches, names } = await apply([...writes, born]);
+      expect([mismatches, names]).to.deep.equal([[], [`f ${size * count}`]]);
+      const made = await readFile(path.join(scratch, String(tries), 'f'));
+      expect(made.equals(Buffer.concat(content))).to.equal(true);
+      // What is no content has to find room there.
+      const value = Buffer.alloc(62_000, 'v');
+      const values = Array.from(
+        { length: 2200 },
+        (): Made => (seq) => b.xattr({ seq, ino: F }, FLAG.XATTR_USER, 'v', value, file(F)),
+      );
+      const given = await apply([...values, born, write(G, 'it'), on('CREATE', G, 'g', file(G), root(2))]);
+      expect(given.mismatches.map((text) => text.replace(/ \d+ /, ' '))).to.deep.equal([
+        `XATTR on inode ${F}/1: birth: wanted an effect that creates this inode, seen none (errno 2)`,
+      ]);
+      expect(given.names).to.deep.equal(['f 0', 'g 2']);
+    }).timeout(60_000);
 
     cases('do not wait for one that was lost', async () => {
       const { outcome, doubts, names } = await apply([
