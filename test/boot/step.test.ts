@@ -9,12 +9,15 @@ import { expect } from 'chai';
 import { ROOT } from '../../lab/cli/invocation.js';
 import { replayVm } from '../../lab/parts/parts.js';
 import { keyframeFolder } from '../../replay/keyframes.js';
+import { planEffects } from '../../replay/plan.js';
 import { reconstruct } from '../../replay/reconstruct.js';
 import { type Reached, ReplaySession } from '../../replay/session.js';
+import { openSource, rootDevOf } from '../../replay/source.js';
 import { useBench } from '../harness/boot.js';
 import { taintsOf } from '../harness/taints.js';
 import { failureOf } from '../support/failure.js';
 import { loseEffects } from '../support/lose-effects.js';
+import { collect } from '../support/run-builder.js';
 
 /** So that a saved VM lies between one doubt and the next. */
 const SPACING = { effects: 4, bytes: 1_000_000_000 };
@@ -125,6 +128,54 @@ describe('step', () => {
     expect(await readdir(keyframeFolder(runDir).folder))
       .to.include('keyframes.json')
       .and.to.not.include('lock');
+  });
+
+  it('vouches for as much behind losses as a rebuild does, from a keyframe that was saved right there', async () => {
+    const { ctx, folder } = bench();
+    await bench().record('r', 'cd /root; echo lost > one; echo kept > two; echo lost > three; echo kept > four');
+    const runDir = bench().runDir('r');
+    const gone = await loseEffects(runDir, (effect) => effect.op === 'WRITE' && effect.data.toString() === 'lost\n');
+    expect(gone.length).to.equal(2);
+    const lost = gone[1]?.seq ?? 0n;
+    const source = await openSource(runDir, ctx.signal);
+    const { checkpointSeq: after, index } = source;
+    const dev = await rootDevOf(source, ctx.signal);
+    const plan = await collect(planEffects(runDir, index, { after, to: lost - 1n, dev }));
+    await index.close();
+    const before = plan.findLast((item) => item.type === 'effect')?.seq ?? 0n;
+
+    const vm = await replayVm(runDir, ctx);
+    // One is due once the last effect before the second loss was applied.
+    const options = { runDir, vm, spacing: { ...SPACING, effects: Number(before - after) } };
+    const first = await ReplaySession.open(options, ctx);
+    try {
+      await first.goto(lost + 2n);
+      expect(first.keyframes.map(({ seq }) => seq)).to.deep.equal([after, lost]);
+    } finally {
+      await first.close();
+    }
+    const second = await ReplaySession.open(options, ctx);
+    try {
+      for (const [seq, paths] of [
+        [lost, ['/root/one', '/root/three']],
+        [before, ['/root/one']],
+      ] as const) {
+        const { loaded } = await second.goto(seq);
+        expect(loaded).to.equal(seq === lost ? lost : after);
+        const here = await second.export(path.join(folder, 'here.qcow2'), 'qcow2');
+        const output = path.join(folder, 'straight.raw');
+        const straight = await reconstruct(
+          { runDir, at: `seq:${seq}`, output, format: 'raw', vm: async () => vm },
+          ctx,
+        );
+        expect(here.unvouched.map((one) => one.path)).to.deep.equal(paths);
+        expect([here.unvouched, here.gaps, here.mismatches]).to.deep.equal([
+          ...[straight.unvouched, straight.gaps, straight.mismatches],
+        ]);
+      }
+    } finally {
+      await second.close();
+    }
   });
 
   it('warns of an image as a rebuild does, whatever it is called', async () => {
