@@ -12,9 +12,11 @@ import { keyframeFolder } from '../../replay/keyframes.js';
 import { planEffects } from '../../replay/plan.js';
 import { reconstruct } from '../../replay/reconstruct.js';
 import { type Reached, ReplaySession } from '../../replay/session.js';
+import type { Shortfalls } from '../../replay/shortfalls.js';
 import { openSource, rootDevOf } from '../../replay/source.js';
 import { useBench } from '../harness/boot.js';
 import { taintsOf } from '../harness/taints.js';
+import { alterEffects, makeNop } from '../support/alter-effects.js';
 import { failureOf } from '../support/failure.js';
 import { loseEffects } from '../support/lose-effects.js';
 import { collect } from '../support/run-builder.js';
@@ -176,6 +178,46 @@ describe('step', () => {
     } finally {
       await second.close();
     }
+  });
+
+  it('waits for a birth that is not in the record until the next mark, and says there that it does not come', async () => {
+    const { ctx, folder } = bench();
+    // More than the agent keeps in memory: the rest lies on the disk until then.
+    const script = 'cd /root; dd if=/dev/zero of=born bs=1M count=80 && mv born moved; lemona-mark m; echo c > last; echo d > last';
+    const { manifest, output: said } = await bench().record('r', script);
+    expect(manifest.exitStatus, said).to.equal(0);
+    expect(manifest.trace.bytes, said).to.be.above(80 * 2 ** 20);
+    const runDir = bench().runDir('r');
+    const born = await alterEffects(
+      runDir,
+      (effect) => effect.op === 'CREATE' && effect.name.toString() === 'born',
+      makeNop,
+    );
+    expect(born.length).to.equal(1);
+    const mark = BigInt(manifest.marks.find(({ label }) => label === 'm')?.seq ?? 0);
+    const vm = await replayVm(runDir, ctx);
+    const found = ({ waiting, mismatches, isVouchedFor }: Shortfalls) => ({
+      waits: waiting?.op,
+      first: mismatches[0]?.what,
+      isVouchedFor,
+    });
+    const givenUp = { waits: undefined, first: 'birth', isVouchedFor: false };
+    const waits = { waits: 'RENAME', first: undefined, isVouchedFor: false };
+    const session = await ReplaySession.open({ runDir, vm }, ctx);
+    try {
+      expect(found(await session.goto(mark - 1n))).to.deep.equal(waits);
+      expect(found(await session.goto(mark))).to.deep.equal(givenUp);
+      expect(found(await session.goto(mark + 2n))).to.deep.equal(givenUp);
+    } finally {
+      await session.close();
+    }
+    const straight = async (seq: bigint) => {
+      const output = path.join(folder, 'straight.raw');
+      const options = { runDir, at: `seq:${seq}`, output, format: 'raw', vm: async () => vm, goOn: true } as const;
+      return found(await reconstruct(options, ctx));
+    };
+    expect(await straight(mark - 1n)).to.deep.equal(waits);
+    expect(await straight(mark + 2n)).to.deep.equal(givenUp);
   });
 
   it('warns of an image as a rebuild does, whatever it is called', async () => {
