@@ -23,7 +23,8 @@
  *    nothing in it is about the file.
  *
  * What waits is kept in memory; of content there can be much, and what is beyond
- * SPILL_FROM lies in a nameless file of the disk that is being rebuilt.
+ * SPILL_FROM lies in a nameless file of the disk that is being rebuilt, which a
+ * mount frees where an instant is read while it waits.
  *
  * A birth that was lost is not waited for (doubt.c). One that does not come
  * although all numbers up to a quiet moment did is a contradiction; so is one

@@ -183,7 +183,8 @@ describe('step', () => {
   it('waits for a birth that is not in the record until the next mark, and says there that it does not come', async () => {
     const { ctx, folder } = bench();
     // More than the agent keeps in memory: the rest lies on the disk until then.
-    const script = 'cd /root; dd if=/dev/zero of=born bs=1M count=80 && mv born moved; lemona-mark m; echo c > last; echo d > last';
+    const script =
+      'cd /root; dd if=/dev/zero of=born bs=1M count=80 && mv born moved; lemona-mark m; echo c > last; echo d > last';
     const { manifest, output: said } = await bench().record('r', script);
     expect(manifest.exitStatus, said).to.equal(0);
     expect(manifest.trace.bytes, said).to.be.above(80 * 2 ** 20);

@@ -390,6 +390,29 @@ describe('the replay agent, given records made by hand', () => {
       expect(other.mismatches[0]).to.contain('rename: wanted success, seen Invalid argument');
     });
 
+    cases('moves what is in the way to no place that a link of the guest leads to', async () => {
+      const plan = (link: readonly Made[]) => [
+        on('MKDIR', P, 'P', folder(P), root(3)),
+        on('MKDIR', A, 'A', folder(A), root(4)),
+        on('CREATE', F, 'f', file(F), folder(A)),
+        ...link,
+        lost(A, META + FLAG.LOST_PLACE),
+        lost(2n, META + FLAG.LOST_ENTRIES),
+        on('MKDIR', B, 'A', folder(B), root(4)),
+      ];
+      expect((await apply(plan([]))).names).to.deep.equal([
+        ...['A/', 'P/', 'lost+found/', 'lost+found/lemona-0/', 'lost+found/lemona-0/f 0'],
+      ]);
+      const at = b.attr({ ino: X, mode: 0o120777, nlink: 1, size: 1n, uid, gid });
+      const link: Made = (seq) =>
+        b.dentry('SYMLINK', { seq, ino: X, name: 'lost+found', child: at, dir: root(4), extra: 'P' });
+      const { outcome, names, doubts } = await apply(plan([link]));
+      expect([outcome, names]).to.deep.equal(['complete', ['A/', 'A/f 0', 'P/', 'lost+found 1']]);
+      expect([doubts.get(A), doubts.get(B), doubts.get(P)]).to.deep.equal([
+        ...[META + FLAG.LOST_PLACE, FLAG.LOST_ALL, undefined],
+      ]);
+    });
+
     cases('explains no record that can not be read', async () => {
       const cut = (seq: bigint) => {
         const whole = b.dentry('UNLINK', { seq, ino: F, name: 'f' });
