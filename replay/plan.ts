@@ -34,6 +34,8 @@ export interface PlanOptions {
   readonly to: bigint;
   /** The root file system's device number in the recording. */
   readonly dev: number;
+  /** Numbers of the marks that stand at a frozen root file system: a program may freeze another one. */
+  readonly marks?: ReadonlySet<bigint>;
   readonly signal?: AbortSignal;
 }
 
@@ -50,6 +52,8 @@ export function concerns(buf: Buffer, dev: number): boolean {
   return !SILENT_OPS.has(op) && (at === dev || (op === OP.TAINT && at === 0));
 }
 
+const isMark = (buf: Buffer) => buf.readUInt16LE(AT.lemona_rec.code) === OP.MARK;
+
 /** Streams the plan; memory does not grow with the run. */
 export async function* planEffects(
   runDir: string,
@@ -57,7 +61,7 @@ export async function* planEffects(
   options: PlanOptions,
 ): AsyncGenerator<PlanItem, void, void> {
   const { declared } = index;
-  const { after, to, dev, signal } = options;
+  const { after, to, dev, marks, signal } = options;
   let reached = after;
   for await (const item of mergeEffects(runDir, index, { from: after + 1n, to, ...(signal ? { signal } : {}) })) {
     if (item.type === 'gap') {
@@ -65,7 +69,8 @@ export async function* planEffects(
       reached = item.last;
     } else if (item.type === 'effect') {
       reached = item.seq;
-      if (concerns(item.buf, dev)) yield { type: 'effect', seq: item.seq, buf: item.buf };
+      if (concerns(item.buf, dev) || (marks?.has(item.seq) && isMark(item.buf)))
+        yield { type: 'effect', seq: item.seq, buf: item.buf };
     }
   }
   if (reached < to) {

@@ -17,7 +17,7 @@ import { lostEffects } from './lost.js';
 import { memoryMiBOf } from './memory.js';
 import { planEffects } from './plan.js';
 import { type Shortfalls, shortfallsOf } from './shortfalls.js';
-import { gapsOf, lastSeqOf, openSource, rootDevOf, seqOf } from './source.js';
+import { gapsOf, lastSeqOf, markSeqsOf, openSource, rootDevOf, seqOf } from './source.js';
 import { type Unvouched, unvouched } from './unvouched.js';
 import { listNames } from './verify/names.js';
 
@@ -97,6 +97,7 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
     let applied: typeof NOTHING & Partial<ApplyResult> = NOTHING;
     if (seq > checkpointSeq) {
       const dev = await rootDevOf(source, ctx.signal);
+      const marks = markSeqsOf(run);
       const lost = lostEffects(await gapsOf(source, ctx.signal), index.lost, dev);
       const about = lost.upTo(seq);
       applied = await applyPlan(
@@ -104,13 +105,13 @@ export async function reconstruct(options: ReconstructOptions, ctx: LabContext):
           vm: { ...(await options.vm()), memoryMiB: await memoryMiBOf(source, DEFAULT_MEMORY_MIB) },
           disk,
           dev,
-          plan: planEffects(run.dir, index, { after: checkpointSeq, to: seq, dev, signal: ctx.signal }),
+          plan: planEffects(run.dir, index, { after: checkpointSeq, to: seq, dev, marks, signal: ctx.signal }),
           lastSeq: seq,
           lost,
           goOn: options.goOn === true || about.length > 0,
           strict: options.strict ?? false,
           // Only where a mark was taken is nothing under way.
-          midway: !run.manifest.marks.some((mark) => BigInt(mark.seq) === seq),
+          midway: !marks.has(seq),
           logFolder: folder,
         },
         ctx,

@@ -39,7 +39,7 @@ import { type LostEffects, lostEffects } from './lost.js';
 import { memoryMiBOf } from './memory.js';
 import { planEffects } from './plan.js';
 import { type Shortfalls, shortfallsOf } from './shortfalls.js';
-import { gapsOf, lastSeqOf, openSource, type RebuildSource, rootDevOf, seqOf } from './source.js';
+import { gapsOf, lastSeqOf, markSeqsOf, openSource, type RebuildSource, rootDevOf, seqOf } from './source.js';
 import { type Unvouched, unvouched } from './unvouched.js';
 import { type ImageName, listNames } from './verify/names.js';
 
@@ -310,6 +310,7 @@ export class ReplaySession {
         after: from,
         to,
         dev: this.#dev,
+        marks: markSeqsOf(source.run),
         signal: this.#ctx.signal,
       });
       for await (const item of plan) {

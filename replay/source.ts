@@ -82,6 +82,11 @@ function marksOf({ run }: RebuildSource): { readonly label: string; readonly seq
   return run.manifest.marks.map((mark) => ({ label: mark.label, seq: BigInt(mark.seq) }));
 }
 
+/** Where nothing is under way: what the plan of a rebuild takes as its marks. */
+export function markSeqsOf({ manifest }: Pick<OpenRun, 'manifest'>): ReadonlySet<bigint> {
+  return new Set(manifest.marks.map((mark) => BigInt(mark.seq)));
+}
+
 /** The sequence number of an instant of this run. */
 export async function seqOf(source: RebuildSource, instant: string, signal: AbortSignal): Promise<bigint> {
   const { run, index, checkpointSeq } = source;

@@ -20,7 +20,7 @@ import type { Doubt } from './control.js';
 import { lostEffects } from './lost.js';
 import { memoryMiBOf } from './memory.js';
 import { planEffects } from './plan.js';
-import { gapsOf, openSource, rootDevOf } from './source.js';
+import { gapsOf, markSeqsOf, openSource, rootDevOf } from './source.js';
 import { allowances, hiddenBytes, type Unvouched, unvouched } from './unvouched.js';
 import { type Allowance, type Comparison, compareManifests, type Difference } from './verify/compare.js';
 import { readManifestLines } from './verify/lines.js';
@@ -219,7 +219,10 @@ export async function verifyRun(options: VerifyRunOptions, ctx: LabContext): Pro
         vm: { ...(await options.vm()), memoryMiB: await memoryMiBOf(source, DEFAULT_MEMORY_MIB) },
         disk: { path: rebuiltRaw, format: 'raw' },
         dev,
-        plan: planEffects(run.dir, index, { after: checkpointSeq, to, dev, signal: ctx.signal }),
+        plan: planEffects(run.dir, index, {
+          ...{ after: checkpointSeq, to, dev, marks: markSeqsOf(run) },
+          signal: ctx.signal,
+        }),
         lastSeq: to,
         stops: marks.map((mark) => ({ seq: BigInt(mark.seq), visit: (doubts) => visit(mark, doubts) })),
         lost,

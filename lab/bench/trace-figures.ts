@@ -88,7 +88,8 @@ export async function traceFigures(runDir: string, signal: AbortSignal): Promise
     compressedFixedBytes,
     kinds,
     lost: Number(stats.account.dropped),
-    missing: Number(stats.account.missing),
+    // A count that does not come out is none to go by, whichever way.
+    missing: Number(stats.account.missing + stats.account.surplus),
     segments: segments.length,
     meanSegmentBytes: segments.length === 0 ? 0 : segmentBytes / segments.length,
   };

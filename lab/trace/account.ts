@@ -22,6 +22,8 @@ export interface StreamAccount {
   readonly elsewhere: bigint;
   /** Records that should be here and are not: issued − dropped − recorded − elsewhere. */
   readonly missing: bigint;
+  /** The other way round: records that are here and were not counted, or are here twice. */
+  readonly surplus: bigint;
   /** Numbers of sub-buffers that are not here, or not in their place; of very many, the first. */
   readonly numberGaps: readonly SeqRange[];
 }
@@ -34,8 +36,10 @@ export interface Account {
   readonly dropped: bigint;
   /** In another part of the record, which servers of another category have. */
   readonly elsewhere: bigint;
-  /** Neither here nor declared. */
+  /** Neither here nor declared. What is too much on one stream makes up for nothing on another. */
   readonly missing: bigint;
+  /** Here, and more than was issued. */
+  readonly surplus: bigint;
   readonly effects: bigint;
   /** Those of `elsewhere`: their numbers are in `gaps`. */
   readonly effectsElsewhere: bigint;
@@ -61,8 +65,9 @@ const GAPS_LISTED = 10_000;
 
 function streamAccount({ cpu, subbufs, issued, dropped, numberGaps, ...counts }: StreamTotals): StreamAccount {
   const [recorded, elsewhere] = [BigInt(counts.recorded), BigInt(counts.elsewhere)];
-  const missing = issued - dropped - recorded - elsewhere;
-  return { cpu, subbufs, issued, recorded, dropped, elsewhere, missing, numberGaps };
+  const rest = issued - dropped - recorded - elsewhere;
+  const [missing, surplus] = rest < 0n ? [0n, -rest] : [rest, 0n];
+  return { cpu, subbufs, issued, recorded, dropped, elsewhere, missing, surplus, numberGaps };
 }
 
 /**
@@ -109,11 +114,15 @@ export async function accountRun(
   if (known > reached) note([{ first: reached + 1n, last: known, isDeclared: false }]);
   const sum = (of: (s: StreamAccount) => bigint): bigint => streams.reduce((total, s) => total + of(s), 0n);
   const missing = sum((s) => s.missing);
+  const surplus = sum((s) => s.surplus);
   const dropped = sum((s) => s.dropped);
   const elsewhere = sum((s) => s.elsewhere);
   const { boots, disordered, effectsElsewhere } = totals;
   const isSound =
-    missing === 0n && duplicates.length === 0 && boots <= 1 && streams.every((s) => s.numberGaps.length === 0);
+    missing + surplus === 0n &&
+    duplicates.length === 0 &&
+    boots <= 1 &&
+    streams.every((s) => s.numberGaps.length === 0);
   return {
     streams,
     issued: sum((s) => s.issued),
@@ -121,6 +130,7 @@ export async function accountRun(
     dropped,
     elsewhere,
     missing,
+    surplus,
     effects,
     effectsElsewhere,
     seqFirst,

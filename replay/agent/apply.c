@@ -95,9 +95,11 @@ void apply_effect(const struct lemona_effect *e, uint32_t size)
 	switch (e->h.code) {
 	case LEMONA_OP_MOUNT:
 	case LEMONA_OP_UMOUNT:
-	case LEMONA_OP_MARK:
 	case LEMONA_OP_NOP:
 	case LEMONA_OP_START:
+		break;
+	case LEMONA_OP_MARK:
+		waiting_give_up();
 		break;
 	case LEMONA_OP_TAINT:
 		if (well_formed(e, size))

@@ -38,8 +38,12 @@ static void take_attr(struct object *o, const struct lemona_attr *a, bool size_i
 	struct lemona_attr before = o->attr;
 
 	object_touch(o);
-	if (rp.current_seq < o->attr_seq)
+	if (rp.current_seq < o->attr_seq) {
+		/* It waited for a birth, whose own sample of the size is worth less. */
+		if (size_is_sure && !o->size_sure)
+			o->attr.size = a->size;
 		return;
+	}
 	o->attr_seq = rp.current_seq;
 	if (o->have_attr && ((o->attr.mode ^ a->mode) & S_IFMT))
 		mismatch_number(o, "type", a->mode & S_IFMT, o->attr.mode & S_IFMT);

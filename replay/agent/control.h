@@ -3,7 +3,8 @@
  * What the host and lemona-replay say to each other over the port lemona.plan.
  *
  * host -> agent: a stream of records. Effects are the recorded bytes, in
- * order of seq. Between them stand control records: an ordinary record
+ * order of seq; a MARK is among them where the file system to rebuild was
+ * frozen. Between them stand control records: an ordinary record
  * header (struct lemona_rec) of kind CONTROL_KIND, which no recording holds,
  * with one of the codes below, and a body.
  *

@@ -191,16 +191,20 @@ static void into_limbo(int dirfd, const char *name)
 {
 	char to[64];
 	uint32_t ino, gen;
+	int limbo;
 
 	if (mkdirat(rp.root, LIMBO, 0700) == 0 && object_read_handle(rp.root, "", &ino, &gen) == 0)
 		object_get(ino, gen)->doubt |= LEMONA_LOST_ALL & ~LEMONA_LOST_PLACE;
-	do {
-		snprintf(to, sizeof(to), LIMBO "/lemona-%u", limbo_count++);
-	} while (faccessat(rp.root, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
-	if (renameat(dirfd, name, rp.root, to) < 0)
+	/* The guest may have made a link of that name, and what it leads to is in no doubt. */
+	limbo = openat(rp.root, LIMBO, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (limbo < 0)
 		return;
-	if (object_read_handle(rp.root, LIMBO, &ino, &gen) == 0)
+	do {
+		snprintf(to, sizeof(to), "lemona-%u", limbo_count++);
+	} while (faccessat(limbo, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+	if (renameat(dirfd, name, limbo, to) == 0 && object_read_handle(limbo, "", &ino, &gen) == 0)
 		object_get(ino, gen)->doubt |= LEMONA_LOST_ALL & ~LEMONA_LOST_PLACE;
+	close(limbo);
 }
 
 /* Takes away what stands where the record says that nothing does. */

@@ -222,6 +222,7 @@ static void end(void)
 	final_pass();
 	start = now_ns();
 	objects_close_all();
+	waiting_close();
 	if (syncfs(rp.root) < 0)
 		fatal("sync: %s", strerror(errno));
 	close(rp.root);

@@ -202,6 +202,7 @@ void waiting_own(struct object *o);
 void waiting_forget(struct object *o);
 void waiting_give_up(void);
 void waiting_report(void);
+void waiting_close(void);
 
 /* names.c: does the name lead to the inode? */
 bool object_has_name(struct object *o, int dirfd, const char *name);

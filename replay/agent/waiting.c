@@ -22,28 +22,44 @@
  *    the times that go with it, of which there can be much, pass the queue, if
  *    nothing in it is about the file.
  *
+ * What waits is kept in memory; of content there can be much, and what is beyond
+ * SPILL_FROM lies in a nameless file of the disk that is being rebuilt, which a
+ * mount frees where an instant is read while it waits.
+ *
  * A birth that was lost is not waited for (doubt.c). One that does not come
  * although all numbers up to a quiet moment did is a contradiction; so is one
- * that does not come within HELD_MAX. Then it is given up. Midway, what is in the
- * queue has not happened yet on this disk, and the host is told from which number
- * on.
+ * that does not come before HELD_MAX is full. Then it is given up. Quiet is a MARK, for
+ * the file system was frozen, and the end of a plan that is not midway. Midway, what
+ * is in the queue has not happened yet on this disk, and the host is told from which
+ * number on.
  */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "apply.h"
 
-/* Bytes of effects that wait: a birth follows within moments. replay/memory.ts has it, too. */
+/* Bytes of memory for effects that wait: a birth follows within moments. replay/memory.ts has it, too. */
 #define HELD_MAX (128u << 20)
+#define SPILL_FROM (HELD_MAX / 2)
 /* Births that need each other: a folder in a folder in a folder, all made at this moment. */
 #define CHAIN_MAX 1024
 
 struct held {
 	struct link link;
-	char rec[];
+	off_t spilled_at; /* where the whole record is; < 0: here */
+	char rec[]; /* or its beginning, without the content */
 };
+
+static struct {
+	int fd; /* -1: there is none */
+	off_t end;
+	uint64_t count; /* of effects whose content is there */
+} spill = { .fd = -1 };
 
 /* What it takes of memory: the heap adds to it. */
 static uint32_t cost(uint32_t size)
@@ -80,18 +96,21 @@ static bool is_birth(const struct lemona_effect *e)
 	return e->h.code >= LEMONA_OP_CREATE && e->h.code <= LEMONA_OP_TMPFILE;
 }
 
+static bool is_content(const struct lemona_effect *e)
+{
+	return e->h.code == LEMONA_OP_WRITE || e->h.code == LEMONA_OP_PAGE;
+}
+
 /* On content and attributes of one inode only. */
 static bool is_own(const struct lemona_effect *e)
 {
 	switch (e->h.code) {
-	case LEMONA_OP_WRITE:
-	case LEMONA_OP_PAGE:
 	case LEMONA_OP_SETATTR:
 	case LEMONA_OP_FALLOCATE:
 	case LEMONA_OP_XATTR:
 		return true;
 	}
-	return false;
+	return is_content(e);
 }
 
 /* Not born yet, and its birth is not among lost effects. */
@@ -198,22 +217,59 @@ static void dequeue(struct held *h)
 	}
 }
 
+/* Returns where it is now; -1: there was no room, and memory has to do. */
+static off_t spill_add(const struct lemona_effect *e, uint32_t size)
+{
+	if (spill.fd < 0)
+		spill.fd = openat(rp.root, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (spill.fd < 0 || pwrite(spill.fd, e, size, spill.end) != (ssize_t)size)
+		return -1;
+	spill.count++;
+	spill.end += size;
+	return spill.end - size;
+}
+
+void waiting_close(void)
+{
+	if (spill.fd >= 0)
+		close(spill.fd);
+	spill.fd = -1;
+	spill.end = 0;
+	spill.count = 0;
+}
+
+/* What of it is in memory. */
+static uint32_t kept_size(const struct held *h)
+{
+	return h->spilled_at < 0 ? size_of(h) : sizeof(struct lemona_write);
+}
+
+/* NULL: there is no room. */
 static struct held *keep(const struct lemona_effect *e, uint32_t size)
 {
+	uint32_t kept = sizeof(struct lemona_write);
 	struct held *h;
+	off_t at = -1;
 
-	rp.held_bytes += cost(size);
-	if (rp.held_bytes > HELD_MAX)
-		fatal("more than %u bytes of effects wait for inodes that are not born", HELD_MAX);
-	h = allocate(sizeof(*h) + size);
-	memcpy(h->rec, e, size);
+	if (is_content(e) && rp.held_bytes > SPILL_FROM && rp.held_bytes + cost(kept) <= HELD_MAX)
+		at = spill_add(e, size);
+	if (at < 0)
+		kept = size;
+	if (rp.held_bytes + cost(kept) > HELD_MAX)
+		return NULL;
+	h = allocate(sizeof(*h) + kept);
+	h->spilled_at = at;
+	memcpy(h->rec, e, kept);
+	rp.held_bytes += cost(kept);
 	rp.held_back++;
 	return h;
 }
 
 static void drop(struct held *h)
 {
-	rp.held_bytes -= cost(size_of(h));
+	rp.held_bytes -= cost(kept_size(h));
+	if (h->spilled_at >= 0 && !--spill.count)
+		waiting_close();
 	link_del(&h->link);
 	free(h);
 }
@@ -221,9 +277,17 @@ static void drop(struct held *h)
 /* @h is in no list. */
 static void release(struct held *h)
 {
+	struct lemona_effect *whole = NULL;
+
+	if (h->spilled_at >= 0) {
+		whole = allocate(size_of(h));
+		if (pread(spill.fd, whole, size_of(h), h->spilled_at) != (ssize_t)size_of(h))
+			fatal("reading content that waited for inode %llu", (unsigned long long)effect_of(h)->ino);
+	}
 	writes_flush();
-	apply_now(effect_of(h));
+	apply_now(whole ? whole : effect_of(h));
 	writes_flush();
+	free(whole);
 	drop(h);
 }
 
@@ -328,8 +392,7 @@ static bool passes(const struct lemona_effect *e)
 {
 	struct object *o;
 
-	if (e->h.code != LEMONA_OP_WRITE && e->h.code != LEMONA_OP_PAGE &&
-	    (e->h.code != LEMONA_OP_SETATTR || ((const struct lemona_setattr *)e)->valid))
+	if (!is_content(e) && (e->h.code != LEMONA_OP_SETATTR || ((const struct lemona_setattr *)e)->valid))
 		return false;
 	o = object_get(e->ino, e->gen);
 	return !o->waiting || !o->waiting->queued;
@@ -338,19 +401,28 @@ static bool passes(const struct lemona_effect *e)
 bool waiting_took(const struct lemona_effect *e, uint32_t size)
 {
 	struct object *lacks;
+	struct held *h;
 
-	while (!link_alone(&queue) && rp.held_bytes + cost(size) > HELD_MAX)
-		give_up_front();
-	if (link_alone(&queue) || passes(e)) {
-		lacks = missing(e);
-		if (!lacks)
-			return false;
-		if (is_own(e)) {
-			link_add(&waiting_of(lacks)->own, &keep(e, size)->link);
-			return true;
+	for (;;) {
+		lacks = NULL;
+		if (link_alone(&queue) || passes(e)) {
+			lacks = missing(e);
+			if (!lacks)
+				return false;
 		}
+		h = keep(e, size);
+		if (h)
+			break;
+		if (link_alone(&queue))
+			give_up(lacks, e);
+		else
+			give_up_front();
 	}
-	enqueue(keep(e, size));
+	if (lacks && is_own(e)) {
+		link_add(&waiting_of(lacks)->own, &h->link);
+		return true;
+	}
+	enqueue(h);
 	if (is_birth(e))
 		waiting_go_on();
 	return true;

@@ -87,8 +87,8 @@ void writes_add(const struct lemona_write *w, struct object *o)
 	if (!continues(w, o))
 		writes_flush();
 	rp.bytes += w->len;
-	/* A write that waited for a birth is older than the birth's size. */
-	if (w->pos + w->len > o->attr.size && rp.current_seq > o->attr_seq)
+	/* One that waited for a birth is in the birth's size, or is not yet: that sample was made without the lock. */
+	if (w->pos + w->len > o->attr.size && (rp.current_seq > o->attr_seq || !o->size_sure))
 		o->attr.size = w->pos + w->len;
 	object_touch(o);
 	/* A store through a mapping keeps file capabilities, which needs more than a write where there are any. */

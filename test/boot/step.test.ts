@@ -9,12 +9,17 @@ import { expect } from 'chai';
 import { ROOT } from '../../lab/cli/invocation.js';
 import { replayVm } from '../../lab/parts/parts.js';
 import { keyframeFolder } from '../../replay/keyframes.js';
+import { planEffects } from '../../replay/plan.js';
 import { reconstruct } from '../../replay/reconstruct.js';
 import { type Reached, ReplaySession } from '../../replay/session.js';
+import type { Shortfalls } from '../../replay/shortfalls.js';
+import { openSource, rootDevOf } from '../../replay/source.js';
 import { useBench } from '../harness/boot.js';
 import { taintsOf } from '../harness/taints.js';
+import { alterEffects, makeNop } from '../support/alter-effects.js';
 import { failureOf } from '../support/failure.js';
 import { loseEffects } from '../support/lose-effects.js';
+import { collect } from '../support/run-builder.js';
 
 /** So that a saved VM lies between one doubt and the next. */
 const SPACING = { effects: 4, bytes: 1_000_000_000 };
@@ -125,6 +130,95 @@ describe('step', () => {
     expect(await readdir(keyframeFolder(runDir).folder))
       .to.include('keyframes.json')
       .and.to.not.include('lock');
+  });
+
+  it('vouches for as much behind losses as a rebuild does, from a keyframe that was saved right there', async () => {
+    const { ctx, folder } = bench();
+    await bench().record('r', 'cd /root; echo lost > one; echo kept > two; echo lost > three; echo kept > four');
+    const runDir = bench().runDir('r');
+    const gone = await loseEffects(runDir, (effect) => effect.op === 'WRITE' && effect.data.toString() === 'lost\n');
+    expect(gone.length).to.equal(2);
+    const lost = gone[1]?.seq ?? 0n;
+    const source = await openSource(runDir, ctx.signal);
+    const { checkpointSeq: after, index } = source;
+    const dev = await rootDevOf(source, ctx.signal);
+    const plan = await collect(planEffects(runDir, index, { after, to: lost - 1n, dev }));
+    await index.close();
+    const before = plan.findLast((item) => item.type === 'effect')?.seq ?? 0n;
+
+    const vm = await replayVm(runDir, ctx);
+    // One is due once the last effect before the second loss was applied.
+    const options = { runDir, vm, spacing: { ...SPACING, effects: Number(before - after) } };
+    const first = await ReplaySession.open(options, ctx);
+    try {
+      await first.goto(lost + 2n);
+      expect(first.keyframes.map(({ seq }) => seq)).to.deep.equal([after, lost]);
+    } finally {
+      await first.close();
+    }
+    const second = await ReplaySession.open(options, ctx);
+    try {
+      for (const [seq, paths] of [
+        [lost, ['/root/one', '/root/three']],
+        [before, ['/root/one']],
+      ] as const) {
+        const { loaded } = await second.goto(seq);
+        expect(loaded).to.equal(seq === lost ? lost : after);
+        const here = await second.export(path.join(folder, 'here.qcow2'), 'qcow2');
+        const output = path.join(folder, 'straight.raw');
+        const straight = await reconstruct(
+          { runDir, at: `seq:${seq}`, output, format: 'raw', vm: async () => vm },
+          ctx,
+        );
+        expect(here.unvouched.map((one) => one.path)).to.deep.equal(paths);
+        expect([here.unvouched, here.gaps, here.mismatches]).to.deep.equal([
+          ...[straight.unvouched, straight.gaps, straight.mismatches],
+        ]);
+      }
+    } finally {
+      await second.close();
+    }
+  });
+
+  it('waits for a birth that is not in the record until the next mark, and says there that it does not come', async () => {
+    const { ctx, folder } = bench();
+    // More than the agent keeps in memory: the rest lies on the disk until then.
+    const script =
+      'cd /root; dd if=/dev/zero of=born bs=1M count=80 && mv born moved; lemona-mark m; echo c > last; echo d > last';
+    const { manifest, output: said } = await bench().record('r', script);
+    expect(manifest.exitStatus, said).to.equal(0);
+    expect(manifest.trace.bytes, said).to.be.above(80 * 2 ** 20);
+    const runDir = bench().runDir('r');
+    const born = await alterEffects(
+      runDir,
+      (effect) => effect.op === 'CREATE' && effect.name.toString() === 'born',
+      makeNop,
+    );
+    expect(born.length).to.equal(1);
+    const mark = BigInt(manifest.marks.find(({ label }) => label === 'm')?.seq ?? 0);
+    const vm = await replayVm(runDir, ctx);
+    const found = ({ waiting, mismatches, isVouchedFor }: Shortfalls) => ({
+      waits: waiting?.op,
+      first: mismatches[0]?.what,
+      isVouchedFor,
+    });
+    const givenUp = { waits: undefined, first: 'birth', isVouchedFor: false };
+    const waits = { waits: 'RENAME', first: undefined, isVouchedFor: false };
+    const session = await ReplaySession.open({ runDir, vm }, ctx);
+    try {
+      expect(found(await session.goto(mark - 1n))).to.deep.equal(waits);
+      expect(found(await session.goto(mark))).to.deep.equal(givenUp);
+      expect(found(await session.goto(mark + 2n))).to.deep.equal(givenUp);
+    } finally {
+      await session.close();
+    }
+    const straight = async (seq: bigint) => {
+      const output = path.join(folder, 'straight.raw');
+      const options = { runDir, at: `seq:${seq}`, output, format: 'raw', vm: async () => vm, goOn: true } as const;
+      return found(await reconstruct(options, ctx));
+    };
+    expect(await straight(mark - 1n)).to.deep.equal(waits);
+    expect(await straight(mark + 2n)).to.deep.equal(givenUp);
   });
 
   it('warns of an image as a rebuild does, whatever it is called', async () => {

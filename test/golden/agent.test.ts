@@ -3,7 +3,7 @@
  * The replay agent and records made by hand: its own C code on a scratch folder (test/fuzz/agent/harness.c), its
  * answers and the names it made as text.
  */
-import { chmod, lstat, mkdir, mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
@@ -236,14 +236,60 @@ describe('the replay agent, given records made by hand', () => {
         write(P, 'nothing'),
         on('CREATE', F, 'f', file(F), folder(Q)),
       ];
-      const { mismatches, waiting, names } = await apply(plan);
-      expect(mismatches).to.deep.equal([
-        `CREATE 2 on inode ${D}/1: birth: wanted an effect that creates this inode, seen none (errno 2)`,
-        `CREATE 2 on inode ${D}/1: directory: wanted exists, seen removed (errno 116)`,
-        `WRITE 3 on inode ${P}/1: birth: wanted an effect that creates this inode, seen none (errno 2)`,
-      ]);
-      expect([waiting, names]).to.deep.equal([undefined, ['Q/', 'Q/f 0']]);
+      const given = async (...applied: Parameters<typeof apply>) => {
+        const { mismatches, waiting, names } = await apply(...applied);
+        expect(mismatches).to.deep.equal([
+          `CREATE 2 on inode ${D}/1: birth: wanted an effect that creates this inode, seen none (errno 2)`,
+          `CREATE 2 on inode ${D}/1: directory: wanted exists, seen removed (errno 116)`,
+          `WRITE 3 on inode ${P}/1: birth: wanted an effect that creates this inode, seen none (errno 2)`,
+        ]);
+        return [waiting, names];
+      };
+      expect(await given(plan)).to.deep.equal([undefined, ['Q/', 'Q/f 0']]);
+      // So they are behind a mark, wherever the plan ends.
+      const behind = [...plan, (seq: bigint) => b.mark(seq, 'quiet'), write(F, 'on')];
+      expect(await given(behind, BEGIN_FLAG.MIDWAY)).to.deep.equal([undefined, ['Q/', 'Q/f 2']]);
     });
+
+    cases('make a size that the birth was too early to see, and leave none that it was', async () => {
+      const grown = b.attr({ ino: F, mode: 0o100644, nlink: 1, size: 2n, uid, gid });
+      const cut = (seq: bigint) => b.setattr({ seq, ino: F }, FLAG.VALID_SIZE, grown);
+      const born = (size: bigint) => on('CREATE', F, 'f', file(F, 1, size), root());
+      await expectNames([write(F, 'text'), born(0n)], ['f 4']);
+      await expectNames([write(F, 'text'), born(4n)], ['f 4']);
+      await expectNames([write(F, 'text'), cut, born(4n)], ['f 2']);
+      await expectNames([write(F, 'text'), cut, born(0n)], ['f 2']);
+      await expectNames([write(F, 'text'), cut, write(F, 'and'), born(2n), write(F, 'on')], ['f 3']);
+      // The sample is still one to compare with.
+      const { mismatches } = await apply([write(F, 'text'), born(7n)]);
+      expect(mismatches).to.deep.equal([`final 2 on inode ${F}/1: size at the end: wanted 7, seen 4`]);
+    });
+
+    cases('may be more than there is memory for', async () => {
+      const [size, count] = [512 * 1024, 264];
+      const content = Array.from({ length: count }, (_, i) => Buffer.alloc(size, i + 1));
+      const writes = content.map(
+        (bytes, i): Made =>
+          (seq) =>
+            b.write({ seq, ino: F }, BigInt(i * size), bytes),
+      );
+      const born = on('CREATE', F, 'f', file(F), root());
+      const { mismatches, names } = await apply([...writes, born]);
+      expect([mismatches, names]).to.deep.equal([[], [`f ${size * count}`]]);
+      const made = await readFile(path.join(scratch, String(tries), 'f'));
+      expect(made.equals(Buffer.concat(content))).to.equal(true);
+      // What is no content has to find room there.
+      const value = Buffer.alloc(62_000, 'v');
+      const values = Array.from(
+        { length: 2200 },
+        (): Made => (seq) => b.xattr({ seq, ino: F }, FLAG.XATTR_USER, 'v', value, file(F)),
+      );
+      const given = await apply([...values, born, write(G, 'it'), on('CREATE', G, 'g', file(G), root(2))]);
+      expect(given.mismatches.map((text) => text.replace(/ \d+ /, ' '))).to.deep.equal([
+        `XATTR on inode ${F}/1: birth: wanted an effect that creates this inode, seen none (errno 2)`,
+      ]);
+      expect(given.names).to.deep.equal(['f 0', 'g 2']);
+    }).timeout(60_000);
 
     cases('do not wait for one that was lost', async () => {
       const { outcome, doubts, names } = await apply([
@@ -342,6 +388,29 @@ describe('the replay agent, given records made by hand', () => {
       // What was lost of others explains nothing.
       const other = await apply(plan(lost(G, META + FLAG.LOST_CONTENT)));
       expect(other.mismatches[0]).to.contain('rename: wanted success, seen Invalid argument');
+    });
+
+    cases('moves what is in the way to no place that a link of the guest leads to', async () => {
+      const plan = (link: readonly Made[]) => [
+        on('MKDIR', P, 'P', folder(P), root(3)),
+        on('MKDIR', A, 'A', folder(A), root(4)),
+        on('CREATE', F, 'f', file(F), folder(A)),
+        ...link,
+        lost(A, META + FLAG.LOST_PLACE),
+        lost(2n, META + FLAG.LOST_ENTRIES),
+        on('MKDIR', B, 'A', folder(B), root(4)),
+      ];
+      expect((await apply(plan([]))).names).to.deep.equal([
+        ...['A/', 'P/', 'lost+found/', 'lost+found/lemona-0/', 'lost+found/lemona-0/f 0'],
+      ]);
+      const at = b.attr({ ino: X, mode: 0o120777, nlink: 1, size: 1n, uid, gid });
+      const link: Made = (seq) =>
+        b.dentry('SYMLINK', { seq, ino: X, name: 'lost+found', child: at, dir: root(4), extra: 'P' });
+      const { outcome, names, doubts } = await apply(plan([link]));
+      expect([outcome, names]).to.deep.equal(['complete', ['A/', 'A/f 0', 'P/', 'lost+found 1']]);
+      expect([doubts.get(A), doubts.get(B), doubts.get(P)]).to.deep.equal([
+        ...[META + FLAG.LOST_PLACE, FLAG.LOST_ALL, undefined],
+      ]);
     });
 
     cases('explains no record that can not be read', async () => {

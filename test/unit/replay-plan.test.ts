@@ -57,6 +57,18 @@ describe('a plan', () => {
     expect(await planOf(subbufs, 0n, 8n)).to.deep.equal(['7', '8']);
   });
 
+  it('has the marks of the run, but no mark of another file system', async () => {
+    const subbufs = [
+      subbuf([mark(1n, 'other'), write({ seq: 2n }, 0n, 'a'), mark(3n, 'm'), write({ seq: 4n }, 0n, 'b')]),
+    ];
+    await withRun(subbufs, async (runDir) => {
+      const options = { after: 0n, to: 4n, dev: ROOT, marks: new Set([3n, 4n]) };
+      expect((await collect(planEffects(runDir, await indexRun(runDir), options))).map(brief)).to.deep.equal([
+        ...['2', '3', '4'],
+      ]);
+    });
+  });
+
   it('tells declared gaps from those that nobody declared', async () => {
     const subbufs = [
       subbuf([

@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { FLAG } from '../../lab/abi/layout.js';
+import { equation } from '../../lab/cli/verbs/stats.js';
 import { accountRun } from '../../lab/trace/account.js';
 import { type MergeOptions, mergeEffects } from '../../lab/trace/merge.js';
 import { RangeList, splitGap } from '../../lab/trace/ranges.js';
@@ -172,6 +173,19 @@ describe('account of a run', () => {
       const account = await accountRun(runDir, await indexRun(runDir));
       expect(account.streams[0]).to.deep.include({ missing: 1n, numberGaps: [{ first: 1n, last: 1n }] });
       expect(account.isHonest).to.equal(false);
+    });
+  });
+
+  it('lets what is too much on one stream make up for nothing that is missing on another', async () => {
+    const frames = [nops(0, 0n, [1]), nops(0, 0n, [2]), b.subbuf([b.nop(3n)], { cpu: 1, issued: 2n })];
+    await withRun(frames, async (runDir) => {
+      const account = await accountRun(runDir, await indexRun(runDir));
+      expect(account).to.include({ isComplete: false, isHonest: false, missing: 1n, surplus: 1n });
+      expect([...account.streams, account].map(equation)).to.deep.equal([
+        '1 issued = 2 recorded + 0 declared lost - 1 that are there TWICE or were not counted',
+        '2 issued = 1 recorded + 0 declared lost + 1 MISSING without a declaration',
+        '3 issued = 3 recorded + 0 declared lost + 1 MISSING without a declaration - 1 that are there TWICE or were not counted',
+      ]);
     });
   });
 

@@ -12,12 +12,15 @@ function table(head: readonly string[], rows: readonly (readonly (string | numbe
   return plainTable(head, rows, 'right');
 }
 
-/** `issued = recorded + declared lost`, with what is missing if it does not come out. Pure. */
-export function equation(account: Pick<Account, 'issued' | 'recorded' | 'dropped' | 'elsewhere' | 'missing'>): string {
-  const { issued, recorded, dropped, elsewhere, missing } = account;
+/** `issued = recorded + declared lost`, with what is missing or too much if it does not come out. Pure. */
+export function equation(
+  account: Pick<Account, 'issued' | 'recorded' | 'dropped' | 'elsewhere' | 'missing' | 'surplus'>,
+): string {
+  const { issued, recorded, dropped, elsewhere, missing, surplus } = account;
   const others = elsewhere === 0n ? '' : ` + ${elsewhere} in the part of another category`;
   const holds = `${issued} issued = ${recorded} recorded + ${dropped} declared lost${others}`;
-  return missing === 0n ? holds : `${holds} + ${missing} MISSING without a declaration`;
+  const lacking = missing === 0n ? '' : ` + ${missing} MISSING without a declaration`;
+  return holds + lacking + (surplus === 0n ? '' : ` - ${surplus} that are there TWICE or were not counted`);
 }
 
 /** All that is missing was declared, and no stored byte is damaged. Pure. */

@@ -35,7 +35,7 @@
 
 #define PLAN_MAX (1u << 20)
 #define NOBODY 65534
-/* A file larger than this is an error of the plan's, as on a full disk. */
+/* A larger file of a hostile plan is an error, as on a full disk. */
 #define FILE_MAX_BYTES (1u << 20)
 #define SECONDS_A_PLAN 20
 #define INODES 1024
@@ -234,7 +234,6 @@ static int plan_file(const char *plan, uint32_t size)
 /* @in: the plan; @out: where its answers go */
 static void run_child(const char *scratch, int in, int out)
 {
-	struct rlimit file = { FILE_MAX_BYTES, FILE_MAX_BYTES };
 	char *argv[] = { "lemona-replay", "--test", (char *)scratch, NULL };
 	struct handle h;
 	struct stat st;
@@ -247,10 +246,16 @@ static void run_child(const char *scratch, int in, int out)
 	dup2(in, 0);
 	dup2(out, 1);
 	__wrap_name_to_handle_at(root, "", &h.h, &mount_id, AT_EMPTY_PATH);
-	setrlimit(RLIMIT_FSIZE, &file);
-	signal(SIGXFSZ, SIG_IGN);
 	alarm(SECONDS_A_PLAN);
 	_exit(agent_main(3, argv));
+}
+
+static void limit_files(void)
+{
+	struct rlimit file = { FILE_MAX_BYTES, FILE_MAX_BYTES };
+
+	setrlimit(RLIMIT_FSIZE, &file);
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 int main(int argc, char **argv)
@@ -290,8 +295,12 @@ int main(int argc, char **argv)
 		pid = fork();
 		if (pid < 0)
 			return 2;
-		if (!pid)
-			run_child(scratch, plan_file(plan, size), open("/dev/null", O_WRONLY | O_CLOEXEC));
+		if (!pid) {
+			int in = plan_file(plan, size);
+
+			limit_files();
+			run_child(scratch, in, open("/dev/null", O_WRONLY | O_CLOEXEC));
+		}
 		if (waitpid(pid, &status, 0) != pid)
 			return 2;
 		if (WIFSIGNALED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 1)) {
