@@ -87,6 +87,8 @@ void lemona_on_syscall_exit(struct pt_regs *regs)
 	struct lemona_slot slot __uninitialized;
 	struct lemona_exit *e;
 
+	/* what the call stored: others may be told by a signal, or by its results */
+	lemona_capture_current();
 	lemona_call_return(&call, regs, ret);
 	lemona_prepare();
 	e = lemona_stream_begin(&slot, LEMONA_KIND_EXIT, call.nr,
@@ -107,9 +109,16 @@ void lemona_on_user_preempt(void)
 	lemona_wait_for_space();
 }
 
+void lemona_on_settle(void)
+{
+	lemona_capture_current();
+}
+
 void lemona_on_throttle(void)
 {
 	lemona_wait_for_space();
+	/* before the next copy: others see that before its effect has a number */
+	lemona_prepare();
 }
 
 void lemona_on_sched_switch(struct task_struct *prev, struct task_struct *next,
@@ -378,6 +387,8 @@ void lemona_on_uring_submit(struct io_kiocb *req,
 
 void lemona_on_uring_issue(struct io_kiocb *req)
 {
+	/* of a chain, all are submitted before the first one stores */
+	lemona_capture_current();
 	lemona_prepare();
 	put_uring(req, LEMONA_URING_ISSUE, req->opcode, req->cqe.user_data, 0,
 		  NULL);
@@ -386,6 +397,7 @@ void lemona_on_uring_issue(struct io_kiocb *req)
 /* Any number of requests may end at once: each has room made for it. */
 void lemona_on_uring_complete(struct io_kiocb *req, int res)
 {
+	lemona_capture_current();
 	lemona_prepare();
 	put_uring(req, LEMONA_URING_COMPLETE, req->opcode, req->cqe.user_data,
 		  res, NULL);

@@ -301,6 +301,7 @@ void lemona_fault(struct inode *inode, u64 index, u64 address);
 void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied);
 void lemona_on_syscall_exit(struct pt_regs *regs);
 void lemona_on_user_preempt(void);
+void lemona_on_settle(void);
 void lemona_on_throttle(void);
 void lemona_on_fork(struct task_struct *child);
 void lemona_on_exec(struct linux_binprm *bprm);

@@ -75,6 +75,7 @@ static const struct lemona_ops ops = {
 	.on_syscall_enter = lemona_on_syscall_enter,
 	.on_syscall_exit = lemona_on_syscall_exit,
 	.on_user_preempt = lemona_on_user_preempt,
+	.on_settle = lemona_on_settle,
 	.on_fork = lemona_on_fork,
 	.on_exec = lemona_on_exec,
 	.on_exit = lemona_on_exit,

@@ -13,7 +13,8 @@
  * copies it under the folio's lock, so that the next store makes it pending
  * again. The list may hold a page twice; it is then captured twice. Whoever
  * captures what his mm stored to also waits for what others have taken of it
- * and not recorded yet: his next effect comes after all that was stored before.
+ * and not recorded yet: his next effect comes after all that was stored before,
+ * and so does that of whoever is told by him.
  *
  * Each volume, which is a filesystem, has its own list and its own lock.
  * Captures hold that shared from taking a page off the list to the record; who
@@ -30,9 +31,8 @@
  * a replay has there is the shadow's content, unless something else than a
  * store changed the file meanwhile. So any other change of the inode's content
  * (lemona_content_changes()) makes the capture record the whole page, as does a
- * page that is pinned, or pending for another reason than a fault. If a page is
- * pending twice, its second shadow may hold stores of the first mapper: they
- * are captured with the first shadow, which is still to come.
+ * page that is pinned, pending for another reason than a fault, or pending
+ * before: who stores to it then may have seen what the first one stored.
  *
  * Inodes are put outside of the lock, since the last reference of an unlinked
  * inode may wait for a frozen filesystem. A volume counts what is between the
@@ -104,9 +104,13 @@ struct lemona_pending {
 };
 
 #define SHADOWS_MAX	4096	/* pages */
+#define PAGES_BITS	14
+#define WAKE_PAGES	64	/* that are recorded before who waits is woken */
 #define CHANGES_BITS	10
 
 static atomic_t nr_shadows;
+/* Pages with this hash that are pending, or taken and not recorded yet */
+static atomic_t nr_unrecorded[BIT(PAGES_BITS)];
 /* Counts changes of content other than stores, of all inodes with this hash */
 static atomic_t changes[BIT(CHANGES_BITS)];
 
@@ -125,6 +129,13 @@ static struct kmem_cache *pending_cache;
 static DECLARE_WAIT_QUEUE_HEAD(recordedq);
 static DECLARE_WAIT_QUEUE_HEAD(unputq);
 static struct task_struct *flusher;
+
+static atomic_t *unrecorded_of(const struct lemona_page *page)
+{
+	unsigned long key = (unsigned long)page->inode + page->index;
+
+	return &nr_unrecorded[hash_long(key, PAGES_BITS)];
+}
 
 static atomic_t *changes_of(struct inode *inode)
 {
@@ -234,8 +245,9 @@ static void pend(const struct lemona_page *page, struct mm_struct *mm,
 		.changes = atomic_read(changes_of(inode)),
 		.busy = busy,
 	};
-	if (folio)
+	if (folio && !atomic_read(unrecorded_of(page)))
 		p->shadow = shadow_make(folio, page->index);
+	atomic_inc(unrecorded_of(page));
 	spin_lock(&pending_lock);
 	list_add_tail(&p->list, &p->volume->pending);
 	slot = hash_ptr(inode, CHANGES_BITS);
@@ -391,6 +403,11 @@ static void recorded(struct lemona_pending *p)
 	spin_lock(&pending_lock);
 	list_del(&p->taken);
 	spin_unlock(&pending_lock);
+	atomic_dec(unrecorded_of(&p->page));
+}
+
+static void wake_waiting(void)
+{
 	if (wq_has_sleeper(&recordedq))
 		wake_up_all(&recordedq);
 }
@@ -401,6 +418,7 @@ static void capture_matching(struct lemona_volume *v,
 			     struct list_head *done)
 {
 	struct lemona_pending *p, *next;
+	unsigned int n = 0;
 	LIST_HEAD(mine);
 
 	spin_lock(&pending_lock);
@@ -417,7 +435,11 @@ static void capture_matching(struct lemona_volume *v,
 	list_for_each_entry(p, &mine, list) {
 		capture(p, which);
 		recorded(p);
+		/* not for each: who waits goes through all that is taken */
+		if (++n % WAKE_PAGES == 0)
+			wake_waiting();
 	}
+	wake_waiting();
 	list_splice(&mine, done);
 }
 
@@ -440,18 +462,24 @@ void lemona_put_captured(struct list_head *held)
 	}
 }
 
-/* Wait until nobody shifts the ranges of what could not be captured. */
-static void wait_for_busy(struct list_head *done)
+/* Read in what could not be captured, when nobody shifts the file's ranges. */
+static void read_busy(struct list_head *done)
 {
 	struct lemona_pending *p;
 
 	list_for_each_entry(p, done, list) {
-		struct address_space *mapping = p->page.inode->i_mapping;
+		struct inode *inode = p->page.inode;
+		struct folio *folio = ERR_PTR(-ENODATA);
 
 		if (!p->busy)
 			continue;
-		filemap_invalidate_lock_shared(mapping);
-		filemap_invalidate_unlock_shared(mapping);
+		filemap_invalidate_lock_shared(inode->i_mapping);
+		if ((loff_t)p->page.index << PAGE_SHIFT < i_size_read(inode))
+			folio = read_mapping_folio(inode->i_mapping,
+						   p->page.index, NULL);
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+		if (!IS_ERR(folio))
+			folio_put(folio);
 	}
 }
 
@@ -469,7 +497,7 @@ static void capture_shared(const struct lemona_which *which)
 		capture_matching(v, which, &done);
 		up_read(&v->lock);
 		if (which->mm)
-			wait_for_busy(&done);
+			read_busy(&done);
 		lemona_put_captured(&done);
 	}
 }
@@ -491,9 +519,10 @@ static void capture_exclusive(struct lemona_volume *v,
  */
 static bool is_recorded(struct mm_struct *mm, u64 turn, bool *busy)
 {
-	bool is_clean = true, ret = true;
 	struct lemona_volume *v;
 	struct lemona_pending *p;
+	bool is_clean = true;
+	bool ret = false;
 
 	*busy = false;
 	spin_lock(&pending_lock);
@@ -501,8 +530,9 @@ static bool is_recorded(struct mm_struct *mm, u64 turn, bool *busy)
 		list_for_each_entry(p, &v->taken, taken) {
 			if (p->mm != mm)
 				continue;
+			if (p->turn < turn)
+				goto out;
 			is_clean = false;
-			ret = ret && p->turn >= turn;
 		}
 		list_for_each_entry(p, &v->pending, list) {
 			if (p->mm != mm)
@@ -513,6 +543,8 @@ static bool is_recorded(struct mm_struct *mm, u64 turn, bool *busy)
 	}
 	if (is_clean)
 		clear_bit(MMF_LEMONA, &mm->flags);
+	ret = true;
+out:
 	spin_unlock(&pending_lock);
 	return ret;
 }

@@ -81,8 +81,18 @@ describe('the order of effects on four CPUs with tiny buffers', function () {
 const PAGE = 4096;
 
 const STORERS = [
-  { mode: 'threads', what: 'what a process stored, and its other threads are just capturing', pages: 2048, rounds: 12 },
+  { mode: 'threads', what: 'what a process stored, and its other threads are just capturing', pages: 512, rounds: 12 },
   { mode: 'tracer', what: 'what a process stored to the mapping of another one', pages: 16, rounds: 100 },
+  { mode: 'stopped', what: 'what a process stored that has stopped since, for who traces it', pages: 4, rounds: 100 },
+  { mode: 'call', what: 'what a call stored, by another process that saw it return', pages: 1, rounds: 30 },
+  {
+    mode: 'seen',
+    what: 'what another process stored to a page, for who saw it and stores there too',
+    pages: 1,
+    rounds: 30,
+  },
+  { mode: 'aio', what: 'what a request of the same call stored', pages: 1, rounds: 30 },
+  { mode: 'gone', what: 'what the kernel stored as a thread went, by whom it woke', pages: 1, rounds: 30 },
 ] as const;
 
 type Content = Extract<Effect, { op: 'PAGE' | 'WRITE' }>;
