@@ -135,8 +135,8 @@ static void stream_note(struct lemona_stream *s, size_t size)
 	}
 }
 
-/* Open a sub-buffer with room for a record of @size bytes. */
-static bool stream_start(struct lemona_stream *s, u64 now, size_t size)
+/* Open a sub-buffer, with nothing in it yet. Stream locked. */
+static bool stream_supply(struct lemona_stream *s, u32 cpu, u64 now)
 {
 	struct lemona_sub *sub = lemona_pool_get();
 	struct lemona_subbuf *h;
@@ -148,7 +148,7 @@ static bool stream_start(struct lemona_stream *s, u64 now, size_t size)
 	memset(h, 0, sizeof(*h));
 	h->magic = LEMONA_MAGIC;
 	h->version = LEMONA_VERSION;
-	h->cpu = raw_smp_processor_id();
+	h->cpu = cpu;
 	h->abi_hash = LEMONA_ABI_HASH;
 	h->boot_id = lemona_boot_id;
 	h->number = s->number++;
@@ -161,6 +161,14 @@ static bool stream_start(struct lemona_stream *s, u64 now, size_t size)
 	s->sub = sub;
 	/* in lossy mode all have to ask for their share */
 	s->limit = lemona_lossy ? 0 : lemona_capacity;
+	return true;
+}
+
+/* Open a sub-buffer with room for a record of @size bytes. Stream locked. */
+static bool stream_start(struct lemona_stream *s, u64 now, size_t size)
+{
+	if (!stream_supply(s, raw_smp_processor_id(), now))
+		return false;
 	stream_declare(s);
 	stream_note(s, size);
 	return true;
@@ -266,10 +274,18 @@ static void stream_unlock(struct lemona_stream *s, unsigned long flags)
 	local_irq_restore(flags);
 }
 
-/** lemona_push - queue all open sub-buffers that hold records */
-void lemona_push(void)
+/**
+ * lemona_push - queue all open sub-buffers that hold records
+ *
+ * A push takes one sub-buffer of what was lost for each CPU along, if it finds
+ * them free.
+ *
+ * Return: whether nothing is left to be said of what was lost.
+ */
+bool lemona_push(void)
 {
 	unsigned long flags;
+	bool all = true;
 	int cpu;
 
 	lemona_prepare();
@@ -278,21 +294,25 @@ void lemona_push(void)
 
 		if (s->sub && s->sub->data->records)
 			stream_close(s);
-		if (!s->sub && (s->loss.records || lemona_lost_pending()) &&
-		    stream_start(s, ktime_get_mono_fast_ns(), 0)) {
-			s->sub->data->cpu = cpu;
+		/* one may be open and empty: others took the notes that it was for */
+		if ((s->loss.records || lemona_lost_pending()) &&
+		    (s->sub || stream_supply(s, cpu, ktime_get_mono_fast_ns()))) {
+			stream_declare(s);
+			stream_note(s, 0);
 			if (s->sub->data->records)
 				stream_close(s);
 		}
+		all = all && !s->loss.records;
 		stream_unlock(s, flags);
 	}
+	return all && !lemona_lost_pending();
 }
 
 /**
  * lemona_drain - push, and wait until all sinks have released it all
  *
- * A push takes one sub-buffer of notes for each CPU along. As many pushes as all
- * notes may need: there is no end to what tasks that go on may lose.
+ * As many pushes as all notes may need: there is no end to what tasks that go on
+ * may lose.
  *
  * Return: 0, or -ERESTARTSYS.
  */
@@ -301,12 +321,13 @@ int lemona_drain(void)
 	unsigned int pushes = 1 + LEMONA_NOTES * sizeof(struct lemona_lost) /
 				  (lemona_capacity -
 				   sizeof(struct lemona_subbuf));
+	bool all;
 	int error;
 
 	do {
-		lemona_push();
+		all = lemona_push();
 		error = lemona_pool_wait(lemona_pool_closed());
-	} while (!error && lemona_lost_pending() && pushes--);
+	} while (!error && !all && pushes--);
 	return error;
 }
 

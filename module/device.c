@@ -5,7 +5,7 @@
  * read() returns one sub-buffer at a time, with its checksum. The sub-buffer is
  * given back to the pool at the next read(), when the reader shows that it has
  * delivered it: a reader that dies in between loses nothing, since the next one
- * gets it again.
+ * gets it again. So does a reader whose read() failed.
  */
 #include <linux/delay.h>
 #include <linux/file.h>
@@ -27,6 +27,7 @@
  * struct lemona_file - an open /dev/lemona
  * @lock: taken by every operation but poll
  * @reader: this file is the reader
+ * @has_read: it has read the sub-buffer that was taken
  * @frozen: superblock that this file froze, referenced; or NULL
  * @held: what the freeze captured; its inodes are put after the thaw, since
  *	the last reference of an unlinked inode waits for it
@@ -34,14 +35,15 @@
 struct lemona_file {
 	struct mutex lock;	/* protects the members */
 	bool reader;
+	bool has_read;
 	struct super_block *frozen;
 	struct list_head held;
 };
 
-/* Who reads, and what has been read but not given back */
+/* Who reads, and what was taken for it but not given back */
 static DEFINE_MUTEX(reader_lock);
 static struct lemona_file *reader;
-static struct lemona_sub *delivered;
+static struct lemona_sub *taken;
 
 static int lemona_open(struct inode *inode, struct file *file)
 {
@@ -105,6 +107,7 @@ static ssize_t lemona_read(struct file *file, char __user *buf, size_t count,
 {
 	struct lemona_file *lf = file->private_data;
 	struct lemona_subbuf *h;
+	struct lemona_sub *sub;
 	ssize_t ret;
 
 	if (!lemona_relay)
@@ -116,21 +119,25 @@ static ssize_t lemona_read(struct file *file, char __user *buf, size_t count,
 		if (ret)
 			goto out;
 		/* what the last reader did not give back comes again */
-	} else if (delivered) {
-		lemona_relay_delivered(delivered);
-		delivered = NULL;
 	}
-	if (!delivered) {
-		ret = lemona_relay_next(&delivered, file->f_flags & O_NONBLOCK);
+	if (lf->has_read) {
+		lf->has_read = false;
+		lemona_relay_delivered(taken);
+		WRITE_ONCE(taken, NULL);
+	}
+	if (!taken) {
+		ret = lemona_relay_next(&sub, file->f_flags & O_NONBLOCK);
 		if (ret)
 			goto out;
+		WRITE_ONCE(taken, sub);
 	}
-	h = delivered->data;
+	h = taken->data;
 	ret = h->length;
 	if (count < h->length)
 		ret = -EMSGSIZE;
 	else if (copy_to_user(buf, h, h->length))
 		ret = -EFAULT;
+	lf->has_read = ret > 0;
 out:
 	mutex_unlock(&lf->lock);
 	return ret;
@@ -138,8 +145,11 @@ out:
 
 static __poll_t lemona_poll(struct file *file, poll_table *wait)
 {
+	const struct lemona_file *lf = file->private_data;
+	bool again = READ_ONCE(taken) && !READ_ONCE(lf->has_read);
+
 	poll_wait(file, &lemona_readq, wait);
-	return lemona_relay_readable() ? EPOLLIN | EPOLLRDNORM : 0;
+	return again || lemona_relay_readable() ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
 /* Everybody waits for a frozen filesystem */

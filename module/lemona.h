@@ -97,7 +97,7 @@ static __always_inline void lemona_copy(void *to, const void *from, size_t len)
 		memcpy(to, from, len % sizeof(u64));
 }
 
-void lemona_push(void);
+bool lemona_push(void);
 int lemona_drain(void);
 void lemona_get_stats(struct lemona_stats *stats);
 
@@ -141,6 +141,7 @@ static __always_inline void lemona_wait_for_space(void)
 struct lemona_sub;
 
 int lemona_relay_init(void);
+void lemona_relay_exit(void);
 void lemona_relay_attach(bool attached);
 bool lemona_relay_readable(void);
 int lemona_relay_next(struct lemona_sub **sub, bool nonblock);

@@ -223,7 +223,8 @@ static void lemona_teardown(void)
 	lemona_mapped_exit();
 	lemona_ticker_stop();
 	lemona_capture_exit();
-	lemona_push();
+	/* nobody can read any more */
+	lemona_relay_exit();
 	lemona_servers_stop();
 	lemona_buffers_exit();
 	lemona_servers_exit();
@@ -258,9 +259,29 @@ module_exit(lemona_module_exit);
  * patched: QEMU's multi-threaded TCG (seen with 7.2) may keep a translation of
  * the breakpoint that stands there meanwhile.
  */
-early_initcall(lemona_setup);
-device_initcall(lemona_servers_start);
-device_initcall(lemona_device_init);
+static bool is_set_up __initdata;
+
+static int __init lemona_early_init(void)
+{
+	int error = lemona_setup();
+
+	is_set_up = !error;
+	return error;
+}
+
+static int __init lemona_late_init(void)
+{
+	int error;
+
+	/* of what was not set up nothing is left */
+	if (!is_set_up)
+		return -ENODEV;
+	error = lemona_servers_start();
+	return lemona_device_init() ?: error;
+}
+
+early_initcall(lemona_early_init);
+device_initcall(lemona_late_init);
 
 #endif
 

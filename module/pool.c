@@ -177,6 +177,12 @@ struct lemona_sub *lemona_pool_get(void)
 	return sub;
 }
 
+/* Nothing that is closed from now on is owed to it */
+static bool has_ended(const struct lemona_sink *sink)
+{
+	return READ_ONCE(sink->removed) || READ_ONCE(pool.ended) & sink->bit;
+}
+
 /**
  * lemona_pool_put - queue a closed sub-buffer for all sinks
  * @sub: from lemona_pool_get(), complete but for its checksum
@@ -194,8 +200,7 @@ void lemona_pool_put(struct lemona_sub *sub)
 		WRITE_ONCE(pool.made[cpu], sub->data->number + 1);
 	sub->relic.owed = 0;
 	for (i = 0; i < pool.nr_sinks; i++) {
-		if (pool.sinks[i]->removed ||
-		    pool.ended & pool.sinks[i]->bit ||
+		if (has_ended(pool.sinks[i]) ||
 		    (pool.sinks[i]->wants &&
 		     !pool.sinks[i]->wants(pool.sinks[i], cpu)))
 			continue;
@@ -226,23 +231,29 @@ void lemona_pool_throttle(void)
 				      LEMONA_WANTS_TIME));
 }
 
-/*
- * Keep the sinks and the pool supplied. Sinks that have enough to do get no
- * half-full sub-buffers: they would use up the pool while the scheduler, which
- * can't call lemona_prepare(), needs it.
- */
-static void tick(void)
+/* Does a sink wait for more? Others may be slow, or away. */
+static bool any_idle(void)
 {
 	unsigned int i;
 
-	lemona_prepare();
-	if (READ_ONCE(pool.nr_full) > max(pool.limit / 4, 1U))
-		return;
 	for (i = 0; i < pool.nr_sinks; i++) {
-		if (lemona_sink_ready(pool.sinks[i]))
-			return;
+		if (!has_ended(pool.sinks[i]) &&
+		    !lemona_sink_ready(pool.sinks[i]))
+			return true;
 	}
-	lemona_push();
+	return false;
+}
+
+/*
+ * Keep the sinks and the pool supplied. Where all have enough to do, or much is
+ * queued for one, there are no half-full sub-buffers: they would use up the pool
+ * while the scheduler, which can't call lemona_prepare(), needs it.
+ */
+static void tick(void)
+{
+	lemona_prepare();
+	if (READ_ONCE(pool.nr_full) <= max(pool.limit / 4, 1U) && any_idle())
+		lemona_push();
 }
 
 /* Captures nothing, and so waits for no disk. */
@@ -306,6 +317,17 @@ int lemona_pool_wait(u64 closed)
 {
 	return wait_event_interruptible(spaceq, released_all_before(closed) ||
 					READ_ONCE(pool.stopping));
+}
+
+/**
+ * lemona_pool_wait_free - wait until there is a free sub-buffer
+ * @timeout: at most so many jiffies
+ *
+ * Return: whether there is one.
+ */
+bool lemona_pool_wait_free(long timeout)
+{
+	return wait_event_timeout(spaceq, READ_ONCE(pool.nr_free), timeout);
 }
 
 unsigned int lemona_pool_nr_free(void)
@@ -383,7 +405,7 @@ void lemona_sinks_end(u32 bits)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&pool.lock, flags);
-	pool.ended |= bits;
+	WRITE_ONCE(pool.ended, pool.ended | bits);
 	raw_spin_unlock_irqrestore(&pool.lock, flags);
 }
 
@@ -539,7 +561,7 @@ void lemona_sink_remove(struct lemona_sink *sink)
 	LIST_HEAD(surplus);
 
 	raw_spin_lock_irqsave(&pool.lock, flags);
-	sink->removed = true;
+	WRITE_ONCE(sink->removed, true);
 	list_for_each_entry_safe(sub, next, &pool.full, list) {
 		if (sub->relic.owed & sink->bit)
 			release(sink, sub, &surplus);

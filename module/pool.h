@@ -64,6 +64,7 @@ void lemona_pool_stats(struct lemona_stats *stats);
 u64 lemona_pool_closed(void);
 u64 lemona_pool_made(u32 cpu);
 int lemona_pool_wait(u64 closed);
+bool lemona_pool_wait_free(long timeout);
 
 /* for whoever writes; interrupts are off */
 struct lemona_sub *lemona_pool_get(void);

@@ -28,6 +28,11 @@ int lemona_relay_init(void)
 	return lemona_sink_add(&relay);
 }
 
+void lemona_relay_exit(void)
+{
+	lemona_sink_remove(&relay);
+}
+
 void lemona_relay_attach(bool attached)
 {
 	lemona_sink_attach(&relay, attached);

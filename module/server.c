@@ -52,6 +52,7 @@
  * @end_sent: and so is the frame END
  * @heard: when the server was heard
  * @beaten: when our last heartbeat was sent
+ * @tried: the key that was tried last, by its number
  * @connects: how often it was tried
  * @refusals: of those, not authentic
  * @reported: the last error that was printed
@@ -80,6 +81,7 @@ struct lemona_server {
 	bool end_sent;
 	unsigned long heard;
 	unsigned long beaten;
+	unsigned int tried;
 	u64 connects;
 	u64 refusals;
 	int reported;
@@ -92,7 +94,7 @@ static unsigned int nr_servers;
 static struct {
 	struct mutex lock;	/* protects the next three */
 	u8 key[LEMONA_KEY_SIZE];
-	bool given;
+	unsigned int number;	/* of keys that were given */
 	bool accepted;		/* by a server */
 } machine_key = { .lock = __MUTEX_INITIALIZER(machine_key.lock) };
 
@@ -152,7 +154,7 @@ int lemona_set_key(const struct lemona_key *key)
 		error = -EBUSY;
 	} else {
 		memcpy(machine_key.key, key->key, sizeof(machine_key.key));
-		machine_key.given = true;
+		WRITE_ONCE(machine_key.number, machine_key.number + 1);
 	}
 	mutex_unlock(&machine_key.lock);
 	for (i = 0; !error && i < nr_servers; i++)
@@ -160,15 +162,28 @@ int lemona_set_key(const struct lemona_key *key)
 	return error;
 }
 
-static bool get_key(u8 key[LEMONA_KEY_SIZE])
+/* Return: its number. */
+static unsigned int get_key(u8 key[LEMONA_KEY_SIZE])
 {
-	bool given;
+	unsigned int number;
 
 	mutex_lock(&machine_key.lock);
-	given = machine_key.given;
+	number = machine_key.number;
 	memcpy(key, machine_key.key, LEMONA_KEY_SIZE);
 	mutex_unlock(&machine_key.lock);
-	return given;
+	return number;
+}
+
+/* Sleep until there is a key that was not tried, or for so long */
+static void await_key(struct lemona_server *s, unsigned long timeout)
+{
+	unsigned long end = jiffies + timeout;
+	long left;
+
+	while (!kthread_should_stop() &&
+	       READ_ONCE(machine_key.number) == s->tried &&
+	       (left = end - jiffies) > 0)
+		rest(s, left);
 }
 
 /* The server has these: release them */
@@ -304,16 +319,21 @@ static void start_sub(struct lemona_server *s)
 /* Begin the next frame, if there is one to send */
 static bool next_frame(struct lemona_server *s)
 {
+	bool ending;
+
+	/* nothing may follow the end, a heartbeat neither */
+	if (s->end_sent)
+		return false;
 	if (time_after_eq(jiffies, s->beaten + HEARTBEAT)) {
 		start_heartbeat(s);
 		return true;
 	}
-	if (s->end_sent)
-		return false;
+	/* before the queue is seen to be empty: then nothing more comes */
+	ending = smp_load_acquire(&s->ending);
 	s->sending = lemona_sink_take(&s->sink);
 	if (s->sending)
 		start_sub(s);
-	else if (READ_ONCE(s->ending))
+	else if (ending)
 		start_end(s);
 	else
 		return false;
@@ -422,8 +442,7 @@ static int connect_and_run(struct lemona_server *s)
 	int error;
 
 	strscpy(hello.machine, lemona_machine, sizeof(hello.machine));
-	if (!get_key(key))
-		return -ENOKEY;
+	s->tried = get_key(key);
 	s->connects++;
 	s->ready = false;
 	s->parts = 0;
@@ -448,12 +467,9 @@ static int server_fn(void *arg)
 	unsigned int flags = memalloc_noio_save();
 	struct lemona_server *s = arg;
 	long delay = RETRY_MIN;
-	u8 key[LEMONA_KEY_SIZE];
 	int error;
 
-	while (!kthread_should_stop() && !get_key(key))
-		rest(s, MAX_SCHEDULE_TIMEOUT);
-	memzero_explicit(key, sizeof(key));
+	await_key(s, MAX_SCHEDULE_TIMEOUT);
 	while (!kthread_should_stop()) {
 		error = connect_and_run(s);
 		/* it has been told, and has all of it */
@@ -463,8 +479,7 @@ static int server_fn(void *arg)
 		report(s, error);
 		if (s->ready)
 			delay = RETRY_MIN;
-		if (!kthread_should_stop())
-			schedule_timeout_idle(delay);
+		await_key(s, delay);
 		delay = min(delay * 2, (long)RETRY_MAX);
 	}
 	lemona_sink_remove(&s->sink);
@@ -632,16 +647,35 @@ void lemona_servers_end(void)
 		bits |= servers[i].sink.bit;
 	lemona_sinks_end(bits);
 	for (i = 0; i < nr_servers; i++) {
-		WRITE_ONCE(servers[i].ending, true);
+		/* what is owed to it was queued before */
+		smp_store_release(&servers[i].ending, true);
 		kick(&servers[i]);
 	}
 }
 
-/** lemona_servers_stop - send what is there, if that can be, and leave */
+static bool any_attached(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_servers; i++) {
+		if (servers[i].sink.attached)
+			return true;
+	}
+	return false;
+}
+
+/**
+ * lemona_servers_stop - send what is there, if that can be, and leave
+ *
+ * That is also what was lost: to say so takes sub-buffers, and all may be queued.
+ */
 void lemona_servers_stop(void)
 {
 	unsigned int i;
 
+	while (!lemona_push() && any_attached() &&
+	       lemona_pool_wait_free(SILENCE))
+		;
 	lemona_servers_end();
 	for (i = 0; i < nr_servers; i++) {
 		struct lemona_server *s = &servers[i];

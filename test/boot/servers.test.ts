@@ -9,6 +9,7 @@ import { listenForGuest, MACHINE } from '../../lab/run/socket-receiver.js';
 import { pollUntil } from '../../lab/util/deadline.js';
 import { freePort } from '../../lab/util/free-port.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
+import { holdersOf } from '../harness/holders.js';
 import { bootOf } from '../harness/server-receiver.js';
 import { ask, loadFolder, useStore } from '../harness/store.js';
 import { ServerProcess } from '../support/server-process.js';
@@ -17,6 +18,10 @@ import { ServerProcess } from '../support/server-process.js';
 const WORK = `
 work() { mkdir /root/$1; for i in 1 2 3 4 5 6 7 8 9; do echo $1 $i > /root/$1/$i; mv /root/$1/$i /root/$1/n$i; done; }
 work a & work b; wait`;
+
+/** The text itself is in no script. */
+const LITTLE_PRODUCT = '123457 * 654321';
+const LITTLE = `little ${123_457 * 654_321}`;
 
 const COUNTS = `SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM effects), (SELECT count(*) FROM processes),
  (SELECT count(*) FROM paths), (SELECT count(*) FROM texts), (SELECT count(*) FROM problems)`;
@@ -31,9 +36,13 @@ describe('several servers', () => {
   });
 
   /** The second server, and the key that the first one is to have too. */
-  async function startSecond(): Promise<Buffer> {
+  async function enrollSecond(): Promise<Buffer> {
     second = new ServerProcess(path.join(bench().folder, 'second'), await freePort());
-    const key = await ServerProcess.enroll(second.dir, [MACHINE], 'noise');
+    return ServerProcess.enroll(second.dir, [MACHINE], 'noise');
+  }
+
+  async function startSecond(): Promise<Buffer> {
+    const key = await enrollSecond();
     await second.start();
     return key;
   }
@@ -91,6 +100,46 @@ describe('several servers', () => {
     await loadFolder(run, ofRun);
     await loadFolder(second.dir, ofServer);
     expect(await ask(ofServer, COUNTS)).to.deep.equal(await ask(ofRun, COUNTS));
+  });
+
+  it('have what little there is at once, also while another one is away', async () => {
+    const key = await enrollSecond();
+    const [stdin, stderr] = [new PassThrough(), new PassThrough()];
+    const segments = path.join(bench().runDir('r'), 'segments');
+    const come = async () => {
+      try {
+        await pollUntil(async () => ((await holdersOf(segments, [LITTLE])).length > 0 ? true : undefined), {
+          label: 'a small record at the first server',
+          timeoutMs: 10_000,
+          intervalMs: 100,
+        });
+      } finally {
+        await second.start();
+        stdin.end('go\n');
+      }
+    };
+    let little: Promise<void> | undefined;
+    stderr.once('data', () => {
+      little = come();
+      little.catch(() => {});
+    });
+    const { manifest, output } = await bench().record(
+      'r',
+      `until dmesg | grep -q 7021:.connected; do sleep 0.1; done
+       echo little $((${LITTLE_PRODUCT})) > /root/little; echo stored >&2; read go`,
+      {
+        ...{ config: 'static-socket-encrypted', stdin, stderr, moreServers: [second.port] },
+        // No sub-buffer becomes full by what is done, and a pool is not soon full of half-full ones.
+        kernelArgs: ['lemona.pool_mb=64', 'lemona.subbuf_kb=96', 'lemona.flush_ms=200'],
+        listenForGuest: (options) => listenForGuest({ ...options, key }),
+      },
+    );
+    expect(little, output).to.not.equal(undefined);
+    await little;
+    expect(manifest.state).to.equal('complete');
+    await second.stop();
+    for (const dir of [bench().runDir('r'), (await bootOf(second)) ?? ''])
+      expect(await isIntact(dir), dir).to.deep.equal([[], true]);
   });
 
   it('share it by CPU, with as many copies as they are told', async () => {

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
+import { WIRE_HEARTBEAT_MS } from '../../lab/abi/wire.js';
 import { auditRun } from '../../lab/audit/audit.js';
 import { MACHINE } from '../../lab/run/socket-receiver.js';
 import { pointFolderAt } from '../../lab/server/point.js';
@@ -25,6 +26,10 @@ import { nop, subbuf } from '../support/trace-builder.js';
 const WORK = 'mkdir /root/w; for i in 1 2 3 4 5 6 7 8; do echo $i > /root/w/$i; mv /root/w/$i /root/w/n$i; done';
 const SIDES: readonly Side[] = ['guest', 'server'];
 const RECONNECT_MS = 120_000;
+/** A driver waits so long before its second connection, and at most before any. */
+const [RETRY_MS, RETRY_MAX_MS] = [100, 5000];
+/** Between the last of so many connections a driver waits for seconds. */
+const ATTEMPTS = 7;
 
 describe('the wire', () => {
   const bench = useBench();
@@ -156,6 +161,49 @@ describe('the wire', () => {
     expect(output).to.match(/7021: .*will connect again.*7021: connected/s);
     expect(logged('connected')).to.have.length(1);
     await demandFirst();
+    await demandWhole(bench(), 'r');
+  });
+
+  it('brings a machine to a server that refuses it ever more rarely, however much there is to send', async () => {
+    const key = await enroll();
+    let started: Promise<void> | undefined;
+    const { manifest, output } = await bench().record(
+      'r',
+      `until dmesg | grep -q 7021:.connected; do dd if=/dev/urandom of=/root/f bs=64k count=4 2>/dev/null; sleep 0.1; done`,
+      {
+        config: 'static-socket-encrypted',
+        // Many of them become full, and each tells the driver that there is something to send.
+        kernelArgs: ['lemona.subbuf_kb=96'],
+        listenForGuest: ({ folder }) => Promise.resolve(receiverOf(server, key, link, folder)),
+        onMachine: () => {
+          started = pollUntil(() => (link.connectedMs.length >= ATTEMPTS ? true : undefined), {
+            label: `connection ${ATTEMPTS}`,
+            timeoutMs: RECONNECT_MS,
+          }).then(() => server.start());
+          started.catch(() => {});
+        },
+      },
+    );
+    await started;
+    expect(manifest.state, output).to.equal('complete');
+    const waits = link.connectedMs.slice(1, ATTEMPTS).map((ms, i) => ms - (link.connectedMs[i] ?? 0));
+    // How long a connection takes to be refused is not always the same.
+    for (const [i, ms] of waits.entries())
+      expect(ms, waits.join(' ')).to.be.above(Math.min(RETRY_MS * 2 ** i, RETRY_MAX_MS) / 2);
+    await demandWhole(bench(), 'r');
+  });
+
+  it('says nothing after the end, and waits for a server that is late to close', async () => {
+    const key = await enroll();
+    await server.start();
+    // Longer than between two heartbeats.
+    link.lateEndMs = 3 * WIRE_HEARTBEAT_MS;
+    const { manifest } = await bench().record('r', WORK, {
+      config: 'static-socket-encrypted',
+      listenForGuest: ({ folder }) => Promise.resolve(receiverOf(server, key, link, folder)),
+    });
+    expect(manifest.state).to.equal('complete');
+    expect(link.connectedMs).to.have.length(1);
     await demandWhole(bench(), 'r');
   });
 

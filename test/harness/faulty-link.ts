@@ -18,6 +18,10 @@ export class FaultyLink {
   #alter = false;
   /** Bytes that came from the guest. */
   bytes = 0;
+  /** When the guest connected, each time. */
+  readonly connectedMs: number[] = [];
+  /** That the guest has no more to say, the server hears so much later. */
+  lateEndMs = 0;
   readonly #taps: Partial<Record<Side, Tap>> = {};
 
   private constructor(server: Server) {
@@ -30,8 +34,10 @@ export class FaultyLink {
    * @param isNoise it tells the messages of mode NOISE apart, and forwards whole ones
    */
   static async listen(target: () => number, isNoise = false): Promise<FaultyLink> {
-    const server = createServer((outer) => {
-      const pair = { outer, inner: connect(target(), '127.0.0.1') };
+    const server = createServer({ allowHalfOpen: true }, (outer) => {
+      const inner = connect({ port: target(), host: '127.0.0.1', allowHalfOpen: true });
+      const pair = { outer, inner };
+      link.connectedMs.push(performance.now());
       link.#pairs.add(pair);
       const end = () => {
         link.#pairs.delete(pair);
@@ -46,7 +52,7 @@ export class FaultyLink {
         link.#forward(toServer?.(chunk) ?? chunk, outer, pair.inner);
       });
       pair.inner.on('data', (chunk: Buffer) => link.#forward(toGuest?.(chunk) ?? chunk, pair.inner, outer));
-      outer.on('end', () => pair.inner.end());
+      outer.on('end', () => setTimeout(() => pair.inner.end(), link.lateEndMs));
       pair.inner.on('end', () => outer.end());
       if (link.#isStalled) link.#pause(pair);
     });
