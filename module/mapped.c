@@ -32,7 +32,8 @@
  * store changed the file meanwhile. So any other change of the inode's content
  * (lemona_content_changes()) makes the capture record the whole page, as does a
  * page that is pinned, pending for another reason than a fault, or pending
- * before: who stores to it then may have seen what the first one stored.
+ * twice: who stores to it then may have seen what the first one stored, and what
+ * he stored may have been captured and stored over.
  *
  * Inodes are put outside of the lock, since the last reference of an unlinked
  * inode may wait for a frozen filesystem. A volume counts what is between the
@@ -333,11 +334,14 @@ static struct folio *pending_folio(struct lemona_pending *p,
 	}
 }
 
-/* What a page was before it was stored to, if nothing else has changed it */
+/*
+ * What a page was before it was stored to, if nothing else has changed it: nor
+ * has another entry for it, which others may have captured in between.
+ */
 static const void *shadow_of(const struct lemona_pending *p)
 {
-	return p->changes == atomic_read(changes_of(p->page.inode)) ?
-	       p->shadow : NULL;
+	return p->changes == atomic_read(changes_of(p->page.inode)) &&
+	       atomic_read(unrecorded_of(&p->page)) == 1 ? p->shadow : NULL;
 }
 
 static void capture(struct lemona_pending *p, const struct lemona_which *which)

@@ -91,6 +91,12 @@ const STORERS = [
     pages: 1,
     rounds: 30,
   },
+  {
+    mode: 'undone',
+    what: 'what another process stored to a page and undid, by who stored there before',
+    pages: 1,
+    rounds: 30,
+  },
   { mode: 'aio', what: 'what a request of the same call stored', pages: 1, rounds: 30 },
   { mode: 'gone', what: 'what the kernel stored as a thread went, by whom it woke', pages: 1, rounds: 30 },
 ] as const;

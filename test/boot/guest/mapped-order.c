@@ -197,6 +197,38 @@ static void seen(uint64_t rounds)
 	end(pid);
 }
 
+static void store_aside(uint64_t number)
+{
+	while (shared->asked < 2 * number - 1)
+		;
+	map[PAGE / 2] = (char)number;
+	shared->done = 2 * number - 1;
+	while (shared->asked < 2 * number)
+		;
+	tell(0);
+	shared->done = 2 * number;
+}
+
+/* He who tells has stored before another one's store was captured, and that was undone since. */
+static void undone(uint64_t rounds)
+{
+	pid_t pid = begin(store_aside, rounds + 1);
+
+	for (uint64_t number = 1; number <= rounds; number++) {
+		(void)getppid();
+		shared->asked = 2 * number - 1;
+		while (shared->done < 2 * number - 1)
+			;
+		store(7);
+		(void)getppid();
+		store(0);
+		shared->asked = 2 * number;
+		while (shared->done < 2 * number)
+			;
+	}
+	end(pid);
+}
+
 /* One call has a request that stores, and one that writes. */
 static void aio(uint64_t rounds)
 {
@@ -261,7 +293,7 @@ static const struct {
 	void (*run)(uint64_t rounds);
 } modes[] = {
 	{ "threads", threads }, { "tracer", tracer }, { "stopped", stopped },
-	{ "call", call }, { "seen", seen }, { "aio", aio }, { "gone", gone },
+	{ "call", call }, { "seen", seen }, { "undone", undone }, { "aio", aio }, { "gone", gone },
 };
 
 int main(int argc, char **argv)
