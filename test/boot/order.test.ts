@@ -123,9 +123,15 @@ describe('stores through a mapping', function () {
       const program = await guestProgram('mapped-order', bench().folder);
       const { manifest, output } = await bench().record(
         'r',
-        `chmod +x /root/mapped-order; cd /root; ./mapped-order ${mode} ${pages} ${rounds}; e=$?
+        `chmod +x /root/mapped-order; echo -1 > /proc/sys/kernel/sched_rt_runtime_us
+cd /root; ./mapped-order ${mode} ${pages} ${rounds}; e=$?
 stat -c '%n %i' mapped written; exit $e`,
-        { smp: 4, copyIn: [{ source: program, destination: '/root/mapped-order' }] },
+        {
+          smp: 4,
+          copyIn: [{ source: program, destination: '/root/mapped-order' }],
+          // only there the driver's own thread is one of those who capture
+          kernelArgs: mode === 'threads' ? [] : ['lemona.flush_ms=1000000'],
+        },
       );
       expect(manifest.exitStatus, output).to.equal(0);
       const inodes = new Map(output.split('\n').map((line) => line.trim().split(' ') as [string, string]));
@@ -147,7 +153,8 @@ stat -c '%n %i' mapped written; exit $e`,
           }
         }
       }
-      expect(writes).to.equal(rounds);
+      // who sees the word himself before he sleeps is not woken, and does not write
+      expect(writes).to.be.within(mode === 'gone' ? rounds / 2 : rounds, rounds);
       expect(wrong.length, wrong.slice(0, 3).join('\n')).to.equal(0);
     });
   }
