@@ -5,10 +5,8 @@
  * Usage: mapped-order MODE PAGES ROUNDS
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -33,6 +31,7 @@ static int written;
 /* Shared with children, and in no file */
 static volatile struct {
 	uint64_t asked, done;
+	pid_t begotten;
 } *shared;
 
 static void need(int isTrue, const char *what)
@@ -70,12 +69,17 @@ static pid_t begin(void (*child)(uint64_t), uint64_t rounds)
 	exit(0);
 }
 
-static void end(pid_t pid)
+static void end_of(pid_t pid)
 {
 	int status;
 
-	kill(pid, SIGKILL);
 	need(waitpid(pid, &status, 0) == pid, "waitpid");
+}
+
+static void end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	end_of(pid);
 }
 
 static volatile int is_over;
@@ -253,38 +257,39 @@ static void aio(uint64_t rounds)
 	}
 }
 
-static void wait_for_zero(uint64_t number)
-{
-	while (shared->asked < number)
-		;
-	/* not who sees it himself */
-	if (!syscall(SYS_futex, map, FUTEX_WAIT, 1, NULL, NULL, 0))
-		tell(0);
-	shared->done = number;
-}
-
 static int go(void *unused)
 {
 	(void)unused;
-	usleep(20000);
 	return 0;
 }
 
-/* The kernel clears a word when a thread is gone, and wakes who waits for it. */
-static void gone(uint64_t rounds)
+static void beget(uint64_t number)
 {
 	static char stack[STACK] __attribute__((aligned(16)));
-	pid_t pid = begin(wait_for_zero, rounds + 1);
+	pid_t pid;
+
+	while (shared->asked < number)
+		;
+	*(int32_t *)map = 1;
+	/* captured, so that clearing it is a store anew */
+	(void)getppid();
+	pid = clone(go, stack + STACK, CLONE_VM | CLONE_PARENT | CLONE_CHILD_CLEARTID | SIGCHLD, NULL, NULL, NULL, map);
+	need(pid > 0, "clone");
+	shared->begotten = pid;
+	shared->done = number;
+}
+
+/* The kernel clears a word when a task is gone, and tells its parent, who has a memory of his own. */
+static void gone(uint64_t rounds)
+{
+	pid_t pid = begin(beget, rounds + 1);
 
 	for (uint64_t number = 1; number <= rounds; number++) {
-		*(int32_t *)map = 1;
-		/* captured, so that clearing it is a store anew */
-		(void)getppid();
-		need(clone(go, stack + STACK, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
-			   CLONE_SYSVSEM | CLONE_CHILD_CLEARTID, NULL, NULL, NULL, map) > 0, "clone");
 		shared->asked = number;
 		while (shared->done < number)
 			;
+		end_of(shared->begotten);
+		tell(0);
 	}
 	end(pid);
 }
