@@ -30,7 +30,7 @@ const content = new Random(16);
 const BYTES = Buffer.from(Array.from({ length: 3 * STRIPE + BLOCK }, () => content.below(256)));
 /** Around everything that ends somewhere: a step of SHA-256, its padding, blocks, stripes. */
 const LENGTHS = [0, 64, BLOCK, 2 * BLOCK, 15 * BLOCK, STRIPE, STRIPE + BLOCK, 2 * STRIPE, 3 * STRIPE]
-  .flatMap((border) => [-64, -9, -8, -1, 0, 1, 55, 56, 63].map((step) => border + step))
+  .flatMap((border) => [-64, -9, -1, 0, 1, 55, 56].map((step) => border + step))
   .filter((length) => length >= 0);
 
 describe('SHA-256 in sixteen streams', () => {
@@ -88,7 +88,7 @@ describe('SHA-256 in sixteen streams', () => {
     it(`is what the intake tells of a file, ${name}`, async function () {
       this.timeout(120_000);
       const program = await testIntake(more);
-      for (const size of [100, 3 * BLOCK, STRIPE, 3 * STRIPE + 5000]) {
+      for (const size of [100, STRIPE, 3 * STRIPE + 5000]) {
         const sent = Array.from({ length: 2 }, (_, i) =>
           subbuf([info(BYTES.toString('latin1', 0, size / 2))], { cpu: 0, number: BigInt(i), bootId: SIM_BOOT }),
         );
