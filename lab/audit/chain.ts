@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** What the chain of a run says, and whether the right keys said it. */
 import type { KeyObject } from 'node:crypto';
+import { DIGESTS, type DigestName } from './digests.js';
 import { type Entry, type Finding, parseKey, readSignedLog } from './log.js';
 
 export const CHAIN_FILE = 'chain.jsonl';
@@ -8,7 +9,9 @@ export const CHAIN_FILE = 'chain.jsonl';
 export interface SignedFile {
   readonly file: string;
   readonly bytes: number;
-  readonly sha256: string;
+  readonly digest: string;
+  /** How it was made. */
+  readonly by: DigestName;
   /** Number of the entry that names it. */
   readonly entry: number;
 }
@@ -31,9 +34,23 @@ export interface ChainReport {
   readonly findings: readonly Finding[];
 }
 
+/** Of a chain, as its first entry says. */
+const FORMAT = 2;
+const NAMES = Object.keys(DIGESTS) as DigestName[];
+
+/** A chain that its lab signed in a format that is not known here. */
+export class UnknownFormat extends Error {
+  constructor(dir: string, format: unknown) {
+    super(`the chain in ${dir} is of format ${String(format)}, ${FORMAT} is known here`);
+  }
+}
+
 const KINDS = ['open', 'segment', 'resume', 'close'] as const;
 
-/** Checks the chain of the run in `dir`. */
+/**
+ * Checks the chain of the run in `dir`.
+ * @throws UnknownFormat if it was begun in another format: then nothing can be said of it
+ */
 export async function checkChain(dir: string): Promise<ChainReport> {
   const log = await readSignedLog(dir, CHAIN_FILE, '0'.repeat(64));
   const { findings } = log;
@@ -56,7 +73,7 @@ export async function checkChain(dir: string): Promise<ChainReport> {
     const key = isLabs ? lab : runKey;
     if (key === undefined) return 'cannot be checked: the key that should have signed it is not known';
     if (!entry.isSignedBy(key)) return `is not signed by the ${isLabs ? "lab's" : "run's"} key`;
-    if (kind === 'open' && value.format !== 1) return `is of format ${String(value.format)}, 1 is known here`;
+    if (kind === 'open' && value.format !== FORMAT) throw new UnknownFormat(dir, value.format);
     if (isLabs) {
       runKey = parseKey(value.key);
       if (runKey === undefined) return 'names no key for what follows';
@@ -87,9 +104,13 @@ export async function checkChain(dir: string): Promise<ChainReport> {
 /** A file that an entry names; it must lie in the run's folder. */
 function parseFile(item: unknown, entry: number): SignedFile | undefined {
   if (typeof item !== 'object' || item === null) return undefined;
-  const { file, bytes, sha256 } = item as Record<string, unknown>;
-  if (typeof file !== 'string' || typeof bytes !== 'number' || typeof sha256 !== 'string') return undefined;
+  const { file, bytes, ...more } = item as Record<string, unknown>;
+  const [by, another] = NAMES.filter((name) => name in more);
+  if (typeof file !== 'string' || typeof bytes !== 'number' || by === undefined || another !== undefined)
+    return undefined;
+  const digest = more[by];
+  if (typeof digest !== 'string') return undefined;
   if (file.startsWith('/') || file.split('/').some((part) => part === '' || part === '.' || part === '..'))
     return undefined;
-  return { file, bytes, sha256, entry };
+  return { file, bytes, digest, by, entry };
 }

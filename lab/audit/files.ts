@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** Whether the files of a run are those that its chain names: every byte, and no file more or less. */
-import { createHash } from 'node:crypto';
-import { lstatSync, readdirSync, readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { lstatSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { ChainReport, SignedFile } from './chain.js';
+import { DIGESTS } from './digests.js';
 import type { Finding } from './log.js';
 import { damageOf } from './segments.js';
 
@@ -32,7 +31,7 @@ export async function checkFiles(dir: string, chain: ChainReport, options: Files
   const unsigned: { file: string; bytes: number }[] = [];
   const skipped: string[] = [];
   const seen = new Set<string>();
-  const bySha = new Map([...chain.files.values()].map((signed) => [signed.sha256, signed.file]));
+  const byDigest = new Map([...chain.files.values()].map((signed) => [signed.digest, signed.file]));
   let bytes = 0;
   for (const { file, size } of walk(dir, chain.apart ?? ALWAYS_APART)) {
     const signed = chain.files.get(file);
@@ -44,7 +43,7 @@ export async function checkFiles(dir: string, chain: ChainReport, options: Files
     } else {
       options.onFile?.(file);
       const isSkipped = options.isQuick && file.startsWith('disk/');
-      const result = await compare(dir, signed, size, bySha, isSkipped);
+      const result = await compare(dir, signed, size, byDigest, isSkipped);
       if (typeof result === 'number') bytes += result;
       else findings.push(result);
       if (isSkipped) skipped.push(file);
@@ -61,7 +60,7 @@ async function compare(
   dir: string,
   signed: SignedFile,
   size: number,
-  bySha: ReadonlyMap<string, string>,
+  byDigest: ReadonlyMap<string, string>,
   isSkipped: boolean,
 ): Promise<number | Finding> {
   const { file } = signed;
@@ -69,34 +68,18 @@ async function compare(
   const lengths = `${size} bytes, entry ${signed.entry} of the chain says ${signed.bytes}`;
   if (isSkipped)
     return size === signed.bytes ? 0 : { file, at: `offset ${Math.min(size, signed.bytes)}`, what: lengths };
-  const seen = await hashOf(full, size);
-  if (size === signed.bytes && seen === signed.sha256) return size;
-  const other = bySha.get(seen);
+  const seen = await DIGESTS[signed.by](full, size);
+  if (size === signed.bytes && seen === signed.digest) return size;
+  const other = byDigest.get(seen);
   if (other !== undefined) return { file, at: '', what: `holds what belongs into ${other}` };
   const offset = file.endsWith('.seg') ? await damageOf(full) : undefined;
   const at = offset !== undefined ? `offset ${offset}` : '';
   if (size !== signed.bytes) return { file, at, what: `${size < signed.bytes ? 'was cut' : 'has grown'}: ${lengths}` };
-  return { file, at, what: `was changed: SHA-256 ${seen}, entry ${signed.entry} of the chain says ${signed.sha256}` };
-}
-
-/** Read at a time; a file that is not larger is read at once. */
-const CHUNK_BYTES = 1024 * 1024;
-
-/** SHA-256 of a file in hex. */
-export async function hashOf(file: string, size: number): Promise<string> {
-  const hash = createHash('sha256');
-  if (size <= CHUNK_BYTES) return hash.update(readFileSync(file)).digest('hex');
-  const handle = await open(file, 'r');
-  try {
-    const chunk = Buffer.alloc(CHUNK_BYTES);
-    for (;;) {
-      const { bytesRead } = await handle.read(chunk, 0, chunk.length, null);
-      if (bytesRead === 0) return hash.digest('hex');
-      hash.update(chunk.subarray(0, bytesRead));
-    }
-  } finally {
-    await handle.close();
-  }
+  return {
+    file,
+    at,
+    what: `was changed: ${signed.by} ${seen}, entry ${signed.entry} of the chain says ${signed.digest}`,
+  };
 }
 
 function isApart(file: string, apart: readonly string[]): boolean {

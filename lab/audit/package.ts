@@ -5,7 +5,8 @@ import { verify } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type AuditOptions, type AuditReport, auditRun } from './audit.js';
-import { hashOf, walk } from './files.js';
+import { DIGESTS } from './digests.js';
+import { walk } from './files.js';
 import { type Finding, parseKey } from './log.js';
 
 const MANIFEST = 'SEAL/MANIFEST.sha256';
@@ -48,7 +49,7 @@ async function checkManifest(root: string, lab: string | null): Promise<Finding[
     const wanted = listed.get(file);
     listed.delete(file);
     if (wanted === undefined) find(file, 'was put in: the manifest does not list it');
-    else if (size === undefined || (await hashOf(path.join(root, file), size)) !== wanted)
+    else if (size === undefined || (await DIGESTS.sha256(path.join(root, file), size)) !== wanted)
       find(file, 'is not what the manifest lists');
   }
   for (const file of listed.keys()) find(file, 'is gone: the manifest lists it');

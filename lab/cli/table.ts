@@ -491,7 +491,7 @@ export const VERBS: readonly VerbSpec[] = [
     name: 'seal',
     module: 'seal',
     summary:
-      'make a package of a run that another lab can check, with ./lemona audit or with sha256sum and openssl alone',
+      'make a package of a run that another lab can check, with ./lemona audit or with coreutils and openssl alone',
     args: [RUN],
     flags: [
       { name: 'output', kind: 'string', value: 'F.tar.zst', help: 'the package: .tar or .tar.zst', required: true },

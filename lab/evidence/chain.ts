@@ -31,6 +31,9 @@ import { type Origin, originOf, otherFolders, witnessHead } from './heads.js';
 import { labKey, newKey, type SigningKey } from './keys.js';
 import { appendEntry, emptyLog, hasEntry, type LogEnd, type LogFields, lastEntry, readLog } from './signed-log.js';
 
+/** Of a chain. 1 named segments by SHA-256. */
+const FORMAT = 2;
+
 export interface ChainOptions {
   /** Folder of the run, or of what a server holds of one boot: the chain lies in it, `segments/` below it. */
   readonly dir: string;
@@ -94,7 +97,7 @@ export class EvidenceChain {
     const id = randomBytes(16).toString('hex');
     const from = originOf({ id, run, machine, server });
     const chain = new EvidenceChain(options, from, key, emptyLog(), []);
-    await chain.#append({ kind: 'open', format: 1, ...from, lab: lab.spki, key: key.spki }, lab);
+    await chain.#append({ kind: 'open', format: FORMAT, ...from, lab: lab.spki, key: key.spki }, lab);
     await beginCustody(options.dir, options.dataDir, { ...from, head: chain.#end.head }, lab);
     return chain;
   }
@@ -115,6 +118,11 @@ export class EvidenceChain {
     const { entries, first: head, end } = await readLog(file);
     const lab = await labKey(options.dataDir);
     const first = entries[0];
+    if (first !== undefined && first.format !== FORMAT) {
+      throw new LabError('LAB_RUN_STATE', `${file} is of format ${String(first.format)}, wanted ${FORMAT}`, {
+        next: 'go on with it in the version that began it',
+      });
+    }
     if (first === undefined || first.lab !== lab.spki) {
       throw new LabError('LAB_RUN_STATE', `${file} was begun by another lab: only that one can go on with it`);
     }
@@ -132,11 +140,11 @@ export class EvidenceChain {
 
   /** Signs a sealed segment; `name` is that in its folder. */
   async segment(
-    segment: { readonly name: string; readonly bytes: number; readonly sha256: string },
+    segment: { readonly name: string; readonly bytes: number; readonly sha256x16: string },
     folder: SegmentFolder = 'segments',
   ): Promise<void> {
-    const { name, bytes, sha256 } = segment;
-    await this.#append({ kind: 'segment', file: `${folder}/${name}`, bytes, sha256 });
+    const { name, bytes, sha256x16 } = segment;
+    await this.#append({ kind: 'segment', file: `${folder}/${name}`, bytes, sha256x16 });
   }
 
   /** Signs segments that were sealed and could not be signed, for want of space; `open` as in `goOn`. */

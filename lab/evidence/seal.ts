@@ -5,7 +5,7 @@
  *   SEAL/MANIFEST.sha256   every other file, as sha256sum prints it
  *   SEAL/MANIFEST.sig      Ed25519 signature of that, by the lab's key
  *   SEAL/lab-key.pub.pem   its public half
- *   SEAL/check.sh          checks all of it with sha256sum and openssl alone
+ *   SEAL/check.sh          checks all of it with coreutils and openssl alone
  */
 import { sign } from 'node:crypto';
 import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';

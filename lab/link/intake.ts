@@ -153,7 +153,7 @@ export class Intake {
     this.#order(ORDER.LEASE, head, Buffer.from(path));
   }
 
-  /** SHA-256 of a file up to `end`, and of `extra` behind that; undefined if it has not appended so far to it. */
+  /** The digest (`sha256x16.ts`) of a file up to `end`, and of `extra` behind that; undefined if it has not appended so far to it. */
   async digest({ path, end }: SegmentEnd, extra: Buffer): Promise<Buffer | undefined> {
     const name = Buffer.from(path);
     const head = Buffer.alloc(WANTED_BYTES);

@@ -2,10 +2,10 @@
 /**
  * The two small structures of a segment file (little-endian; drawn in `docs/format.md`):
  *
- *   header, 64 B:  0 "LMNASEG1"  8 u32 version=1  12 u32 number  16 u64 created_real_ns  24 zeros
- *   footer, 64 B:  0 "LMNASEAL"  8 u64 body_bytes  16 u64 subbufs  24 u8 sha256[32] of all before  56 u64 zero
+ *   header, 64 B:  0 "LMNASEG1"  8 u32 version=2  12 u32 number  16 u64 created_real_ns  24 zeros
+ *   footer, 64 B:  0 "LMNASEAL"  8 u64 body_bytes  16 u64 subbufs  24 u8 digest[32] of all before  56 u64 zero
  *
- * A segment without footer is not sealed: it was being written when the writer stopped.
+ * The digest is that of `sha256x16.ts`; version 1 had SHA-256. A segment without footer is not sealed: it was being written when the writer stopped.
  */
 export const SEGMENT_HEADER_BYTES = 64;
 export const SEGMENT_FOOTER_BYTES = 64;
@@ -14,7 +14,7 @@ export const SEGMENT_LIMIT_BYTES = 64 * 1024 * 1024;
 
 const HEADER_MAGIC = Buffer.from('LMNASEG1');
 const FOOTER_MAGIC = Buffer.from('LMNASEAL');
-const SEGMENT_VERSION = 1;
+const SEGMENT_VERSION = 2;
 
 export interface SegmentHeader {
   readonly number: number;
@@ -24,7 +24,7 @@ export interface SegmentHeader {
 export interface SegmentFooter {
   readonly bodyBytes: bigint;
   readonly subbufs: bigint;
-  readonly sha256: Buffer;
+  readonly digest: Buffer;
 }
 
 /** `000000.seg` for 0. */
@@ -54,9 +54,17 @@ export function parseSegmentHeader(buf: Buffer): SegmentHeader | string {
   if (!buf.subarray(0, 8).equals(HEADER_MAGIC))
     return `begins with ${buf.subarray(0, 8).toString('hex')}, wanted "LMNASEG1"`;
   const version = buf.readUInt32LE(8);
-  if (version !== SEGMENT_VERSION) return `segment version ${version}, wanted ${SEGMENT_VERSION}`;
+  if (version !== SEGMENT_VERSION)
+    return `segment version ${version}, wanted ${SEGMENT_VERSION}: only the lab's version that wrote it reads it`;
   if (buf.subarray(24, SEGMENT_HEADER_BYTES).some((b) => b !== 0)) return 'its header holds bytes that must be zero';
   return { number: buf.readUInt32LE(12), createdRealNs: buf.readBigUInt64LE(16) };
+}
+
+/** Whether a segment begins so that was written in an earlier format. */
+export function isOlderSegment(buf: Buffer): boolean {
+  if (buf.length < SEGMENT_HEADER_BYTES || !buf.subarray(0, 8).equals(HEADER_MAGIC)) return false;
+  const version = buf.readUInt32LE(8);
+  return version > 0 && version < SEGMENT_VERSION;
 }
 
 export function encodeSegmentFooter(footer: SegmentFooter): Buffer {
@@ -64,7 +72,7 @@ export function encodeSegmentFooter(footer: SegmentFooter): Buffer {
   FOOTER_MAGIC.copy(buf);
   buf.writeBigUInt64LE(footer.bodyBytes, 8);
   buf.writeBigUInt64LE(footer.subbufs, 16);
-  footer.sha256.copy(buf, 24, 0, 32);
+  footer.digest.copy(buf, 24, 0, 32);
   return buf;
 }
 
@@ -75,6 +83,6 @@ export function parseSegmentFooter(buf: Buffer): SegmentFooter | undefined {
   return {
     bodyBytes: buf.readBigUInt64LE(8),
     subbufs: buf.readBigUInt64LE(16),
-    sha256: Buffer.from(buf.subarray(24, 56)),
+    digest: Buffer.from(buf.subarray(24, 56)),
   };
 }

@@ -4,7 +4,6 @@
  * that is good, and says where and why it had to stop. A bad frame ends its segment (there is no
  * resynchronization); the next segment is read all the same, and the missing sequence numbers show up as a gap.
  */
-import { createHash } from 'node:crypto';
 import { type FileHandle, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ioError, LabError, systemCodeOf } from '../util/errors.js';
@@ -19,6 +18,7 @@ import {
   segmentName,
   segmentNumber,
 } from './segment-format.js';
+import { Sha256x16 } from './sha256x16.js';
 import type { SubbufHeader } from './subbuf.js';
 
 export type SegmentProblemKind =
@@ -160,7 +160,7 @@ export async function* readSegment(
         : undefined;
     const bodyEnd = footer ? size - SEGMENT_FOOTER_BYTES : size;
     const frames = new FrameAssembler();
-    const hash = createHash('sha256').update(head);
+    const hash = new Sha256x16().update(head);
     let subbufs = 0;
     for (let at = SEGMENT_HEADER_BYTES; at < bodyEnd && frames.bad === undefined; ) {
       const window = await readAt(file, at, Math.min(WINDOW_BYTES, bodyEnd - at), path);
@@ -195,15 +195,15 @@ export async function* readSegment(
 }
 
 function sealProblem(
-  footer: { readonly bodyBytes: bigint; readonly subbufs: bigint; readonly sha256: Buffer },
+  footer: { readonly bodyBytes: bigint; readonly subbufs: bigint; readonly digest: Buffer },
   bodyBytes: bigint,
   subbufs: bigint,
-  sha256: Buffer,
+  digest: Buffer,
 ): string | undefined {
   if (footer.bodyBytes !== bodyBytes || footer.subbufs !== subbufs)
     return `its seal says ${footer.subbufs} sub-buffers in ${footer.bodyBytes} bytes; it holds ${subbufs} in ${bodyBytes}`;
-  if (!footer.sha256.equals(sha256))
-    return `its seal says SHA-256 ${footer.sha256.toString('hex')}; the bytes give ${sha256.toString('hex')}`;
+  if (!footer.digest.equals(digest))
+    return `its seal says digest ${footer.digest.toString('hex')}; the bytes give ${digest.toString('hex')}`;
   return undefined;
 }
 

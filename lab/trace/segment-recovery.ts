@@ -8,21 +8,23 @@
  * against what they seal. A wrong one is as none, and what is cut off with it is kept under another name; but if it was
  * signed, or has a sealed segment behind it, all of it was on the disk once: it is damaged since, and stays as it is.
  */
-import { createHash } from 'node:crypto';
 import { copyFile, type FileHandle, open, readdir, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
 import { FrameAssembler } from './frames.js';
 import {
+  isOlderSegment,
   parseSegmentFooter,
   parseSegmentHeader,
   SEGMENT_FOOTER_BYTES,
   SEGMENT_HEADER_BYTES,
   type SegmentFooter,
+  type SegmentHeader,
   segmentName,
 } from './segment-format.js';
 import { listSegments } from './segment-reader.js';
 import { hashOf, type SegmentTail } from './segment-writer.js';
+import { Sha256x16 } from './sha256x16.js';
 import { checkHeader, SUBBUF_HEADER_BYTES, type SubbufHeader } from './subbuf.js';
 
 export interface Recovered {
@@ -49,7 +51,8 @@ const ASIDE_SUFFIX = '.aside';
  * @param onSubbuf told each sub-buffer's header, in file order; those of sealed segments without a look at their bodies,
  *   but for one that is damaged: of that, those before the damage
  * @param signed names of segments that were signed when they were sealed
- * @throws LabError LAB_SEGMENT_FOREIGN if the last file is not one that a writer leaves behind
+ * @throws LabError LAB_SEGMENT_FOREIGN if the last file is not one that a writer leaves behind, or one is of an earlier
+ *   format
  */
 export async function recoverSegments(
   folder: string,
@@ -74,6 +77,9 @@ export async function recoverSegments(
     try {
       file = await open(path, 'r+');
       const { size } = await file.stat();
+      const head = await headOf(file);
+      if (isOlderSegment(head))
+        throw foreign(path, parseSegmentHeader(head), 'go on with it in the version that began it');
       const seal = await sealOf(file, size);
       const isLate = more.length === 0;
       const wrong = seal === undefined || !isLate ? undefined : await sealProblem(file, seal);
@@ -94,7 +100,7 @@ export async function recoverSegments(
       }
       // Nobody was told of more than is whole; but if the disk has failed instead, there is something to look at.
       if (wrong !== undefined) await copyFile(path, join(folder, await asideName(folder, name)));
-      const recovered = await recoverOpen(file, path, number, size, onNext);
+      const recovered = await recoverOpen(file, path, head, number, size, onNext);
       return { ...recovered, tornBytes: recovered.tornBytes + behind, damaged };
     } catch (error) {
       throw ioError(`recovering segment ${path}`, error);
@@ -133,6 +139,18 @@ async function asideName(folder: string, name: string): Promise<string> {
   return aside;
 }
 
+/** A segment's header, as far as it is there. */
+async function headOf(file: FileHandle): Promise<Buffer> {
+  const head = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  const { bytesRead } = await file.read(head, 0, head.length, 0);
+  return head.subarray(0, bytesRead);
+}
+
+function foreign(path: string, header: SegmentHeader | string, next: string): LabError {
+  const what = typeof header === 'string' ? header : `its header says it is segment ${header.number}`;
+  return new LabError('LAB_SEGMENT_FOREIGN', `${path}: ${what}`, { next });
+}
+
 /** A seal, and where the body before it ends. */
 interface Seal {
   readonly footer: SegmentFooter;
@@ -149,9 +167,9 @@ async function sealOf(file: FileHandle, size: number): Promise<Seal | undefined>
 
 /** Why a seal is not that of what stands before it; undefined: it is. */
 async function sealProblem(file: FileHandle, { footer, end }: Seal): Promise<string | undefined> {
-  const sha256 = (await hashOf(file, end)).digest();
-  if (sha256.equals(footer.sha256)) return undefined;
-  return `its seal says SHA-256 ${footer.sha256.toString('hex')}, its bytes give ${sha256.toString('hex')}`;
+  const digest = (await hashOf(file, end)).digest();
+  if (digest.equals(footer.digest)) return undefined;
+  return `its seal says digest ${footer.digest.toString('hex')}, its bytes give ${digest.toString('hex')}`;
 }
 
 /** Hops from header to header; stops where one is damaged, which a reader of the segment will report. */
@@ -196,25 +214,20 @@ async function walkWhole(
 async function recoverOpen(
   file: FileHandle,
   path: string,
+  head: Buffer,
   number: number,
   size: number,
   onSubbuf: (header: SubbufHeader) => boolean,
 ): Promise<Omit<Recovered, 'damaged'>> {
-  const head = Buffer.alloc(SEGMENT_HEADER_BYTES);
-  const { bytesRead } = await file.read(head, 0, head.length, 0);
-  const header = parseSegmentHeader(head.subarray(0, bytesRead));
-  if (bytesRead < head.length || head.every((byte) => byte === 0)) {
+  const header = parseSegmentHeader(head);
+  if (head.length < SEGMENT_HEADER_BYTES || head.every((byte) => byte === 0)) {
     // It was just being begun: without a header nothing in it was ever synced.
     await unlink(path);
     return { tail: { segments: number }, tornBytes: size };
   }
   if (typeof header === 'string' || header.number !== number)
-    throw new LabError(
-      'LAB_SEGMENT_FOREIGN',
-      `${path}: ${typeof header === 'string' ? header : `its header says it is segment ${header.number}`}`,
-      { next: 'look where it comes from, and move it away' },
-    );
-  const hash = createHash('sha256').update(head);
+    throw foreign(path, header, 'look where it comes from, and move it away');
+  const hash = new Sha256x16().update(head);
   let subbufs = 0;
   const end = await walkWhole(file, size, (header, bytes) => {
     // One that is there already was left behind the end, and written over in part.

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 /**
- * Writing of segment files: sub-buffers are appended as they came, a segment is sealed with its SHA-256 when the
+ * Writing of segment files: sub-buffers are appended as they came, a segment is sealed with its digest when the
  * next one begins and at the end. A failed append (a full disk) cuts the file back to the last whole sub-buffer,
  * so that finished data stays readable. After any failure a writer is of no further use; `segment-recovery.ts` tells
  * where the next one goes on.
  */
 
-import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ioError, LabError } from '../util/errors.js';
@@ -18,6 +17,7 @@ import {
   SEGMENT_LIMIT_BYTES,
   segmentName,
 } from './segment-format.js';
+import { Sha256x16 } from './sha256x16.js';
 
 const NONE = Buffer.alloc(0);
 const PIECE_BYTES = 256 * 1024;
@@ -43,7 +43,7 @@ export interface SegmentTail {
     readonly bodyBytes: number;
     readonly subbufs: number;
     /** Of all bytes so far, to go on with. */
-    readonly hash: Hash;
+    readonly hash: Sha256x16;
   };
 }
 
@@ -53,7 +53,7 @@ export interface SealedSegment {
   readonly name: string;
   readonly bytes: number;
   /** Of all its bytes, in hex. */
-  readonly sha256: string;
+  readonly sha256x16: string;
 }
 
 export interface SegmentTotals {
@@ -78,14 +78,14 @@ export interface SegmentEnd {
   readonly end: number;
 }
 
-/** SHA-256 of a file up to its end, and of `extra` behind that, by whoever appended; undefined: it did not. */
+/** The digest of a file up to its end, and of `extra` behind that, by whoever appended; undefined: it did not. */
 export type OutsideDigest = (file: SegmentEnd, extra: Buffer) => Promise<Buffer | undefined>;
 
 interface OpenSegment {
   readonly file: FileHandle;
   readonly path: string;
   /** Undefined when somebody else appends. */
-  hash: Hash | undefined;
+  hash: Sha256x16 | undefined;
   bodyBytes: number;
   subbufs: number;
   /** Of the body, how much is surely on the disk. */
@@ -298,7 +298,7 @@ export class SegmentWriter {
       const header = encodeSegmentHeader({ number, createdRealNs: this.#options.now() });
       await writeFully(file, header, 0);
       this.#segments++;
-      const hash = createHash('sha256').update(header);
+      const hash = new Sha256x16().update(header);
       const segment = { file, path, hash, bodyBytes: 0, subbufs: 0, syncedBytes: 0, isNew: true };
       this.#unsynced.add(segment);
       return segment;
@@ -311,7 +311,7 @@ export class SegmentWriter {
     }
   }
 
-  /** Who tells the SHA-256 of the segment as it is, and of some bytes behind it. */
+  /** Who tells the digest of the segment as it is, and of some bytes behind it. */
   async #digestOf(segment: OpenSegment, end: number): Promise<(extra: Buffer) => Promise<Buffer>> {
     const outside = segment.hash === undefined ? this.outsideDigest : undefined;
     // What somebody else has begun to append, and not ended.
@@ -335,15 +335,15 @@ export class SegmentWriter {
     if (segment === undefined) return;
     await this.#sealing;
     const end = SEGMENT_HEADER_BYTES + segment.bodyBytes;
-    let sha256 = '';
+    let sha256x16 = '';
     try {
       const digest = await this.#digestOf(segment, end);
       const footer = encodeSegmentFooter({
         bodyBytes: BigInt(segment.bodyBytes),
         subbufs: BigInt(segment.subbufs),
-        sha256: await digest(NONE),
+        digest: await digest(NONE),
       });
-      sha256 = (await digest(footer)).toString('hex');
+      sha256x16 = (await digest(footer)).toString('hex');
       await writeFully(segment.file, footer, end);
       // A sync that failed meanwhile has cut off what the seal stands behind.
       this.#demandOpen('seal');
@@ -357,12 +357,12 @@ export class SegmentWriter {
       throw failure;
     }
     this.#current = undefined;
-    this.#sealing = this.#settle(segment, sha256);
+    this.#sealing = this.#settle(segment, sha256x16);
     // Whoever comes next is told.
     this.#sealing.catch(() => {});
   }
 
-  async #settle(segment: OpenSegment, sha256: string): Promise<void> {
+  async #settle(segment: OpenSegment, sha256x16: string): Promise<void> {
     try {
       await this.#inTurn(async () => {
         // The last that can fail: whoever is acknowledged by it keeps what it is told.
@@ -375,7 +375,7 @@ export class SegmentWriter {
     }
     // What fails now takes nothing of it back.
     const bytes = SEGMENT_HEADER_BYTES + segment.bodyBytes + SEGMENT_FOOTER_BYTES;
-    await this.#options.onSealed?.({ name: basename(segment.path), bytes, sha256 }).catch((error: unknown) => {
+    await this.#options.onSealed?.({ name: basename(segment.path), bytes, sha256x16 }).catch((error: unknown) => {
       throw this.#fail(ioError(`signing ${segment.path}`, error));
     });
   }
@@ -386,8 +386,8 @@ async function leave(segment: OpenSegment | undefined): Promise<void> {
 }
 
 /** Of a file's first bytes, in memory that does not grow with it. */
-export async function hashOf(file: FileHandle, bytes: number): Promise<Hash> {
-  const hash = createHash('sha256');
+export async function hashOf(file: FileHandle, bytes: number): Promise<Sha256x16> {
+  const hash = new Sha256x16();
   const piece = Buffer.alloc(Math.min(bytes, PIECE_BYTES));
   for (let at = 0; at < bytes; ) {
     const { bytesRead } = await file.read(piece, 0, Math.min(piece.length, bytes - at), at);

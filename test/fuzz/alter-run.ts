@@ -5,6 +5,7 @@
  */
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { SEGMENT_FOOTER_BYTES, SEGMENT_HEADER_BYTES, segmentName } from '../../lab/trace/segment-format.js';
+import { Sha256x16 } from '../../lab/trace/sha256x16.js';
 import { reseal } from '../support/trace-builder.js';
 import type { Random } from './random.js';
 
@@ -66,7 +67,12 @@ function rechain(run: RunFiles, key: KeyObject | undefined, edits: (entry: Recor
 function nameFilesAnew(run: RunFiles): (entry: Record<string, unknown>) => void {
   const fix = (item: Record<string, unknown>) => {
     const bytes = run.get(String(item.file));
-    if (bytes !== undefined) Object.assign(item, { bytes: bytes.length, sha256: sha256(bytes) });
+    if (bytes === undefined) return;
+    const digest =
+      'sha256x16' in item
+        ? { sha256x16: new Sha256x16().update(bytes).digest().toString('hex') }
+        : { sha256: sha256(bytes) };
+    Object.assign(item, { bytes: bytes.length, ...digest });
   };
   return (entry) => {
     if (typeof entry.file === 'string') fix(entry);
@@ -94,7 +100,7 @@ function forgeSegment(run: RunFiles, random: Random): RunFiles | undefined {
 function sealAnew(bytes: Buffer): void {
   const footer = bytes.length - SEGMENT_FOOTER_BYTES;
   if (bytes.toString('latin1', footer, footer + 8) !== 'LMNASEAL') return;
-  createHash('sha256')
+  new Sha256x16()
     .update(bytes.subarray(0, footer))
     .digest()
     .copy(bytes, footer + 24);

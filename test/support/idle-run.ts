@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 /** Segments of a guest that idles for days: very many sub-buffers that hold next to nothing, written fast. */
-import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AT, SIZE } from '../../lab/abi/layout.js';
@@ -11,6 +10,7 @@ import {
   SEGMENT_LIMIT_BYTES,
   segmentName,
 } from '../../lab/trace/segment-format.js';
+import { Sha256x16 } from '../../lab/trace/sha256x16.js';
 import { SEGMENT_CLOCK_NS } from './run-builder.js';
 import * as b from './trace-builder.js';
 
@@ -39,8 +39,8 @@ export async function writeIdleRun(runDir: string, run: IdleRun): Promise<{ effe
   let effects = 0n;
   const seal = async () => {
     encodeSegmentHeader({ number: segments, createdRealNs: SEGMENT_CLOCK_NS }).copy(segment);
-    const sha256 = createHash('sha256').update(segment.subarray(0, at)).digest();
-    const footer = encodeSegmentFooter({ bodyBytes: BigInt(at - 64), subbufs: BigInt(inSegment), sha256 });
+    const digest = new Sha256x16().update(segment.subarray(0, at)).digest();
+    const footer = encodeSegmentFooter({ bodyBytes: BigInt(at - 64), subbufs: BigInt(inSegment), digest });
     await writeFile(join(segmentsFolder(runDir), segmentName(segments++)), [segment.subarray(0, at), footer]);
     at = inSegment = 0;
   };

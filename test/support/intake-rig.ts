@@ -19,7 +19,7 @@ export interface Taken {
   readonly said: Said[];
   /** What it says that it appended. */
   readonly appended: Buffer;
-  /** SHA-256 of the file when a second lease was wanted, and of `extra` behind it. */
+  /** The digest of the file when a second lease was wanted, and of `extra` behind it. */
   readonly digest: Buffer | undefined;
   readonly fileBytes: number;
 }
@@ -96,7 +96,7 @@ export async function takeBy(options: RigOptions): Promise<Taken> {
   return { said, digest, appended: file.subarray(HEAD.length, end), fileBytes: file.length };
 }
 
-/** SHA-256 is of these. */
+/** The digest is of these. */
 export function fileOf(appended: Buffer, extra: Buffer): Buffer {
   return Buffer.concat([HEAD, appended, extra]);
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { WIRE_REKEY_MESSAGES } from '../../lab/abi/wire.js';
 import { Intake, usedByIntakes } from '../../lab/link/intake.js';
 import { FRAME, frame, MODE, packWire } from '../../lab/link/wire.js';
+import { Sha256x16 } from '../../lab/trace/sha256x16.js';
 import { pollUntil } from '../../lab/util/deadline.js';
 import { LabError } from '../../lab/util/errors.js';
 import { fileOf, socketPair, takeBy } from '../support/intake-rig.js';
@@ -59,7 +59,7 @@ describe('the intake', () => {
       const { digest, appended, said } = await takeBy({ program, folder, mode, plain, limit: half.length, extra });
       expect(said.filter((word) => word.said === 'want')).to.have.length(2);
       expect(appended.equals(Buffer.concat(sent))).to.equal(true);
-      expect(digest?.toString('hex')).to.equal(createHash('sha256').update(fileOf(half, extra)).digest('hex'));
+      expect(digest?.toString('hex')).to.equal(new Sha256x16().update(fileOf(half, extra)).digest().toString('hex'));
     });
   }
 

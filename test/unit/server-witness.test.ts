@@ -220,7 +220,7 @@ describe('a second server as a witness', function () {
     bytes[200] = (bytes[200] ?? 0) ^ 1;
     await writeFile(segment, bytes);
     const [own] = (await found(kept())).filter((line) => line.startsWith(segment));
-    expect(own).to.match(/: offset 64: the witness itself: was changed: SHA-256/);
+    expect(own).to.match(/: offset 64: the witness itself: was changed: sha256x16/);
   });
 
   it('loses and doubles nothing while it is killed, started again and cut off, and all is one record', async () => {

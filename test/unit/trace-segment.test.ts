@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-import { createHash } from 'node:crypto';
 import { type FileHandle, mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +9,7 @@ import { encodeSegmentFooter, parseSegmentFooter } from '../../lab/trace/segment
 import { readSegments, type SegmentProblem, type StoredSubbuf } from '../../lab/trace/segment-reader.js';
 import { recoverSegments } from '../../lab/trace/segment-recovery.js';
 import { SegmentWriter } from '../../lab/trace/segment-writer.js';
+import { Sha256x16 } from '../../lab/trace/sha256x16.js';
 import { LabError } from '../../lab/util/errors.js';
 import { collect, SEGMENT_CLOCK_NS, withRun } from '../support/run-builder.js';
 import * as b from '../support/trace-builder.js';
@@ -194,11 +194,33 @@ describe('segment files', () => {
       expect((await recoverSegments(folder, () => {})).tail.segments).to.equal(1);
       expect((await readdir(folder)).sort()).to.deep.equal(['000000.seg', '000001.seg.aside']);
       // A sealed one was begun when the seal before it was on the disk: that was harmed later, and nothing is changed.
-      const sha256 = createHash('sha256').update(open).digest();
-      const seal = encodeSegmentFooter({ bodyBytes: BigInt(open.length - 64), subbufs: 1n, sha256 });
+      const digest = new Sha256x16().update(open).digest();
+      const seal = encodeSegmentFooter({ bodyBytes: BigInt(open.length - 64), subbufs: 1n, digest });
       await writeFile(second, Buffer.concat([open, seal]));
       expect((await recoverSegments(folder, () => {})).tail).to.deep.equal({ segments: 2 });
       expect((await readFile(first)).length).to.equal(sealed.length - 64);
+    });
+  });
+
+  it('of an earlier format are refused, and stay as they are', async () => {
+    await withFolder(async (folder) => {
+      const limitBytes = 64 + (FRAMES[0]?.length ?? 0);
+      const writer = await SegmentWriter.create({ folder, now: () => 0n, limitBytes });
+      for (const frame of FRAMES) await writer.append(frame);
+      await writer.close();
+      for (const old of ['000000.seg', '000001.seg', '000002.seg'].map((name) => join(folder, name))) {
+        const bytes = await readFile(old);
+        const older = Buffer.from(bytes);
+        older.writeUInt32LE(1, 8);
+        await writeFile(old, older);
+        const error = await recoverSegments(folder, () => {}).catch((reason: unknown) => reason);
+        expect(error).to.be.instanceOf(LabError).and.to.include({ code: 'LAB_SEGMENT_FOREIGN' });
+        expect((error as LabError).message).to.match(/seg: segment version 1, wanted 2/);
+        expect((await readFile(old)).equals(older)).to.equal(true);
+        expect(split(await collect(readSegments(folder))).problems).to.have.length(1);
+        await writeFile(old, bytes);
+      }
+      expect((await recoverSegments(folder, () => {})).damaged).to.deep.equal([]);
     });
   });
 

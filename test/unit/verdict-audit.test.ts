@@ -16,7 +16,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { auditRun } from '../../lab/audit/audit.js';
-import { auditLines } from '../../lab/cli/verbs/audit.js';
+import { UnknownFormat } from '../../lab/audit/chain.js';
+import { auditError, auditLines } from '../../lab/cli/verbs/audit.js';
 import { EvidenceChain } from '../../lab/evidence/chain.js';
 import { noteCustody } from '../../lab/evidence/custody.js';
 import { LabError } from '../../lab/util/errors.js';
@@ -98,7 +99,7 @@ describe('the chain of a run, and its audit', function () {
     const findings = await found();
     expect(findings).to.have.length(3);
     expect(findings[0]).to.match(
-      /^segments\/000001\.seg: offset 64: was changed: SHA-256 [0-9a-f]{64}, entry 2 of the/,
+      /^segments\/000001\.seg: offset 64: was changed: sha256x16 [0-9a-f]{64}, entry 2 of the/,
     );
     expect(findings[1]).to.match(/^segments\/000003\.seg: was put in: \d+ bytes that the chain does not name$/);
     expect(findings[2]).to.equal('segments/000002.seg: is gone: entry 3 of the chain names it');
@@ -166,6 +167,23 @@ describe('the chain of a run, and its audit', function () {
     await symlink(moved, old);
     await (await EvidenceChain.resume({ ...options, dir: name })).close();
     expect((await auditRun(moved, { witness })).findings).to.deep.equal([]);
+  });
+
+  it('says of a chain in another format that it cannot judge it, and only if its lab wrote it so', async () => {
+    const chain = path.join(dir, 'chain.jsonl');
+    await makeSealedRun(dir, dataDir, { ...SHAPE, end: 'killed' });
+    const altered = (await readFile(chain, 'utf8')).replace('"format":2', '"format":1');
+    await writeFile(chain, altered);
+    expect(await found()).to.contain("chain.jsonl: entry 0: is not signed by the lab's key");
+    const older = signAnew(await readFolder(dir));
+    await writeFiles(dir, Object.fromEntries(older));
+    const error = await auditRun(dir).catch((reason: unknown) => reason);
+    expect(error).to.be.instanceOf(UnknownFormat);
+    expect(String(error)).to.match(/the chain in .* is of format 1, 2 is known here/);
+    expect(auditError(dir, error)).to.include({ code: 'LAB_RUN_STATE' });
+    const next = await EvidenceChain.resume({ dir, dataDir, digest: sha256Of }).catch((reason: unknown) => reason);
+    expect(next).to.be.instanceOf(LabError).and.to.include({ code: 'LAB_RUN_STATE' });
+    expect(String(next)).to.match(/chain\.jsonl is of format 1, wanted 2/);
   });
 
   it('lets only the lab that began a chain go on with it', async () => {

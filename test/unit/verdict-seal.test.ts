@@ -15,6 +15,9 @@ import * as b from '../support/trace-builder.js';
 
 const { signal } = new AbortController();
 
+/** Makes a segment long enough for all streams of its digest. */
+const FILLER = b.info('x'.repeat(90_000));
+
 describe('a sealed package', function () {
   // Each line of each log is a process of openssl.
   this.timeout(90_000);
@@ -26,7 +29,11 @@ describe('a sealed package', function () {
   async function unpacked(output = path.join(folder, 'p.tar')): Promise<void> {
     const dir = path.join(folder, 'my-run');
     await makeSealedRun(dir, dataDir, {
-      ...{ subbufs: [0n, 1n].map((number) => b.subbuf([b.nop(number + 1n)], { number })), limitBytes: 1, acts: 2 },
+      ...{
+        subbufs: [0n, 1n].map((number) => b.subbuf([b.nop(number + 1n), FILLER], { number })),
+        limitBytes: 1,
+        acts: 2,
+      },
       files: { 'run.json': '{}\n', 'disk/disk.qcow2': Buffer.alloc(100_000), 'boots/1/console log': 'x' },
     });
     await writeFiles(dir, { 'keyframes/0': 'no evidence' });
@@ -56,7 +63,7 @@ describe('a sealed package', function () {
 
   afterEach(() => rm(folder, { recursive: true }));
 
-  it('is checked by the audit, and by sha256sum and openssl alone', async () => {
+  it('is checked by the audit, and by coreutils and openssl alone', async () => {
     await unpacked(path.join(folder, 'p.tar.zst'));
     const { findings, status, said } = await checked();
     expect(findings).to.deep.equal([]);
@@ -146,6 +153,19 @@ describe('a sealed package', function () {
     expect((await checkByScript()).said).to.match(/chain\.jsonl: entry 1 is not signed by the right key/);
     await writeFile(chain, `${good.split('\n').toSpliced(1, 1).join('\n')}`);
     expect((await checkByScript()).said).to.match(/chain\.jsonl: entry 1 does not follow/);
+    await writeFile(chain, good);
+    expect((await checkByScript()).status).to.equal(0);
+    for (const at of [0, 70_000, -1]) {
+      const segment = path.join(root, 'my-run/segments/000001.seg');
+      const bytes = await readFile(segment);
+      const changed = Buffer.from(bytes);
+      changed.writeUInt8((changed.at(at) ?? 0) ^ 1, at < 0 ? bytes.length + at : at);
+      await writeFile(segment, changed);
+      const { status, said } = await checkByScript();
+      expect(status).to.equal(1);
+      expect(said).to.match(/FAILED: my-run\/segments\/000001\.seg is not the one that the chain names/);
+      await writeFile(segment, bytes);
+    }
   });
 
   it('is not written under a name that does not say what it is, nor left half', async () => {

@@ -10,7 +10,7 @@ import { isRecorded } from '../../run/manifest.js';
 import { LabError } from '../../util/errors.js';
 import { withStep } from '../../util/progress.js';
 import type { Invocation } from '../invocation.js';
-import { knownHere } from './audit.js';
+import { auditError, knownHere } from './audit.js';
 
 /** `seal`: closes the chain of a recorder that was killed, notes the sealing, writes the package, prints its digest. */
 export async function run(invocation: Invocation): Promise<number> {
@@ -22,7 +22,9 @@ export async function run(invocation: Invocation): Promise<number> {
   const began = new Date().toISOString();
   const known = await knownHere(ctx.dataDir);
   const before = await withStep(ctx.progress, 'auditing', (step) =>
-    auditRun(dir, { ...known, onFile: (file) => step.update(file) }),
+    auditRun(dir, { ...known, onFile: (file) => step.update(file) }).catch((error: unknown) => {
+      throw auditError(dir, error);
+    }),
   );
   const [finding] = before.findings;
   if (finding !== undefined) {

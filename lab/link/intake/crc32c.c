@@ -24,7 +24,7 @@ static uint32_t by_table(uint32_t crc, const uint8_t *at, size_t length)
 	return crc;
 }
 
-#ifdef __x86_64__
+#if defined(__x86_64__) && !defined(LEMONA_PORTABLE)
 /*
  * The instruction takes three cycles, and one can be begun in each: three lanes
  * are summed side by side. What the bytes of a lane behind it make of a sum is
@@ -95,7 +95,7 @@ static uint32_t by_instruction(uint32_t start, const uint8_t *at, size_t length)
 /* Goes on with the checksum of the bytes before; 0 before the first. */
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t length)
 {
-#ifdef __x86_64__
+#if defined(__x86_64__) && !defined(LEMONA_PORTABLE)
 	if (__builtin_cpu_supports("sse4.2"))
 		return ~by_instruction(~crc, bytes, length);
 #endif

@@ -4,22 +4,19 @@
  * writer, while the kernel still has it in memory. So the hash is of what is in
  * the file, and nothing is hashed that may be cut off again.
  */
-#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "intake.h"
 
-#define PIECE_BYTES (64 * 1024)
-
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	EVP_MD_CTX *hash;
+	struct sha256x16 hash; /* of whole stripes */
 	int file; /* -1: none */
-	uint64_t hashed;
 	uint64_t end;
+	bool has_thread;
 	bool is_reading;
 	bool has_failed;
 } digest = {
@@ -28,37 +25,53 @@ static struct {
 	.file = -1,
 };
 
+/* Of whoever reads. */
+static uint8_t stripe[SHA256X16_STRIPE];
+
+/* Adds what stands behind; false: it cannot be read. */
+static bool add_from_file(struct sha256x16 *hash, size_t length)
+{
+	for (size_t filled = 0; filled < length;) {
+		ssize_t got = pread(digest.file, stripe + filled, length - filled,
+				    (off_t)(hash->length + filled));
+
+		if (got <= 0)
+			return false;
+		filled += (size_t)got;
+	}
+	sha256x16_add(hash, stripe, length);
+	return true;
+}
+
+static bool has_stripe(void)
+{
+	return digest.file >= 0 && !digest.has_failed &&
+	       digest.end - digest.hash.length >= sizeof(stripe);
+}
+
 static void *follow(void *unused)
 {
-	static uint8_t piece[PIECE_BYTES];
-
 	(void)unused;
 	pthread_mutex_lock(&digest.lock);
 	for (;;) {
-		size_t wanted = smaller(digest.end - digest.hashed, sizeof(piece));
-		ssize_t got;
+		bool is_added;
 
-		if (digest.file < 0 || wanted == 0 || digest.has_failed) {
+		if (!has_stripe()) {
 			pthread_cond_wait(&digest.changed, &digest.lock);
 			continue;
 		}
 		digest.is_reading = true;
 		pthread_mutex_unlock(&digest.lock);
-		got = pread(digest.file, piece, wanted, (off_t)digest.hashed);
-		if (got > 0 && !EVP_DigestUpdate(digest.hash, piece, (size_t)got))
-			got = 0;
+		is_added = add_from_file(&digest.hash, sizeof(stripe));
 		pthread_mutex_lock(&digest.lock);
 		digest.is_reading = false;
-		if (got > 0)
-			digest.hashed += (uint64_t)got;
-		else
-			digest.has_failed = true;
+		digest.has_failed = !is_added;
 		pthread_cond_broadcast(&digest.changed);
 	}
 	return NULL;
 }
 
-/* The thread is between two pieces when it returns, and the lock is taken. */
+/* The thread is between two stripes when it returns, and the lock is taken. */
 static void pause_thread(void)
 {
 	pthread_mutex_lock(&digest.lock);
@@ -75,17 +88,14 @@ static void go_on(void)
 void digest_begin(int file, uint64_t end)
 {
 	pthread_t thread;
-	bool is_first = !digest.hash;
 
-	if (is_first) {
-		digest.hash = EVP_MD_CTX_new();
-		if (!digest.hash || pthread_create(&thread, NULL, follow, NULL) != 0)
-			abort();
-	}
+	if (!digest.has_thread && pthread_create(&thread, NULL, follow, NULL) != 0)
+		abort();
+	digest.has_thread = true;
 	pause_thread();
-	digest.has_failed = !EVP_DigestInit_ex(digest.hash, EVP_sha256(), NULL);
+	sha256x16_begin(&digest.hash);
+	digest.has_failed = false;
 	digest.file = file;
-	digest.hashed = 0;
 	digest.end = end;
 	go_on();
 }
@@ -99,22 +109,25 @@ void digest_reach(uint64_t end)
 
 bool digest_of(const void *extra, size_t length, uint8_t result[32])
 {
-	EVP_MD_CTX *copy = EVP_MD_CTX_new();
+	struct sha256x16 copy;
 	bool is_done;
 
 	pause_thread();
-	while (digest.hashed < digest.end && !digest.has_failed)
+	while (has_stripe())
 		pthread_cond_wait(&digest.changed, &digest.lock);
-	is_done = copy && !digest.has_failed && EVP_MD_CTX_copy_ex(copy, digest.hash) &&
-		  EVP_DigestUpdate(copy, extra, length) && EVP_DigestFinal_ex(copy, result, NULL);
+	copy = digest.hash;
+	is_done = !digest.has_failed && add_from_file(&copy, digest.end - copy.length);
 	pthread_mutex_unlock(&digest.lock);
-	EVP_MD_CTX_free(copy);
+	if (is_done) {
+		sha256x16_add(&copy, extra, length);
+		sha256x16_end(&copy, result);
+	}
 	return is_done;
 }
 
 void digest_leave(void)
 {
-	if (!digest.hash)
+	if (!digest.has_thread)
 		return;
 	pause_thread();
 	digest.file = -1;

@@ -10,6 +10,7 @@
 #ifndef LEMONA_INTAKE_H
 #define LEMONA_INTAKE_H
 
+#include <openssl/sha.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -69,7 +70,7 @@ enum said_type {
 	SAID_FRAME = 2, /* another frame of type a: its body */
 	SAID_WANT = 3, /* waits for a lease; b: length of the sub-buffer */
 	SAID_DISK = 4, /* a: the errno of a write that it tries again, or 0 */
-	SAID_DIGEST = 5, /* SHA-256; nothing: it has not that file */
+	SAID_DIGEST = 5, /* struct sha256x16's; nothing: it has not that file */
 	SAID_END = 6, /* takes no more; a: LEMONA_WIRE_* to refuse with; struct used, why */
 };
 
@@ -154,6 +155,23 @@ void digest_reach(uint64_t end);
 bool digest_of(const void *extra, size_t length, uint8_t digest[32]);
 /* The file is looked at no more. */
 void digest_leave(void);
+
+/* sha256x16.c */
+
+#define SHA256X16_STREAMS 16
+#define SHA256X16_BLOCK 4096
+#define SHA256X16_STRIPE (SHA256X16_STREAMS * SHA256X16_BLOCK)
+
+struct sha256x16 {
+	SHA256_CTX streams[SHA256X16_STREAMS];
+	uint64_t length;
+};
+
+void sha256x16_begin(struct sha256x16 *hash);
+/* Fast where whole stripes are added behind whole stripes. */
+void sha256x16_add(struct sha256x16 *hash, const void *bytes, size_t length);
+/* It is of no further use. */
+void sha256x16_end(struct sha256x16 *hash, uint8_t digest[32]);
 
 /* crc32c.c */
 
