@@ -7,7 +7,7 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { ioError, systemCodeOf } from '../util/errors.js';
+import { ioError, LabError, systemCodeOf } from '../util/errors.js';
 import { CHAIN_FILE } from './files.js';
 import { type LogEnd, readLog } from './signed-log.js';
 
@@ -80,10 +80,20 @@ export async function otherFolders(dataDir: string, id: string, dir: string): Pr
     const there = await chainFileIn(folder);
     // Perhaps another name of the same folder; or another run has taken the place of this one.
     if (there === undefined || there === here) continue;
-    const { entries } = await readLog(path.join(folder, CHAIN_FILE));
-    if (entries[0]?.id === id) others.push(folder);
+    if (await holdsChain(folder, id)) others.push(folder);
   }
   return others;
+}
+
+async function holdsChain(folder: string, id: string): Promise<boolean> {
+  try {
+    const { entries } = await readLog(path.join(folder, CHAIN_FILE));
+    return entries[0]?.id === id;
+  } catch (error) {
+    // Something else took the name of the file.
+    if (error instanceof LabError && error.code === 'LAB_RUN_CORRUPT') return false;
+    throw error;
+  }
 }
 
 async function foldersOf(heads: string, id: string): Promise<Set<string>> {

@@ -6,7 +6,7 @@
  * Near the end of a segment are records that wait for others that are earlier (`ordered.ts`). They come with a later
  * segment; which ones, the row in `traces` says.
  */
-import { peekSegment, readSegment, SegmentAccess, type StoredSubbuf } from '../trace/segment-reader.js';
+import { isOlderVersion, peekSegment, readSegment, SegmentAccess, type StoredSubbuf } from '../trace/segment-reader.js';
 import { parseSubbuf } from '../trace/subbuf.js';
 import { surveySubbuf } from '../trace/walk.js';
 import { LabError } from '../util/errors.js';
@@ -91,6 +91,12 @@ export class Inserter {
    * @param isLast it may lack its seal, and nothing will be added to it
    */
   async load(number: number, isLast: boolean, signal: AbortSignal): Promise<Loaded> {
+    const { folder } = this.#source;
+    // Else it would be taken for loaded, with nothing in it.
+    if (await isOlderVersion(folder, number))
+      throw new LabError('LAB_RUN_STATE', `segment ${number} in ${folder} was written in an earlier format`, {
+        next: 'load it with the version that wrote it, into a database of that version',
+      });
     return this.#transaction(async () => {
       if (this.#store.timeBase === 0n)
         this.#store.timeBase = (await peekSegment(this.#source.folder, number))?.header.createdRealNs ?? 0n;

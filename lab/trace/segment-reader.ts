@@ -10,6 +10,7 @@ import { ioError, LabError, systemCodeOf } from '../util/errors.js';
 import { openRegular } from '../util/regular-file.js';
 import { FrameAssembler } from './frames.js';
 import {
+  isOlderSegment,
   parseSegmentFooter,
   parseSegmentHeader,
   SEGMENT_FOOTER_BYTES,
@@ -122,6 +123,17 @@ export async function peekSegment(
       footerAt >= SEGMENT_HEADER_BYTES &&
       parseSegmentFooter(await readAt(file, footerAt, SEGMENT_FOOTER_BYTES, path)) !== undefined;
     return { header, isSealed };
+  } finally {
+    await file.close();
+  }
+}
+
+/** Whether a segment was written in an earlier format, which nothing here reads. */
+export async function isOlderVersion(folder: string, number: number): Promise<boolean> {
+  const { path, file } = await openSegment(folder, number);
+  if (file === undefined) return false;
+  try {
+    return isOlderSegment(await readAt(file, 0, SEGMENT_HEADER_BYTES, path));
   } finally {
     await file.close();
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { copyFile, mkdir, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { FLAG } from '../../lab/abi/layout.js';
@@ -287,6 +287,19 @@ describe('the inserter', () => {
   const folder = useStore();
   const RECORDS = 6000;
   const SEGMENT_BYTES = 70_000;
+
+  it('takes no segment of an earlier format for loaded', async () => {
+    await writeSegments(folder(), [b.subbuf([b.nop(1n)])]);
+    const file = path.join(folder(), 'segments', segmentName(0));
+    const bytes = await readFile(file);
+    bytes.writeUInt32LE(1, 8);
+    await writeFile(file, bytes);
+    const db = path.join(folder(), 'index.db');
+    const error = await failureOf(loadFolder(folder(), db));
+    expect(error.code).to.equal('LAB_RUN_STATE');
+    expect(error.message).to.match(/segment 0 in .* was written in an earlier format/);
+    expect(await ask(db, 'SELECT count(*) FROM segments')).to.deep.equal(['0']);
+  });
 
   it('loses and doubles no row, wherever it is interrupted', async function () {
     this.timeout(120_000);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import { createHash } from 'node:crypto';
 import {
   appendFile,
   cp,
@@ -16,8 +17,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { auditRun } from '../../lab/audit/audit.js';
-import { UnknownFormat } from '../../lab/audit/chain.js';
-import { auditError, auditLines } from '../../lab/cli/verbs/audit.js';
+import { auditLines } from '../../lab/cli/verbs/audit.js';
 import { EvidenceChain } from '../../lab/evidence/chain.js';
 import { noteCustody } from '../../lab/evidence/custody.js';
 import { LabError } from '../../lab/util/errors.js';
@@ -167,23 +167,42 @@ describe('the chain of a run, and its audit', function () {
     await symlink(moved, old);
     await (await EvidenceChain.resume({ ...options, dir: name })).close();
     expect((await auditRun(moved, { witness })).findings).to.deep.equal([]);
+
+    // What is in its old place is no chain.
+    const [left, gone] = ['left', 'gone'].map((last) => path.join(folder, last)) as [string, string];
+    await makeSealedRun(left, dataDir, { ...SHAPE, end: 'killed' });
+    await rename(left, gone);
+    await mkdir(left);
+    await writeFile(path.join(left, 'chain.jsonl'), 'notes on chains\n');
+    await (await EvidenceChain.resume({ ...options, dir: gone })).close();
   });
 
-  it('says of a chain in another format that it cannot judge it, and only if its lab wrote it so', async () => {
+  it('judges a chain of the older format, whose segments have one digest, and says of any other that it is unknown', async () => {
     const chain = path.join(dir, 'chain.jsonl');
+    const begin = async (format: number) => {
+      const text = await readFile(chain, 'utf8');
+      await writeFile(chain, text.replace(/"format":\d/, `"format":${format}`));
+      await writeFiles(dir, Object.fromEntries(signAnew(await readFolder(dir))));
+    };
     await makeSealedRun(dir, dataDir, { ...SHAPE, end: 'killed' });
-    const altered = (await readFile(chain, 'utf8')).replace('"format":2', '"format":1');
-    await writeFile(chain, altered);
-    expect(await found()).to.contain("chain.jsonl: entry 0: is not signed by the lab's key");
-    const older = signAnew(await readFolder(dir));
-    await writeFiles(dir, Object.fromEntries(older));
-    const error = await auditRun(dir).catch((reason: unknown) => reason);
-    expect(error).to.be.instanceOf(UnknownFormat);
-    expect(String(error)).to.match(/the chain in .* is of format 1, 2 is known here/);
-    expect(auditError(dir, error)).to.include({ code: 'LAB_RUN_STATE' });
+    const segments = new Map<string, string>();
+    for (const [file, bytes] of await readFolder(dir))
+      segments.set(file, createHash('sha256').update(bytes).digest('hex'));
+    const older = (await readFile(chain, 'utf8')).replace(
+      /"file":"([^"]+)"(.*?)"sha256x16":"\w+"/g,
+      (_, file: string, between: string) => `"file":"${file}"${between}"sha256":"${segments.get(file)}"`,
+    );
+    await writeFile(chain, older);
+    expect(await found()).to.contain("chain.jsonl: entry 1: is not signed by the run's key");
+    await begin(1);
+    expect(await found()).to.deep.equal([]);
     const next = await EvidenceChain.resume({ dir, dataDir, digest: sha256Of }).catch((reason: unknown) => reason);
     expect(next).to.be.instanceOf(LabError).and.to.include({ code: 'LAB_RUN_STATE' });
     expect(String(next)).to.match(/chain\.jsonl is of format 1, wanted 2/);
+    await begin(3);
+    expect(await found()).to.contain(
+      'chain.jsonl: entry 0: begins a chain of format 3: formats 1 and 2 are known here',
+    );
   });
 
   it('lets only the lab that began a chain go on with it', async () => {

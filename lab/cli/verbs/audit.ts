@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type AuditOptions, type AuditReport, auditRun, readPublicKey } from '../../audit/audit.js';
 import { checkPlaces, type FoundBoot, findRuns, scopeOf } from '../../audit/boots.js';
-import { UnknownFormat } from '../../audit/chain.js';
 import { checkGone, isHead } from '../../audit/heads.js';
 import { type Finding, fingerprint } from '../../audit/log.js';
 import { auditPackage } from '../../audit/package.js';
@@ -113,7 +112,7 @@ export async function run(invocation: Invocation): Promise<number> {
       };
       return isPackage ? auditArchive(dir, { ...options, onFile }, ctx.signal) : auditRun(dir, { ...options, onFile });
     }).catch((error: unknown) => {
-      throw auditError(dir, error);
+      throw ioError(`auditing ${dir}`, error);
     });
     await print(invocation, report, path.relative(where, dir));
     isAllIntact &&= isIntact(report);
@@ -136,14 +135,6 @@ export async function run(invocation: Invocation): Promise<number> {
       next: 'if one has, ask a witness of its heads: --head FILE',
     });
   return isAllIntact && wrong.length === 0 ? 0 : 1;
-}
-
-/** What kept a run from being audited. */
-export function auditError(dir: string, error: unknown): LabError {
-  if (!(error instanceof UnknownFormat)) return ioError(`auditing ${dir}`, error);
-  return new LabError('LAB_RUN_STATE', `auditing ${dir}: ${error.message}`, {
-    next: 'audit it with the version of the lab that recorded it',
-  });
 }
 
 /** What this lab knows by itself: the heads that it saw, and its own key. */

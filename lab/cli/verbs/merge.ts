@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 import { auditRun } from '../../audit/audit.js';
-import { UnknownFormat } from '../../audit/chain.js';
 import { fingerprint } from '../../audit/log.js';
 import { noteCustody } from '../../evidence/custody.js';
 import { findRunDir, runDirOf } from '../../run/folder.js';
@@ -9,7 +8,7 @@ import { statsOf } from '../../trace/stats.js';
 import { LabError, messageOf } from '../../util/errors.js';
 import { withStep } from '../../util/progress.js';
 import type { Invocation } from '../invocation.js';
-import { auditError, isIntact, knownHere } from './audit.js';
+import { isIntact, knownHere } from './audit.js';
 import { equation } from './stats.js';
 
 function span({ cpu, first, last }: NumberRange): string {
@@ -72,7 +71,6 @@ export async function run(invocation: Invocation): Promise<number> {
     const options = { isQuick: true, ...(await knownHere(ctx.dataDir)) };
     const audit = await withStep(ctx.progress, `auditing ${dir}`, () => auditRun(dir, options)).catch(
       (error: unknown) => {
-        if (error instanceof UnknownFormat) throw auditError(dir, error);
         throw new LabError('LAB_RUN_UNKNOWN', `${dir} can't be read: ${messageOf(error)}`, {
           cause: error,
           next: 'name runs, or the paths of their folders, with a / in them',

@@ -7,10 +7,10 @@ import { checkPackageNames, writePackage } from '../../evidence/seal.js';
 import { sha256File, sha256FileCached } from '../../run/digest.js';
 import { findRunDir, openRun } from '../../run/folder.js';
 import { isRecorded } from '../../run/manifest.js';
-import { LabError } from '../../util/errors.js';
+import { ioError, LabError } from '../../util/errors.js';
 import { withStep } from '../../util/progress.js';
 import type { Invocation } from '../invocation.js';
-import { auditError, knownHere } from './audit.js';
+import { knownHere } from './audit.js';
 
 /** `seal`: closes the chain of a recorder that was killed, notes the sealing, writes the package, prints its digest. */
 export async function run(invocation: Invocation): Promise<number> {
@@ -23,7 +23,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const known = await knownHere(ctx.dataDir);
   const before = await withStep(ctx.progress, 'auditing', (step) =>
     auditRun(dir, { ...known, onFile: (file) => step.update(file) }).catch((error: unknown) => {
-      throw auditError(dir, error);
+      throw ioError(`auditing ${dir}`, error);
     }),
   );
   const [finding] = before.findings;

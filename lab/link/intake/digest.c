@@ -113,7 +113,7 @@ bool digest_of(const void *extra, size_t length, uint8_t result[32])
 	bool is_done;
 
 	pause_thread();
-	while (has_stripe())
+	while (digest.is_reading || has_stripe())
 		pthread_cond_wait(&digest.changed, &digest.lock);
 	copy = digest.hash;
 	is_done = !digest.has_failed && add_from_file(&copy, digest.end - copy.length);
