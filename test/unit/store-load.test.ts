@@ -134,7 +134,7 @@ describe('the database of a run', () => {
       names: async function* () {
         yield* names;
       },
-      passwd: async () => [{ name: 'alice', uid: 1000, isTail: false }],
+      passwd: async () => [{ name: 'alice', uid: 1000, isLater: false }],
     };
     await loadFolder(folder(), db, { base });
     expect(await ask(db, 'SELECT seq, path FROM effect_list WHERE seq IN (2, 3) ORDER BY seq')).to.deep.equal([
@@ -154,7 +154,23 @@ describe('the database of a run', () => {
       b.dentry('CREATE', { seq: 3n, ino: 21n, name: 'passwd+', dir: dir(20n) }),
       b.write({ seq: 4n, ino: 21n }, 0n, 'root:x:0:0:root:/root:/bin/sh\nmallory:x:0:0::/:/bin/sh\n'),
     ]);
-    expect(await ask(db, 'SELECT uid, name, source FROM users')).to.deep.equal(['0 mallory record']);
+    expect(await ask(db, 'SELECT uid, name, source FROM users')).to.deep.equal(['0 root record']);
+  });
+
+  it('gives no user another name for a line that is appended, and one for a file that is written anew', async () => {
+    const passwd = [
+      mounted,
+      mkdir(2n, 20n, 'etc'),
+      b.dentry('CREATE', { seq: 3n, ino: 21n, name: 'passwd', dir: dir(20n) }),
+      b.write({ seq: 4n, ino: 21n }, 0n, 'root:x:0:0::/root:/bin/sh\nal:x:1000:1000::/:/bin/sh\n'),
+      b.write({ seq: 5n, ino: 21n }, 52n, 'toor::0:0::/:/bin/sh\nbo:x:1001:1001::/:/bin/sh\n'),
+    ];
+    const names = 'SELECT uid, name FROM users WHERE name IS NOT NULL ORDER BY uid';
+    expect(await ask(await load(passwd), names)).to.deep.equal(['0 root', '1000 al', '1001 bo']);
+    await rm(path.join(folder(), 'index.db'));
+    await rm(path.join(folder(), 'segments'), { recursive: true });
+    const anew = b.write({ seq: 6n, ino: 21n }, 0n, 'root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/:/bin/sh\n');
+    expect(await ask(await load([...passwd, anew]), names)).to.deep.equal(['0 root', '1000 alice', '1001 bo']);
   });
 
   it('has the tree of processes, their programs, and who became whom', async () => {
