@@ -110,6 +110,18 @@ describe('sessions', () => {
     const last = processes.of(13);
     expect(last && Processes.chain(last)).to.equal('bash › su › cp');
   });
+
+  it('go on in a child whose parent is its grandparent', () => {
+    const processes = new Processes();
+    for (const record of [fork(1, 10), fork(10, 11), cred(11, 33, 33), exec(11, 'evil', 33, 33)])
+      processes.observe(record);
+    const evil = processes.of(11);
+    if (evil === undefined) throw new Error('there is no such process');
+    evil.argv = ['evil'];
+    // CLONE_PARENT: 11 forks, 10 is the parent.
+    processes.observe({ ...fork(10, 12), tid: 11 });
+    expect(processes.of(12)).to.deep.include({ session: evil.session, argv: ['evil'], parent: evil });
+  });
 });
 
 describe('rules of the timeline', () => {
