@@ -149,9 +149,10 @@ export class Analysis {
   #entry(record: Extract<TraceRecord, { kind: 'entry' }>): void {
     const name = syscallName(record.nr, record.abi);
     if (name.startsWith('exec')) {
-      const strings = record.captures.find((capture) => capture.type === 'STRV');
-      if (strings === undefined) return;
-      const words = strings.bytes.toString('latin1').split('\0', WORDS_KEPT).filter(Boolean);
+      // The next vector is the environment: without arguments it alone is captured.
+      const at = name === 'execveat' ? 2 : 1;
+      const strings = record.captures.find((capture) => capture.type === 'STRV' && capture.arg === at);
+      const words = (strings?.bytes.toString('latin1') ?? '').split('\0', WORDS_KEPT).filter(Boolean);
       const argv = words.map((word) => displayBytes(Buffer.from(word.slice(0, WORD_BYTES), 'latin1')));
       this.#executing.set(record.tid, { argv, euid: this.#processes.of(record.tid)?.euid ?? 0 });
       return;

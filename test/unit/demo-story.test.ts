@@ -194,6 +194,23 @@ describe('the story', () => {
     expect(story).to.include('made 1 file in /tmp: y');
   });
 
+  it('takes no environment for arguments', () => {
+    const entry = b.entry(
+      59,
+      [1, 0, 3],
+      [b.tlv('PATH', '/tmp/evil', { arg: 0 }), b.tlv('STRV', 'apt-get\0update\0', { arg: 2 })],
+      { tid: 10 },
+    );
+    const failed = b.entry(59, [1, 2, 3], [b.tlv('STRV', 'ls\0-l\0', { arg: 1 })], { tid: 10 });
+    const exec = b.exec('/tmp/evil', { tgid: 10, uid: 1000, comm: 'evil' }, { tid: 10 });
+    const taint = b.taint({ seq: 2n, ino: 0n, tid: 10 }, FLAG.TAINT_RAW_WRITE, 'vda');
+    const { destruction } = told(
+      held,
+      [mounted, failed, entry, exec, taint].map((r) => [r, 1]),
+    );
+    expect(destruction?.text).to.equal('evil wrote to the raw disk');
+  });
+
   it('is in the order of what happened, whatever the clock was set to', () => {
     const first = b.dentry('CREATE', { seq: 2n, ino: 50n, name: 'passwd+', dir: dir(30n), tid: 10 });
     const second = b.dentry('CREATE', { seq: 3n, ino: 51n, name: 'group+', dir: dir(30n), tid: 10 });
