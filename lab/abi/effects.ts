@@ -78,7 +78,8 @@ export type Effect = EffectHead &
         readonly uuid: Buffer;
         readonly sbFlags: number;
         readonly type: Buffer;
-        readonly path: Buffer;
+        /** What was mounted, as its mounter called it: whatever root likes. Empty for UMOUNT. */
+        readonly source: Buffer;
       }
     | { readonly op: 'MARK'; readonly label: Buffer; readonly markFlags: number }
     | { readonly op: 'TAINT'; readonly reason: number; readonly text: Buffer }
@@ -206,13 +207,13 @@ const readMount: Reader = (buf, off, size, op) => {
     buf.readUInt16LE(off + M.path_len),
   ]);
   if (typeof parts === 'string') return parts;
-  const [type = EMPTY, path = EMPTY] = parts;
+  const [type = EMPTY, source = EMPTY] = parts;
   return {
     op: op as 'MOUNT',
     uuid: buf.subarray(off + M.uuid, off + M.uuid + 16),
     sbFlags: buf.readUInt32LE(off + M.sb_flags),
     type,
-    path,
+    source,
   };
 };
 

@@ -25,7 +25,8 @@ export function structSection(def: StructDef, layouts: ReadonlyMap<string, Struc
     `${field.type}${field.count === undefined ? '' : `[${field.count}]`}`,
     field.doc ?? '',
   ]);
-  if (def.tail) rows.push([def.size, '…', `\`${def.tail.name}\``, `${def.tail.type}[]`, def.tail.doc]);
+  if (def.tail)
+    rows.push([def.size, '…', `\`${def.tail.name}\``, `${def.tail.type}[]`, def.tail.meaning ?? def.tail.doc]);
   return `### ${def.name}, ${def.size} bytes\n\n${def.doc}\n\n${table(['offset', 'bytes', 'field', 'type', 'meaning'], rows)}`;
 }
 

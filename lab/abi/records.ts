@@ -29,7 +29,14 @@ export interface StructDef {
   readonly doc: string;
   readonly fields: readonly FieldDef[];
   /** What follows the fixed part, as a C flexible array. */
-  readonly tail?: { readonly name: string; readonly type: 'u8' | 'char' | 'u64'; readonly doc: string };
+  readonly tail?: {
+    readonly name: string;
+    readonly type: 'u8' | 'char' | 'u64';
+    /** A comment in the driver's header: changing it makes another driver of other kernels. */
+    readonly doc: string;
+    /** What the document says instead. */
+    readonly meaning?: string;
+  };
 }
 
 export interface NumberDef {
@@ -407,7 +414,12 @@ export const RECORD_STRUCTS = [
       { name: 'type_len', type: 'u16', doc: 'bytes of type' },
       { name: 'path_len', type: 'u16', doc: 'bytes of path' },
     ],
-    tail: { name: 'names', type: 'char', doc: 'filesystem type, then mount point' },
+    tail: {
+      name: 'names',
+      type: 'char',
+      doc: 'filesystem type, then mount point',
+      meaning: 'filesystem type, then source: what was mounted, as its mounter called it (UMOUNT: nothing)',
+    },
   },
   {
     name: 'lemona_mark',

@@ -8,13 +8,12 @@
 import type { Attr, Effect } from '../abi/effects.js';
 import { FLAG, KIND } from '../abi/layout.js';
 import { abiOf, syscallName } from '../abi/syscalls.js';
-import { InodeNames } from '../trace/names.js';
+import { InodeNames, type RootFs } from '../trace/names.js';
 import type { TraceRecord } from '../trace/record.js';
 import type { RunIndex } from '../trace/run-index.js';
 import { displayBytes } from '../trace/text.js';
 import { timeline } from '../trace/timeline.js';
 import { BoundedMap } from '../util/bounded-map.js';
-import type { BasePaths } from './base-paths.js';
 import { FileContents } from './contents.js';
 import { type Process, Processes, type Session } from './processes.js';
 import { classOf, isScratch, isSecret } from './rules.js';
@@ -34,6 +33,8 @@ const SESSIONS_KEPT = 50_000;
 /** Of a command line: what a person reads. */
 const WORDS_KEPT = 64;
 const WORD_BYTES = 1024;
+/** Below a directory of no known name, on whatever device. */
+const UNNAMED = /^(\[dev \d+:\d+\])?#/;
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_ISUID = 0o4000;
@@ -44,7 +45,7 @@ const keyOf = (effect: { readonly dev: number; readonly ino: bigint; readonly ge
 /** Takes records in order of time; `story` tells what they were about. */
 export class Analysis {
   readonly #processes = new Processes();
-  readonly #names = new InodeNames();
+  readonly #names: InodeNames;
   readonly #contents = new FileContents();
   readonly #drafts = new Map<string, Draft>();
   readonly #deleted: DeletedFile[] = [];
@@ -63,10 +64,17 @@ export class Analysis {
   #lastMark: Destruction['mark'];
   #destruction: Destruction | undefined;
 
-  constructor(private readonly base: BasePaths) {}
+  /** @param root which file system is `/`, and what it held before the record */
+  constructor(root?: RootFs) {
+    this.#names = new InodeNames(root);
+  }
 
+  /** Of several names the one that matters most: a link in a scratch place hides no other name of a file. */
   #path(effect: Effect): string {
-    return this.base.resolve(this.#names.path(effect.dev, effect.ino, effect.gen));
+    const paths = this.#names.paths(effect);
+    return (
+      paths.find((path) => classOf(path) !== undefined) ?? paths.find((path) => !isScratch(path)) ?? paths[0] ?? ''
+    );
   }
 
   /** Adds to the draft of this process, rule and subject, or begins one. */
@@ -141,9 +149,10 @@ export class Analysis {
   #entry(record: Extract<TraceRecord, { kind: 'entry' }>): void {
     const name = syscallName(record.nr, record.abi);
     if (name.startsWith('exec')) {
-      const strings = record.captures.find((capture) => capture.type === 'STRV');
-      if (strings === undefined) return;
-      const words = strings.bytes.toString('latin1').split('\0', WORDS_KEPT).filter(Boolean);
+      // The next vector is the environment: without arguments it alone is captured.
+      const at = name === 'execveat' ? 2 : 1;
+      const strings = record.captures.find((capture) => capture.type === 'STRV' && capture.arg === at);
+      const words = (strings?.bytes.toString('latin1') ?? '').split('\0', WORDS_KEPT).filter(Boolean);
       const argv = words.map((word) => displayBytes(Buffer.from(word.slice(0, WORD_BYTES), 'latin1')));
       this.#executing.set(record.tid, { argv, euid: this.#processes.of(record.tid)?.euid ?? 0 });
       return;
@@ -207,7 +216,6 @@ export class Analysis {
       this.#taint(record, effect, process);
       return;
     }
-    // Names are learned first: the path of a removed file is the one it had.
     this.#names.observe(effect);
     if (process?.session !== undefined) this.#act(record, effect, process, process.session);
     if (effect.op === 'UNLINK' && effect.child.nlink === 0) this.#remember(record, effect, process);
@@ -265,10 +273,10 @@ export class Analysis {
         break;
       case 'WRITE':
       case 'PAGE': {
-        this.#writtenPaths.set(path, session);
+        for (const name of this.#names.paths(effect)) this.#writtenPaths.set(name, session);
         const own = this.#born.get(key) === session.id;
         if (special === 'log') break;
-        if (special === undefined && (own || isScratch(path) || path.startsWith('#'))) break;
+        if (special === undefined && (own || isScratch(path) || UNNAMED.test(path))) break;
         const rule = special ?? 'changed';
         const draft = this.#note(record, process, rule, own ? 'created' : 'changed', path);
         if (draft === undefined) break;
@@ -284,7 +292,7 @@ export class Analysis {
         const { attr, valid } = effect;
         if ((valid & FLAG.VALID_MODE) !== 0 && (attr.mode & S_IFMT) === S_IFREG && (attr.mode & S_ISUID) !== 0) {
           this.#planted.set(key, true);
-          this.#planted.set(path, true);
+          for (const name of this.#names.paths(effect)) this.#planted.set(name, true);
           this.#note(record, process, 'setuid', `made setuid for uid ${attr.uid}:`, path);
         } else if ((valid & FLAG.VALID_SIZE) !== 0 && special !== undefined && this.#born.get(key) !== session.id) {
           this.#note(record, process, special, `cut to ${attr.size} bytes:`, path);
@@ -322,8 +330,13 @@ function isWanted(kind: number, code: number, flags: number): boolean {
 }
 
 /** The story of a run. */
-export async function analyse(runDir: string, index: RunIndex, base: BasePaths, signal: AbortSignal): Promise<Story> {
-  const analysis = new Analysis(base);
+export async function analyse(
+  runDir: string,
+  index: RunIndex,
+  root: RootFs | undefined,
+  signal: AbortSignal,
+): Promise<Story> {
+  const analysis = new Analysis(root);
   for await (const record of timeline(runDir, index, { wish: isWanted, signal })) analysis.observe(record);
   return analysis.story();
 }

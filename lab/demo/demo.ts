@@ -9,6 +9,7 @@ import path from 'node:path';
 import type { Writable } from 'node:stream';
 import { reconstruct } from '../../replay/reconstruct.js';
 import { type Difference, verifyImages } from '../../replay/verify.js';
+import { heldByRoot } from '../parts/base-names.js';
 import { recordParts, replayVm } from '../parts/parts.js';
 import { runTool } from '../proc/tool.js';
 import { findConfig } from '../run/configs.js';
@@ -24,7 +25,6 @@ import type { LabContext } from '../util/context.js';
 import { LabError, messageOf } from '../util/errors.js';
 import { withStep } from '../util/progress.js';
 import { analyse } from './analyse.js';
-import { BasePaths } from './base-paths.js';
 import type { DeletedFile, Destruction, Story } from './story.js';
 
 /** Fixed: the same names, secrets and numbers in every demo. */
@@ -194,10 +194,10 @@ export async function runDemo(options: DemoOptions, ctx: LabContext): Promise<De
     const vm = await replayVm(runDir, ctx);
 
     const story = await withStep(ctx.progress, 'reading the record', async () => {
-      const base = await BasePaths.read(runDir, manifest.image.raw, ctx.signal);
+      const root = await heldByRoot(run, ctx);
       const index = await indexRun(runDir, { signal: ctx.signal });
       try {
-        return await analyse(runDir, index, base, ctx.signal);
+        return await analyse(runDir, index, root, ctx.signal);
       } finally {
         await index.close();
       }

@@ -56,7 +56,9 @@ export class Processes {
     if (record.kind === 'task') {
       this.#tgidOf.set(record.taskTid, record.tgid);
       if (record.isThread) return;
-      const parent = this.#byTgid.get(record.parentTgid);
+      // Whoever forks is the record's own task: with CLONE_PARENT the parent is another, and the child does not come of it.
+      const forker = record.isFork ? this.of(record.tid) : undefined;
+      const parent = forker ?? this.#byTgid.get(record.parentTgid);
       forgetAbove(parent);
       this.#byTgid.set(record.tgid, {
         tgid: record.tgid,

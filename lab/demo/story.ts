@@ -99,7 +99,7 @@ function textOf(draft: Draft): string {
   return `${verb} ${subject}${label}${sample === '' ? '' : `: ${sample}`}`;
 }
 
-/** The timeline of the sessions that did something grave. Pure. */
+/** The timeline of the sessions that did something grave, in the order of the drafts: clocks can be set back. Pure. */
 export function storyOf(
   drafts: readonly Draft[],
   deleted: readonly DeletedFile[],
@@ -108,7 +108,6 @@ export function storyOf(
   const bad = new Set(drafts.filter(({ rule }) => HEAVY.has(rule)).map(({ session }) => session.id));
   const findings = drafts
     .filter(({ session }) => bad.has(session.id))
-    .sort((a, b) => (a.realNs < b.realNs ? -1 : a.realNs > b.realNs ? 1 : 0))
     .map((draft) => {
       const { realNs, rule, uid, euid, pid, chain, session } = draft;
       return { realNs, rule, uid, euid, pid, chain, text: textOf(draft), session: session.id };

@@ -3,6 +3,7 @@
 import { type Attr, decodeEffect, type Effect } from '../abi/effects.js';
 import { AT, KIND, OP, SIZE } from '../abi/layout.js';
 import { REC_KIND_SHIFT } from '../abi/records.js';
+import { hasOneName } from '../trace/names.js';
 import { xattrName } from '../trace/render.js';
 import { displayBytes } from '../trace/text.js';
 import type { File, Files } from './files.js';
@@ -31,7 +32,8 @@ export interface Barrier {
   /** Its number is not above all before it: whether it is there already must be looked up, and it comes again then. */
   doubtful: boolean;
   moved: { readonly directories: readonly Move[]; readonly seq: number | bigint } | undefined;
-  mounted: { readonly dev: number; readonly uuid: Buffer } | undefined;
+  /** Device of the root file system: it was mounted. */
+  rootDev: number | undefined;
 }
 
 /** An effect whose number was there already: which of the two happened, nobody can say, so the first one stays. */
@@ -42,7 +44,7 @@ export interface Doubled {
   readonly detail: string;
 }
 
-const NO_BARRIER: Readonly<Barrier> = { doubtful: false, moved: undefined, mounted: undefined };
+const NO_BARRIER: Readonly<Barrier> = { doubtful: false, moved: undefined, rootDev: undefined };
 
 const [ID, TRACE, SEQ, TIME, KIND_OF, PROCESS, TID, CPU, FILE, PATH, OTHER, POS, LEN, MODE, UID, GID, BYTES, NLINK] =
   placesOf('effects', [
@@ -104,7 +106,7 @@ export class EffectRows {
   }
 
   get isAtBarrier(): boolean {
-    return this.#barrier.moved !== undefined || this.#barrier.mounted !== undefined;
+    return this.#barrier.moved !== undefined || this.#barrier.rootDev !== undefined;
   }
 
   takeBarrier(): Barrier {
@@ -251,7 +253,7 @@ export class EffectRows {
       case 'LINK': {
         const dir = dirOf(effect.dir);
         const path = files.join(dir, displayBytes(effect.name));
-        files.give(file, dir.id, path, seq);
+        files.give(file, dir.id, path, seq, hasOneName(effect.child));
         rows.setText(row, PATH, this.#texts.ofText(path));
         if (effect.extra.length > 0) rows.setText(row, OTHER, this.#texts.ofText(displayBytes(effect.extra)));
         break;
@@ -279,12 +281,12 @@ export class EffectRows {
       const target = fileOf(effect.target);
       files.take(target, newDir.id, to, seq);
       if ((effect.renameFlags & EXCHANGE) !== 0) {
-        files.give(target, oldDir.id, from, seq);
+        files.give(target, oldDir.id, from, seq, hasOneName(effect.target));
         move(target, effect.target, to, from);
       }
       this.#rows.set(row, NLINK, effect.target.nlink);
     }
-    files.give(file, newDir.id, to, seq);
+    files.give(file, newDir.id, to, seq, hasOneName(effect.source));
     move(file, effect.source, from, to);
     if (moved.length > 0) this.#barrier.moved = { directories: moved, seq };
     this.#rows.setText(row, PATH, this.#texts.ofText(to));
@@ -298,13 +300,11 @@ export class EffectRows {
     switch (effect.op) {
       case 'MOUNT':
       case 'UMOUNT': {
-        const path = displayBytes(effect.path);
-        put(PATH, effect.path);
+        if (effect.source.length > 0) put(PATH, effect.source);
         put(OTHER, effect.type);
         if (effect.op === 'UMOUNT' || effect.ino === 0n) break;
-        const root = this.#files.get(effect.dev, signed(effect.ino), effect.gen);
-        if (root.names.length === 0) this.#files.give(root, null, path, signed(effect.seq));
-        this.#barrier.mounted = { dev: effect.dev, uuid: effect.uuid };
+        const top = this.#files.get(effect.dev, signed(effect.ino), effect.gen);
+        if (this.#files.mounted(top, effect.uuid, signed(effect.seq))) this.#barrier.rootDev = effect.dev;
         break;
       }
       case 'MARK':

@@ -3,6 +3,7 @@
  * Inodes and their names over time. What is remembered is a cache with a limit: everything is in the database, and
  * `prefetch` gets what a stretch of records needs before they are looked at.
  */
+import { devicePrefix } from '../trace/text.js';
 import { BoundedMap } from '../util/bounded-map.js';
 import { narrow } from './numbers.js';
 import { Batch, type NameBelow, type Store, type TextRef } from './store.js';
@@ -10,6 +11,8 @@ import type { Texts } from './texts.js';
 
 /** Inodes remembered, with their names: about 400 bytes each. */
 const KEPT = 100_000;
+/** ext4's root directory. */
+const ROOT_INO = 2;
 
 interface Name {
   readonly id: number;
@@ -34,18 +37,32 @@ export class Files {
   readonly #store: Store;
   readonly #trace: number;
   readonly #texts: Texts;
+  /** Of the file system that is `/`. */
+  readonly #rootUuid: Buffer | undefined;
+  /** Its device, once it was mounted. */
+  #rootDev: number | undefined;
   /** By inode number. */
   readonly #files = new BoundedMap<number | bigint, File>(KEPT);
   #nextName: number;
   readonly #given = new Batch('paths');
   readonly #taken = new Batch('paths', ['id', 'until_seq']);
 
-  /** @param nextName number of the next row of `paths` */
-  constructor(store: Store, trace: number, texts: Texts, nextName: number) {
+  /**
+   * @param rootUuid of the file system that is `/`; unless it is known, that is the first one mounted
+   * @param nextName number of the next row of `paths`
+   */
+  constructor(store: Store, trace: number, texts: Texts, rootUuid: Buffer | undefined, nextName: number) {
     this.#store = store;
     this.#trace = trace;
     this.#texts = texts;
+    this.#rootUuid = rootUuid;
     this.#nextName = nextName;
+  }
+
+  /** Goes on where the rows of the trace end. */
+  async restore(): Promise<void> {
+    const [row] = await this.#store.select('SELECT root_dev FROM traces WHERE id = {int 1}', [this.#trace]);
+    this.#rootDev = row?.root_dev == null ? undefined : Number(row.root_dev);
   }
 
   /** Gets inodes that are not remembered; `keys` holds device, inode, generation of each. */
@@ -89,9 +106,9 @@ export class Files {
     return file;
   }
 
-  /** The path that people know it by. */
+  /** The path that people know it by: the one it has had longest, for another link may be there to hide it. */
   pathOf(file: File): string | undefined {
-    return file.names.at(-1)?.path ?? file.last;
+    return file.names[0]?.path ?? file.last;
   }
 
   refOf(file: File): TextRef | null {
@@ -101,12 +118,30 @@ export class Files {
 
   /** A name in a directory as a whole path. */
   join(dir: File, name: string): string {
-    // ext4's root directory is number 2; one whose mount was not recorded is taken for the root.
-    const base = this.pathOf(dir) ?? (dir.ino === 2 ? '/' : `#${dir.ino}`);
-    return base === '/' ? `/${name}` : `${base}/${name}`;
+    const base = this.pathOf(dir) ?? `${this.#prefix(dir.dev)}${dir.ino === ROOT_INO ? '/' : `#${dir.ino}`}`;
+    return base.endsWith('/') ? `${base}${name}` : `${base}/${name}`;
   }
 
-  give(file: File, parent: number | null, path: string, seq: number | bigint): void {
+  /** Before the root file system's mount was seen, all are taken for it. */
+  #prefix(dev: number): string {
+    return this.#rootDev === undefined || dev === this.#rootDev ? '' : devicePrefix(dev);
+  }
+
+  /**
+   * The root directory of a file system that is mounted gets its path.
+   * @returns whether it is the root one, seen for the first time
+   */
+  mounted(top: File, uuid: Buffer, seq: number | bigint): boolean {
+    const isRoot = this.#rootDev === undefined && (this.#rootUuid === undefined || uuid.equals(this.#rootUuid));
+    if (isRoot) this.#rootDev = top.dev;
+    const path = this.#rootDev === top.dev ? '/' : `${devicePrefix(top.dev)}/`;
+    if (top.names.length === 0) this.give(top, null, path, seq);
+    return isRoot;
+  }
+
+  /** @param isOnly it has no other: those that are known are of a time of which something was lost */
+  give(file: File, parent: number | null, path: string, seq: number | bigint, isOnly = false): void {
+    if (isOnly) for (const { id } of file.names.splice(0)) this.#taken.values.push(id, seq);
     const id = this.#nextName++;
     file.names.push({ id, parent, path });
     this.#given.values.push(id, file.id, parent, this.#texts.ofText(path), seq, null);

@@ -43,7 +43,6 @@ export class Loader {
   readonly #execs = new Batch('execs');
   readonly #identities = new Batch('identities');
   readonly #losses = new Batch('losses');
-  #rootDev: number | undefined;
   #next: { exec: number; identity: number; loss: number };
 
   private constructor(store: Store, trace: number, base: Base | undefined, next: ReadonlyMap<string, number>) {
@@ -52,7 +51,7 @@ export class Loader {
     this.#trace = trace;
     this.#base = base;
     this.#users = new Users(trace, first('users'));
-    this.#files = new Files(store, trace, this.#texts, first('paths'));
+    this.#files = new Files(store, trace, this.#texts, base?.uuid, first('paths'));
     this.#processes = new Processes(trace, first('processes'), first('threads'));
     this.#calls = new Calls(trace, this.#texts, first('events'), first('sockets'));
     this.#effects = new EffectRows(trace, this.#texts, this.#files, this.#users, first('effects'));
@@ -67,10 +66,9 @@ export class Loader {
       next.set(table, Number(row?.next));
     }
     const loader = new Loader(store, trace, base, next);
-    const [known] = await store.select('SELECT root_dev FROM traces WHERE id = {int 1}', [trace]);
-    loader.#rootDev = known?.root_dev == null ? undefined : Number(known.root_dev);
     await loader.#kinds.restore(store);
     await loader.#users.restore(store);
+    await loader.#files.restore();
     await loader.#processes.restore(store, loader.#texts);
     await loader.#calls.restore(store, monoBase);
     await loader.#effects.restore(store);
@@ -83,10 +81,10 @@ export class Loader {
       await this.#files.prefetch(inodesOf(stretch, at));
       at = this.#loadUntilBarrier(stretch, at);
       await this.#flush();
-      const { moved, mounted, doubtful } = this.#effects.takeBarrier();
+      const { moved, rootDev, doubtful } = this.#effects.takeBarrier();
       if (doubtful) await this.#effects.lookUp(this.#store, stretch, at);
       if (moved !== undefined) await this.#files.move(moved.directories, moved.seq);
-      if (mounted !== undefined) await this.#rootMounted(mounted.dev, mounted.uuid);
+      if (rootDev !== undefined) await this.#rootMounted(rootDev);
     }
     this.#effects.forgetLookedUp();
   }
@@ -124,12 +122,11 @@ export class Loader {
     for (const batch of [this.#execs, this.#identities, this.#losses]) await store.insert(batch);
   }
 
-  async #rootMounted(dev: number, uuid: Buffer): Promise<void> {
-    if (this.#rootDev !== undefined || this.#base === undefined || !uuid.equals(this.#base.uuid)) return;
-    this.#rootDev = dev;
+  async #rootMounted(dev: number): Promise<void> {
     const root = new Batch('traces', ['id', 'root_dev']);
     root.values.push(this.#trace, dev);
     await this.#store.update(root);
+    if (this.#base === undefined) return;
     await this.#files.begin(dev, this.#base.names());
     this.#users.named(await this.#base.passwd(), 'image');
     await this.#users.flush(this.#store);

@@ -13,8 +13,8 @@ export type NameSource = 'image' | 'record';
 export interface PasswdLine {
   readonly name: string;
   readonly uid: number;
-  /** It may be the end of a longer line, whose beginning is not here. */
-  readonly isTail: boolean;
+  /** It does not come from the beginning of the file: an earlier line may name the same user. */
+  readonly isLater: boolean;
 }
 
 /** Whole lines of a part of /etc/passwd that begins at `pos`. Pure. */
@@ -22,9 +22,9 @@ export function passwdLines(text: string, pos: number | bigint): PasswdLine[] {
   const lines = text.split('\n');
   // What follows the last newline is not a whole line.
   lines.pop();
-  return lines.flatMap((line, i) => {
+  return lines.flatMap((line) => {
     const [, name, uid] = LINE.exec(line) ?? [];
-    return name === undefined ? [] : [{ name, uid: Number(uid), isTail: i === 0 && pos !== 0 }];
+    return name === undefined ? [] : [{ name, uid: Number(uid), isLater: pos !== 0 }];
   });
 }
 
@@ -67,11 +67,14 @@ export class Users {
     return user;
   }
 
+  /** The first line for a user id counts, as it does for the system. */
   named(lines: readonly PasswdLine[], source: NameSource): void {
-    for (const { name, uid, isTail } of lines) {
+    const named = new Set<number>();
+    for (const { name, uid, isLater } of lines) {
       const user = this.seen(uid);
-      if (user === undefined || user.name === name) continue;
-      if (isTail && user.name?.endsWith(name) === true) continue;
+      if (user === undefined || named.has(uid)) continue;
+      named.add(uid);
+      if (user.name === name || (isLater && user.name !== null)) continue;
       user.name = name;
       user.source = source;
       if (!this.#fresh.has(uid)) this.#changed.add(user);

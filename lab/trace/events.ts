@@ -8,7 +8,7 @@ import { KIND, OP, OP_NAMES } from '../abi/layout.js';
 import { abiOf, syscallName } from '../abi/syscalls.js';
 import { uringOpName } from '../abi/uring.js';
 import { toJsonValue } from './json.js';
-import { InodeNames } from './names.js';
+import { InodeNames, type RootFs } from './names.js';
 import type { RecordKind, TraceRecord } from './record.js';
 import { describeRecord, kindWord, renderRecord } from './render.js';
 import { indexRun, type RunIndex } from './run-index.js';
@@ -52,7 +52,7 @@ function pathTexts(record: TraceRecord, names: InodeNames): string[] {
   switch (record.kind) {
     case 'effect': {
       const { effect } = record;
-      const texts = [names.path(effect.dev, effect.ino, effect.gen)];
+      const texts = [...names.paths(effect)];
       if ('name' in effect) texts.push(displayBytes(effect.name));
       if (effect.op === 'RENAME') texts.push(displayBytes(effect.oldName), displayBytes(effect.newName));
       return texts;
@@ -126,22 +126,26 @@ function wishOf(f: EventFilters): RecordWish {
   };
 }
 
-/**
- * Records of a run that pass the filters, in order of time.
- * @param onIndex told what the run holds, and what of it is damaged, before the first record
- */
+export interface EventsOptions {
+  readonly signal?: AbortSignal;
+  /** Told what the run holds, and what of it is damaged, before the first record. */
+  readonly onIndex?: (index: Pick<RunIndex, 'totals' | 'problems'>) => void;
+  /** Which file system is `/`; without it the first that the record speaks of. */
+  readonly root?: RootFs | undefined;
+}
+
+/** Records of a run that pass the filters, in order of time. */
 export async function* eventsOf(
   runDir: string,
   filters: EventFilters = {},
-  signal?: AbortSignal,
-  onIndex?: (index: Pick<RunIndex, 'totals' | 'problems'>) => void,
+  { signal, onIndex, root }: EventsOptions = {},
 ): AsyncGenerator<TraceEvent, void, void> {
   if (filters.limit !== undefined && filters.limit <= 0) return;
   const options = signal ? { signal } : {};
   const index = await indexRun(runDir, options);
   onIndex?.(index);
   const tasks = new TaskTracker();
-  const names = new InodeNames();
+  const names = new InodeNames(root);
   let shown = 0;
   try {
     for await (const record of timeline(runDir, index, { wish: wishOf(filters), ...options })) {
@@ -149,10 +153,7 @@ export async function* eventsOf(
       if (record.kind === 'effect' && record.effect.op !== 'MALFORMED') names.observe(record.effect);
       const task = tasks.get(record.tid);
       if (!passes(record, task, names, filters)) continue;
-      const path =
-        record.kind === 'effect' && record.effect.ino !== 0n
-          ? names.path(record.effect.dev, record.effect.ino, record.effect.gen)
-          : undefined;
+      const path = record.kind === 'effect' && record.effect.ino !== 0n ? names.paths(record.effect)[0] : undefined;
       yield {
         record,
         task,

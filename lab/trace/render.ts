@@ -53,7 +53,7 @@ const VALID_NAMES = [
 ] as const;
 
 function effectText(effect: Effect | MalformedEffect, names: InodeNames | undefined): string {
-  const path = names?.path(effect.dev, effect.ino, effect.gen) ?? `#${effect.ino}`;
+  const path = names?.paths(effect)[0] ?? `#${effect.ino}`;
   const at = `${path} (${deviceText(effect.dev)} ${effect.ino}.${effect.gen})`;
   switch (effect.op) {
     case 'WRITE':
@@ -80,7 +80,7 @@ function effectText(effect: Effect | MalformedEffect, names: InodeNames | undefi
       return '';
     case 'MOUNT':
     case 'UMOUNT':
-      return `${displayBytes(effect.type)} ${quoted(effect.path)} dev=${deviceText(effect.dev)} uuid=${effect.uuid.toString('hex')}`;
+      return `${displayBytes(effect.type)}${effect.source.length > 0 ? ` ${quoted(effect.source)}` : ''} dev=${deviceText(effect.dev)} uuid=${effect.uuid.toString('hex')}`;
     case 'MARK':
       return quoted(effect.label);
     case 'TAINT':

@@ -50,3 +50,8 @@ export function octalMode(mode: number): string {
 export function deviceText(dev: number): string {
   return `${(dev >>> 8) & 0xfff}:${(dev & 0xff) | ((dev >>> 12) & 0xfff00)}`;
 }
+
+/** What stands before a path of a device that is not the root file system's; no name of a file can be taken for it. */
+export function devicePrefix(dev: number): string {
+  return `[dev ${deviceText(dev)}]`;
+}

@@ -11,7 +11,6 @@
  */
 import { SIZE } from '../../lab/abi/layout.js';
 import { Analysis } from '../../lab/demo/analyse.js';
-import { BasePaths } from '../../lab/demo/base-paths.js';
 import { eventToJson } from '../../lab/trace/events.js';
 import { FrameAssembler, type FrameEvent } from '../../lab/trace/frames.js';
 import { InodeNames } from '../../lab/trace/names.js';
@@ -68,7 +67,7 @@ function checkViews(value: unknown, frame: Buffer, from: number, to: number): vo
 class Followers {
   readonly tasks = new TaskTracker();
   readonly names = new InodeNames();
-  readonly analysis = new Analysis(new BasePaths(new Map()));
+  readonly analysis = new Analysis();
 
   /** @returns whether it was rendered */
   follow(record: TraceRecord, random: Random): boolean {
@@ -80,8 +79,7 @@ class Followers {
     demand(!UNSHOWN.test(line), () => `a line holds what a terminal obeys: ${JSON.stringify(line)}`);
     if (random.oneIn(4)) {
       const task = this.tasks.get(record.tid);
-      const path =
-        record.kind === 'effect' ? this.names.path(record.effect.dev, record.effect.ino, record.effect.gen) : undefined;
+      const path = record.kind === 'effect' ? this.names.paths(record.effect)[0] : undefined;
       const ancestors = () => (task === undefined ? [] : this.tasks.ancestors(task.tgid));
       ancestors();
       const json = JSON.stringify(eventToJson({ record, task, ancestors, path, line }));

@@ -11,7 +11,6 @@
 import path from 'node:path';
 import { AT, KIND, SIZE } from '../../lab/abi/layout.js';
 import { analyse } from '../../lab/demo/analyse.js';
-import { BasePaths } from '../../lab/demo/base-paths.js';
 import { accountRun } from '../../lab/trace/account.js';
 import { eventsOf } from '../../lab/trace/events.js';
 import { mergeEffects } from '../../lab/trace/merge.js';
@@ -151,7 +150,7 @@ export async function checkRun(random: Random, runDir: string, signal: AbortSign
     demand(event.line.length > 0, 'an event without a line');
   }
   demand(events === records, `events: ${events} of ${records} records`);
-  await analyse(runDir, index, new BasePaths(new Map()), signal);
+  await analyse(runDir, index, undefined, signal);
   await index.close();
   return { subbufs: index.totals.subbufs, problems: index.problems.length, events };
 }

@@ -13,7 +13,7 @@ function records(): Buffer[][] {
   const seq = (): bigint => ++last;
   const at = (ino: bigint) => ({ seq: seq(), ino, gen: 7 });
   return [
-    [b.start(seq()), b.mount('MOUNT', at(2n), 'ext4', '/')],
+    [b.start(seq()), b.mount('MOUNT', at(2n), 'ext4', '/dev/vda')],
     [b.task({ tid: 100, tgid: 100, parent_tgid: 1, comm: 'bash', uid: 1000 }), b.exec('/bin/bash', { uid: 1000 })],
     [b.entry(257, [-100, 4096, 0], [b.tlv('PATH', '/etc/shadow', { arg: 1 })]), b.exit(257, 3)],
     [b.entry(59, [1, 2, 3], [b.tlv('PATH', '/bin/sh'), b.tlv('STRV', 'sh\0-c\0id\0', { arg: 1 })])],
@@ -38,7 +38,7 @@ function records(): Buffer[][] {
     [b.dentry('UNLINK', { ...at(20n), name: 'b', child: b.attr({ ino: 20n, gen: 7, nlink: 0 }) }), b.gone(at(20n))],
     [b.dentry('RMDIR', { ...at(21n), name: 'dir', child: b.attr({ ino: 21n, gen: 7, mode: 0o40755, nlink: 0 }) })],
     [b.loss(FLAG.LOSS_NO_BUFFER, { seq_first: last + 1n, seq_last: last + 3n, effects: 3, records: 3 })],
-    [b.info('version=1\nconfig=static\n'), b.mount('UMOUNT', at(2n), 'ext4', '/')],
+    [b.info('version=1\nconfig=static\n'), b.mount('UMOUNT', at(2n), 'ext4', '/dev/vda')],
   ];
 }
 

@@ -31,7 +31,7 @@ function everything(): Buffer[] {
       { tid: 2, tgid: 2, parent_tgid: 0, task_flags: FLAG.TASK_F_KTHREAD, comm: 'kthreadd' },
       { tid: 0, code: FLAG.TASK_PRESENT, dt: 2 },
     ),
-    b.mount('MOUNT', { ...at(2n, 3), ino: 2n, gen: 0 }, 'ext4', '/'),
+    b.mount('MOUNT', { ...at(2n, 3), ino: 2n, gen: 0 }, 'ext4', '/dev/vda'),
     b.task(
       { tid: 100, tgid: 100, parent_tgid: 1, uid: 1000, gid: 1000, euid: 1000, egid: 1000, comm: 'init' },
       { tid: 1, dt: 10 },
@@ -84,7 +84,7 @@ function everything(): Buffer[] {
     b.fallocate(at(14n, 41), 3, 4096n, 8192n),
     b.xattr(at(15n, 42), FLAG.XATTR_USER, 'colour', 'blue'),
     b.xattr(at(16n, 43), FLAG.XATTR_SECURITY, 'capability', null),
-    b.dentry('UNLINK', { ...at(17n, 44), ino: 15n, name: 'now-named', dir }),
+    b.dentry('UNLINK', { ...at(17n, 44), ino: 15n, name: 'now-named', dir, child: b.attr({ ino: 15n, nlink: 0 }) }),
     b.gone({ ...at(18n, 45), ino: 15n }),
     b.dentry('RMDIR', { ...at(19n, 46), ino: 21n, name: 'empty', dir }),
   ];
@@ -141,7 +141,7 @@ function everything(): Buffer[] {
     b.uring(FLAG.URING_ISSUE, 18, { euid: 1000, egid: 1000 }),
     b.uring(FLAG.URING_COMPLETE, 18, { result: -13 }),
     b.nop(24n, { dt: 23 }),
-    b.mount('UMOUNT', { ...at(25n, 24), ino: 2n, gen: 0 }, 'ext4', '/mnt'),
+    b.mount('UMOUNT', { ...at(25n, 24), ino: 2n, gen: 0 }, 'ext4', ''),
     b.taskExit(0x8b, { dt: 25 }),
   ];
   const cpu2 = [

@@ -273,9 +273,14 @@ export function nop(seq: bigint, options: RecordOptions = {}): Buffer {
   return effect(OP.NOP, 'lemona_effect', {}, { ...options, seq, ino: 0n, gen: 0, dev: 0 });
 }
 
-export function mount(op: 'MOUNT' | 'UMOUNT', options: EffectOptions, type: string, path: string): Buffer {
-  const values = { uuid: Buffer.alloc(16, 0xab), type_len: type.length, path_len: path.length };
-  return effect(OP[op], 'lemona_mount', values, options, Buffer.from(type + path));
+export function mount(
+  op: 'MOUNT' | 'UMOUNT',
+  options: EffectOptions & { readonly uuid?: Buffer },
+  type: string,
+  source: string,
+): Buffer {
+  const values = { uuid: options.uuid ?? Buffer.alloc(16, 0xab), type_len: type.length, path_len: source.length };
+  return effect(OP[op], 'lemona_mount', values, options, Buffer.from(type + source));
 }
 
 export function mark(seq: bigint, label: string, options: RecordOptions = {}): Buffer {

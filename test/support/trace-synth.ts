@@ -119,7 +119,7 @@ export function* synthesize({ records, cpus = 2, seed = 1 }: SynthOptions): Gene
   const dirIno = (n: number): bigint => BigInt(1000 + n);
 
   yield* emit(0, b.start(++seq, '6.12.0-synth'));
-  yield* emit(0, b.mount('MOUNT', { seq: ++seq, ino: 2n, gen: 0, dev: ROOT_DEV }, 'ext4', '/'));
+  yield* emit(0, b.mount('MOUNT', { seq: ++seq, ino: 2n, gen: 0, dev: ROOT_DEV }, 'ext4', '/dev/vda'));
   yield* emit(0, b.task({ tid: 1, tgid: 1, parent_tgid: 0, comm: 'init' }, { code: 1, tid: 1 }));
   for (let n = 0; n < DIRECTORIES; n++) {
     const ino = dirIno(n);

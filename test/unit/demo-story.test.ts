@@ -2,13 +2,16 @@
 import { expect } from 'chai';
 import type { Attr, Effect } from '../../lab/abi/effects.js';
 import { FLAG } from '../../lab/abi/layout.js';
-import { BasePaths, parseNcheck } from '../../lab/demo/base-paths.js';
+import { Analysis } from '../../lab/demo/analyse.js';
 import { FileContents } from '../../lab/demo/contents.js';
 import { usersOf } from '../../lab/demo/demo.js';
 import { Processes } from '../../lab/demo/processes.js';
 import { size } from '../../lab/demo/report.js';
 import { classOf, isScratch, isSecret } from '../../lab/demo/rules.js';
-import type { RecordBody, TraceRecord } from '../../lab/trace/record.js';
+import type { Story } from '../../lab/demo/story.js';
+import type { RootFs } from '../../lab/trace/names.js';
+import { decodeRecord, type RecordBody, type TraceRecord } from '../../lab/trace/record.js';
+import * as b from '../support/trace-builder.js';
 
 const TIME = { sec: 0n, nsec: 0 };
 const head = { seq: 1n, ino: 20n, gen: 7, dev: 65024 };
@@ -110,6 +113,114 @@ describe('sessions', () => {
     const last = processes.of(13);
     expect(last && Processes.chain(last)).to.equal('bash › su › cp');
   });
+
+  it('go on in a child whose parent is its grandparent', () => {
+    const processes = new Processes();
+    for (const record of [fork(1, 10), fork(10, 11), cred(11, 33, 33), exec(11, 'evil', 33, 33)])
+      processes.observe(record);
+    const evil = processes.of(11);
+    if (evil === undefined) throw new Error('there is no such process');
+    evil.argv = ['evil'];
+    // CLONE_PARENT: 11 forks, 10 is the parent.
+    processes.observe({ ...fork(10, 12), tid: 11 });
+    expect(processes.of(12)).to.deep.include({ session: evil.session, argv: ['evil'], parent: evil });
+  });
+});
+
+describe('the story', () => {
+  const SESSION = { tid: 10, tgid: 10, parent_tgid: 1, uid: 1000, euid: 0, comm: 'sh' };
+  const passwd = (nlink: number) => b.attr({ ino: 31n, gen: 1, nlink });
+  const dir = (ino: bigint) => b.attr({ ino, mode: 0o40755 });
+  const mounted = b.mount('MOUNT', { seq: 1n, ino: 2n, gen: 0 }, 'ext4', '/dev/vda');
+  const held: RootFs = {
+    uuid: Buffer.alloc(16, 0xab),
+    names: [
+      { path: '/', ino: 2, gen: 0 },
+      { path: '/etc', ino: 30, gen: 1 },
+      { path: '/etc/passwd', ino: 31, gen: 1 },
+      { path: '/tmp', ino: 40, gen: 1 },
+    ],
+  };
+
+  /** Records of a process of user 1000's, each at its own time of the wall clock, in seconds. */
+  function told(root: RootFs | undefined, records: readonly (readonly [Buffer, number])[]): Story {
+    const analysis = new Analysis(root);
+    const all: typeof records = [
+      [b.task(SESSION, { tid: 1 }), 1],
+      [b.cred({ uid: 1000, euid: 0 }, { tid: 10 }), 1],
+      ...records,
+    ];
+    for (const [bytes, seconds] of all)
+      analysis.observe(decodeRecord(bytes, 0, { cpu: 0, monoNs: 0n, realNs: BigInt(seconds) * 1_000_000_000n }));
+    return analysis.story();
+  }
+  const lines = (story: Story): string[] => story.findings.map(({ text }) => text);
+
+  it('sees through a link in a scratch place, while it is there and when it is gone', () => {
+    const tmp = dir(40n);
+    const link = b.dentry('LINK', { seq: 2n, ino: 31n, name: '.x', dir: tmp, child: passwd(2), tid: 10 });
+    const write = b.write({ seq: 3n, ino: 31n, tid: 10 }, 0n, 'toor::0:0:::\n');
+    const unlink = b.dentry('UNLINK', { seq: 4n, ino: 31n, name: '.x', dir: tmp, child: passwd(1), tid: 10 });
+    const changed = 'changed /etc/passwd (accounts): toor::0:0:::';
+    expect(
+      lines(
+        told(
+          held,
+          [mounted, link, write].map((r) => [r, 1]),
+        ),
+      ),
+    ).to.include(changed);
+    expect(
+      lines(
+        told(
+          held,
+          [mounted, link, unlink, write].map((r) => [r, 1]),
+        ),
+      ),
+    ).to.include(changed);
+  });
+
+  it('knows a file of the image whose number was given out again later', () => {
+    const write = b.write({ seq: 2n, ino: 31n, tid: 10 }, 0n, 'toor');
+    const gone = b.dentry('UNLINK', { seq: 3n, ino: 31n, name: 'passwd', dir: dir(30n), child: passwd(0), tid: 10 });
+    const again = b.dentry('CREATE', { seq: 4n, ino: 31n, gen: 2, name: 'y', dir: dir(40n), tid: 10 });
+    const story = lines(
+      told(
+        held,
+        [mounted, write, gone, again].map((r) => [r, 1]),
+      ),
+    );
+    expect(story).to.include('changed /etc/passwd (accounts): toor');
+    expect(story).to.include('made 1 file in /tmp: y');
+  });
+
+  it('takes no environment for arguments', () => {
+    const entry = b.entry(
+      59,
+      [1, 0, 3],
+      [b.tlv('PATH', '/tmp/evil', { arg: 0 }), b.tlv('STRV', 'apt-get\0update\0', { arg: 2 })],
+      { tid: 10 },
+    );
+    const failed = b.entry(59, [1, 2, 3], [b.tlv('STRV', 'ls\0-l\0', { arg: 1 })], { tid: 10 });
+    const exec = b.exec('/tmp/evil', { tgid: 10, uid: 1000, comm: 'evil' }, { tid: 10 });
+    const taint = b.taint({ seq: 2n, ino: 0n, tid: 10 }, FLAG.TAINT_RAW_WRITE, 'vda');
+    const { destruction } = told(
+      held,
+      [mounted, failed, entry, exec, taint].map((r) => [r, 1]),
+    );
+    expect(destruction?.text).to.equal('evil wrote to the raw disk');
+  });
+
+  it('is in the order of what happened, whatever the clock was set to', () => {
+    const first = b.dentry('CREATE', { seq: 2n, ino: 50n, name: 'passwd+', dir: dir(30n), tid: 10 });
+    const second = b.dentry('CREATE', { seq: 3n, ino: 51n, name: 'group+', dir: dir(30n), tid: 10 });
+    const story = told(held, [
+      [mounted, 1],
+      [first, 100],
+      [second, 50],
+    ]);
+    expect(lines(story)).to.deep.equal(['created /etc/passwd+ (accounts)', 'created /etc/group+ (accounts)']);
+  });
 });
 
 describe('rules of the timeline', () => {
@@ -127,17 +238,6 @@ describe('rules of the timeline', () => {
     expect(isSecret('/home/b/.ssh/id_ed25519')).to.equal(true);
     expect(isScratch('/var/tmp/x')).to.equal(true);
     expect(isScratch('/var/tmpx')).to.equal(false);
-  });
-
-  it('find the names of inodes that were there before', () => {
-    const paths = new BasePaths(
-      parseNcheck('Inode\tPathname\n131\t//etc\n140\t/etc/passwd\n2\t/\n140\t/other\nnoise\n'),
-    );
-    expect(paths.resolve('#131/cron.d/x')).to.equal('/etc/cron.d/x');
-    expect(paths.resolve('#140')).to.equal('/etc/passwd');
-    expect(paths.resolve('#2/a')).to.equal('/a');
-    expect(paths.resolve('#9/a')).to.equal('#9/a');
-    expect(paths.resolve('/a')).to.equal('/a');
   });
 
   it('name users as the system would', () => {

@@ -6,8 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Duplex } from 'node:stream';
 import { expect } from 'chai';
-import { AT, FLAG, SIZE } from '../../lab/abi/layout.js';
-import { unnamedInodes } from '../../lab/demo/base-paths.js';
+import { FLAG, SIZE } from '../../lab/abi/layout.js';
 import { Processes } from '../../lab/demo/processes.js';
 import { serveMarks } from '../../lab/link/mark.js';
 import { prepareBinding } from '../../lab/store/binding.js';
@@ -376,15 +375,6 @@ describe('files of a damaged run', () => {
     } finally {
       await rm(runDir, { recursive: true });
     }
-  });
-
-  it('with a dentry effect that is not all there give no inode numbers from beyond it', async () => {
-    const whole = b.dentry('CREATE', { seq: 1n, ino: 20n, name: 'x' });
-    const short = Buffer.from(whole.subarray(0, SIZE.lemona_effect));
-    short.writeUInt32LE(short.length + 9 * 2 ** 26, AT.lemona_rec.size_kind);
-    await withRun([b.subbuf([short])], async (runDir) => {
-      expect(await unnamedInodes(runDir, new AbortController().signal)).to.deep.equal([]);
-    });
   });
 
   it('give every effect of a merge back byte for byte', async () => {

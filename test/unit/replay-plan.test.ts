@@ -87,7 +87,7 @@ describe('a plan', () => {
 
 describe('the root file system', () => {
   it('is the one whose MOUNT has the UUID of the image', async () => {
-    const other = mount('MOUNT', { seq: 1n, dev: 9 }, 'ext4', '/other');
+    const other = mount('MOUNT', { seq: 1n, dev: 9 }, 'ext4', '/dev/vdb');
     other.fill(1, AT.lemona_mount.uuid, AT.lemona_mount.uuid + 16);
     const subbufs = [subbuf([other, mount('MOUNT', { seq: 2n, dev: ROOT }, 'ext4', 'vda')])];
     await withRun(subbufs, async (runDir) => {

@@ -38,7 +38,7 @@ describe('the database of a run', () => {
     return db;
   }
 
-  const mounted = b.mount('MOUNT', { seq: 1n, ino: 2n, gen: 0, dev: DEV }, 'ext4', '/');
+  const mounted = b.mount('MOUNT', { seq: 1n, ino: 2n, gen: 0, dev: DEV }, 'ext4', '/dev/vda');
   const dir = (ino: bigint) => b.attr({ ino, mode: 0o40755 });
   const mkdir = (seq: bigint, ino: bigint, name: string, parent = b.dirAttr()) =>
     b.dentry('MKDIR', { seq, ino, name, dir: parent, child: dir(ino) });
@@ -72,7 +72,7 @@ describe('the database of a run', () => {
       b.dentry('CREATE', { seq: 4n, ino: 22n, name: 'f', dir: dir(21n) }),
       b.rename({ seq: 5n, ino: 20n, oldName: 'a', newName: 'z', source: dir(20n) }),
       b.write({ seq: 6n, ino: 22n }, 0n, 'late'),
-      b.dentry('LINK', { seq: 7n, ino: 22n, name: 'g' }),
+      b.dentry('LINK', { seq: 7n, ino: 22n, name: 'g', child: b.attr({ ino: 22n, nlink: 2 }) }),
       b.dentry('UNLINK', { seq: 8n, ino: 22n, name: 'f', dir: dir(21n) }),
       b.dentry('UNLINK', { seq: 9n, ino: 22n, name: 'g', child: b.attr({ ino: 22n, nlink: 0 }) }),
       b.gone({ seq: 10n, ino: 22n }),
@@ -134,7 +134,7 @@ describe('the database of a run', () => {
       names: async function* () {
         yield* names;
       },
-      passwd: async () => [{ name: 'alice', uid: 1000, isTail: false }],
+      passwd: async () => [{ name: 'alice', uid: 1000, isLater: false }],
     };
     await loadFolder(folder(), db, { base });
     expect(await ask(db, 'SELECT seq, path FROM effect_list WHERE seq IN (2, 3) ORDER BY seq')).to.deep.equal([
@@ -154,7 +154,73 @@ describe('the database of a run', () => {
       b.dentry('CREATE', { seq: 3n, ino: 21n, name: 'passwd+', dir: dir(20n) }),
       b.write({ seq: 4n, ino: 21n }, 0n, 'root:x:0:0:root:/root:/bin/sh\nmallory:x:0:0::/:/bin/sh\n'),
     ]);
-    expect(await ask(db, 'SELECT uid, name, source FROM users')).to.deep.equal(['0 mallory record']);
+    expect(await ask(db, 'SELECT uid, name, source FROM users')).to.deep.equal(['0 root record']);
+  });
+
+  it('calls a file by the name it has had longest, whatever else it is linked to', async () => {
+    const db = await load([
+      mounted,
+      b.dentry('CREATE', { seq: 2n, ino: 22n, name: 'passwd' }),
+      b.dentry('LINK', { seq: 3n, ino: 22n, name: '.x', child: b.attr({ ino: 22n, nlink: 2 }) }),
+      b.write({ seq: 4n, ino: 22n }, 0n, 'evil'),
+    ]);
+    expect(await ask(db, 'SELECT path FROM effect_list WHERE seq > 2 ORDER BY seq')).to.deep.equal(['/.x', '/passwd']);
+  });
+
+  it('ends a name when a file has another and no more than one: something was lost', async () => {
+    const db = await load([
+      mounted,
+      b.dentry('CREATE', { seq: 2n, ino: 22n, name: 'a' }),
+      b.rename({ seq: 4n, ino: 22n, oldName: 'b', newName: 'c', source: b.attr({ ino: 22n, nlink: 1 }) }),
+      b.write({ seq: 5n, ino: 22n }, 0n, 'x'),
+    ]);
+    expect(await ask(db, 'SELECT path FROM effect_list WHERE seq = 5')).to.deep.equal(['/c']);
+    expect(
+      await ask(db, 'SELECT path, from_seq, until_seq FROM path_list WHERE from_seq > 1 ORDER BY id'),
+    ).to.deep.equal(['/a 2 4', '/c 4 -']);
+  });
+
+  it('gives no user another name for a line that is appended, and one for a file that is written anew', async () => {
+    const passwd = [
+      mounted,
+      mkdir(2n, 20n, 'etc'),
+      b.dentry('CREATE', { seq: 3n, ino: 21n, name: 'passwd', dir: dir(20n) }),
+      b.write({ seq: 4n, ino: 21n }, 0n, 'root:x:0:0::/root:/bin/sh\nal:x:1000:1000::/:/bin/sh\n'),
+      b.write({ seq: 5n, ino: 21n }, 52n, 'toor::0:0::/:/bin/sh\nbo:x:1001:1001::/:/bin/sh\n'),
+    ];
+    const names = 'SELECT uid, name FROM users WHERE name IS NOT NULL ORDER BY uid';
+    expect(await ask(await load(passwd), names)).to.deep.equal(['0 root', '1000 al', '1001 bo']);
+    await rm(path.join(folder(), 'index.db'));
+    await rm(path.join(folder(), 'segments'), { recursive: true });
+    const anew = b.write({ seq: 6n, ino: 21n }, 0n, 'root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/:/bin/sh\n');
+    expect(await ask(await load([...passwd, anew]), names)).to.deep.equal(['0 root', '1000 alice', '1001 bo']);
+  });
+
+  it('takes no path from what was mounted, and tells other file systems from the root one', async () => {
+    const loop = { dev: 0x700, uuid: Buffer.alloc(16, 1) };
+    const foreign = b.mount('MOUNT', { seq: 1n, ino: 2n, gen: 0, ...loop }, 'ext4', '/srv/www');
+    const records = [
+      b.mount('MOUNT', { seq: 2n, ino: 2n, gen: 0, dev: DEV }, 'ext4', '/dev/vda'),
+      b.dentry('CREATE', { seq: 3n, ino: 22n, name: 'f' }),
+      b.dentry('CREATE', { seq: 4n, ino: 22n, name: 'f', dev: 0x700 }),
+      b.dentry('CREATE', { seq: 5n, ino: 23n, name: 'g', dev: 0x700, dir: dir(77n) }),
+      b.dentry('CREATE', { seq: 6n, ino: 24n, name: 'h', dev: 0x800 }),
+    ];
+    await writeSegments(folder(), [b.subbuf([foreign, ...records])]);
+    const base = { uuid: Buffer.alloc(16, 0xab), names: async function* () {}, passwd: async () => [] };
+    const known = path.join(folder(), 'known.db');
+    const guessed = path.join(folder(), 'guessed.db');
+    await loadFolder(folder(), known, { base });
+    const paths = 'SELECT path FROM effect_list WHERE seq > 2 ORDER BY seq';
+    expect(await ask(known, paths)).to.deep.equal(['/f', '[dev 7:0]/f', '[dev 7:0]#77/g', '[dev 8:0]/h']);
+    expect(await ask(known, 'SELECT path FROM path_list WHERE from_seq < 3 ORDER BY path')).to.deep.equal([
+      '/',
+      '[dev 7:0]/',
+    ]);
+    expect(await ask(known, 'SELECT root_dev FROM traces')).to.deep.equal([String(DEV)]);
+    // Without the image the first one mounted is the root.
+    await loadFolder(folder(), guessed);
+    expect(await ask(guessed, paths)).to.deep.equal(['[dev 254:0]/f', '/f', '#77/g', '[dev 8:0]/h']);
   });
 
   it('has the tree of processes, their programs, and who became whom', async () => {
@@ -457,7 +523,9 @@ describe('the inserter', () => {
     );
     /** A call that ends in the next round, a text of its own, an effect, and a process. */
     const records = (round: bigint, boot: bigint) => [
-      ...(round === 0n ? [b.mount('MOUNT', { seq: 1n, ino: 2n, gen: 0, dev: DEV }, 'ext4', '/')] : [b.exit(OPENAT, 3)]),
+      ...(round === 0n
+        ? [b.mount('MOUNT', { seq: 1n, ino: 2n, gen: 0, dev: DEV }, 'ext4', '/dev/vda')]
+        : [b.exit(OPENAT, 3)]),
       b.dentry('MKDIR', {
         seq: 2n + round,
         ino: 20n + round,

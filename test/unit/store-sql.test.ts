@@ -124,14 +124,14 @@ describe('names of users', () => {
     expect(
       passwdLines('root:x:0:0:root:/root:/bin/bash\nbad line\neve:x:1001:1001::/home/eve:/bin/sh\ncut:x:1', 0),
     ).to.deep.equal([
-      { name: 'root', uid: 0, isTail: false },
-      { name: 'eve', uid: 1001, isTail: false },
+      { name: 'root', uid: 0, isLater: false },
+      { name: 'eve', uid: 1001, isLater: false },
     ]);
   });
 
   it('may be cut where a write begins in the middle of the file', () => {
     expect(passwdLines('ve:x:1001:1001::/home/eve:/bin/sh\n', 500)).to.deep.equal([
-      { name: 've', uid: 1001, isTail: true },
+      { name: 've', uid: 1001, isLater: true },
     ]);
   });
 

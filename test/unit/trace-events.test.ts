@@ -175,8 +175,82 @@ describe('names of inodes', () => {
     const names = new InodeNames();
     observe(names, b.dentry('CREATE', { seq: 1n, ino: 21n, gen: 9, name: 'a', dir: b.attr({ ino: 77n }) }));
     expect(names.path(0xfe00, 21n, 9)).to.equal('#77/a');
-    names.learn({ dev: 1, ino: 30n, gen: 0 }, { ino: 30n, gen: 0 }, Buffer.from('x'));
-    expect(names.path(1, 30n, 0)).to.match(/^x(\/x)+$/);
+    names.learn({ dev: 0xfe00, ino: 30n, gen: 0 }, { ino: 30n, gen: 0 }, Buffer.from('x'));
+    expect(names.path(0xfe00, 30n, 0)).to.match(/^x(\/x)+$/);
+  });
+
+  const file = (ino: bigint, nlink: number) => b.attr({ ino, gen: 1, nlink });
+  const pathsOf = (names: InodeNames, ino: bigint) => {
+    const { effect } = decode(b.write({ seq: 99n, ino }, 0n, 'x')) as Extract<TraceRecord, { kind: 'effect' }>;
+    return names.paths(effect);
+  };
+
+  it('of one inode are several, and one that is taken away does not stand for it', () => {
+    const names = new InodeNames();
+    observe(names, b.dentry('CREATE', { seq: 1n, ino: 30n, name: 'passwd' }));
+    observe(names, b.dentry('LINK', { seq: 2n, ino: 30n, name: '.x', child: file(30n, 2) }));
+    expect(pathsOf(names, 30n)).to.deep.equal(['/passwd', '/.x']);
+    const unlink = b.dentry('UNLINK', { seq: 3n, ino: 30n, name: '.x', child: file(30n, 1) });
+    observe(names, unlink);
+    expect(pathsOf(names, 30n)).to.deep.equal(['/passwd']);
+    expect(describeRecord(decode(unlink), names)).to.match(/^\/\.x /);
+    observe(names, b.dentry('UNLINK', { seq: 4n, ino: 30n, name: 'passwd', child: file(30n, 0) }));
+    expect(pathsOf(names, 30n)).to.deep.equal(['/passwd']);
+    // An O_TMPFILE inode may be linked again.
+    observe(names, b.dentry('LINK', { seq: 5n, ino: 30n, name: 'back', child: file(30n, 1) }));
+    expect(pathsOf(names, 30n)).to.deep.equal(['/back']);
+  });
+
+  it('are told by the count of links where something was lost', () => {
+    const names = new InodeNames();
+    observe(names, b.dentry('CREATE', { seq: 1n, ino: 30n, name: 'a' }));
+    // RENAME of a to b is lost.
+    observe(names, b.rename({ seq: 3n, ino: 30n, oldName: 'b', newName: 'c', source: file(30n, 1) }));
+    expect(pathsOf(names, 30n)).to.deep.equal(['/c']);
+  });
+
+  it('that nobody told are not made up from one that was taken away', () => {
+    const names = new InodeNames();
+    observe(names, b.dentry('LINK', { seq: 1n, ino: 30n, name: '.x', child: file(30n, 2) }));
+    observe(names, b.dentry('UNLINK', { seq: 2n, ino: 30n, name: '.x', child: file(30n, 1) }));
+    expect(pathsOf(names, 30n)).to.deep.equal(['#30']);
+  });
+
+  it('change places', () => {
+    const names = new InodeNames();
+    observe(names, b.dentry('CREATE', { seq: 1n, ino: 31n, name: 'A' }));
+    observe(names, b.dentry('CREATE', { seq: 2n, ino: 32n, name: 'B' }));
+    const swap = { seq: 3n, ino: 31n, oldName: 'A', newName: 'B', renameFlags: 2, target: file(32n, 1) };
+    observe(names, b.rename(swap));
+    expect([...pathsOf(names, 31n), ...pathsOf(names, 32n)]).to.deep.equal(['/B', '/A']);
+  });
+
+  it('of another file system say so, and those that the image knew are of the root one', () => {
+    const uuid = Buffer.alloc(16, 0xab);
+    const names = new InodeNames({
+      uuid,
+      names: [
+        { path: '/', ino: 2, gen: 0 },
+        { path: '/etc', ino: 30, gen: 1 },
+        { path: '/etc/passwd', ino: 31, gen: 1 },
+        { path: '/etc/passwd.old', ino: 31, gen: 1 },
+      ],
+    });
+    const foreign = { ino: 2n, gen: 0, dev: 0x700, uuid: Buffer.alloc(16, 1) };
+    observe(names, b.mount('MOUNT', { seq: 1n, ...foreign }, 'ext4', '/etc'));
+    observe(names, b.mount('MOUNT', { seq: 2n, ino: 2n, gen: 0 }, 'ext4', '/dev/vda'));
+    // The same UUID once more is no second root.
+    observe(names, b.mount('MOUNT', { seq: 3n, ...foreign, uuid }, 'ext4', '/dev/loop0'));
+    observe(names, b.dentry('CREATE', { seq: 4n, ino: 31n, dev: 0x700, name: 'shadow' }));
+    expect(names.path(0x700, 31n, 1)).to.equal('[dev 7:0]/shadow');
+    expect(names.path(0x700, 2n, 0)).to.equal('[dev 7:0]/');
+    expect(names.path(0x700, 30n, 1)).to.equal('[dev 7:0]#30');
+    expect(names.path(0xfe00, 2n, 0)).to.equal('/');
+    expect(pathsOf(names, 31n)).to.deep.equal(['/etc/passwd', '/etc/passwd.old']);
+    expect(names.path(0xfe00, 31n, 2)).to.equal('#31');
+    const dir = b.attr({ ino: 30n });
+    observe(names, b.dentry('UNLINK', { seq: 5n, ino: 31n, dir, name: 'passwd', child: file(31n, 1) }));
+    expect(pathsOf(names, 31n)).to.deep.equal(['/etc/passwd.old']);
   });
 });
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { KNOWN_OPS } from '../../abi/layout.js';
 import { SYSCALL_NAMES } from '../../abi/syscalls.js';
+import { rootOfRun } from '../../parts/base-names.js';
 import { damageOf } from '../../run/arrived.js';
 import { findRunDir, openRun } from '../../run/folder.js';
 import { type EventFilters, eventsOf, eventToJson } from '../../trace/events.js';
@@ -66,13 +67,14 @@ export async function run(invocation: Invocation): Promise<number> {
     ...(limit === undefined ? {} : { limit }),
   };
   const runDir = findRunDir(ctx.runsDir, invocation.run);
-  const { manifest } = await openRun(runDir);
+  const opened = await openRun(runDir);
   const { out } = invocation;
   let damage: readonly string[] = [];
   const onIndex = ({ totals: { subbufs, bytes }, problems }: Pick<RunIndex, 'totals' | 'problems'>) => {
-    damage = damageOf(manifest.trace, { subbufs, bytes, problems });
+    damage = damageOf(opened.manifest.trace, { subbufs, bytes, problems });
   };
-  for await (const event of eventsOf(runDir, filters, ctx.signal, onIndex)) {
+  const root = await rootOfRun(opened, ctx);
+  for await (const event of eventsOf(runDir, filters, { signal: ctx.signal, onIndex, root })) {
     if (out.gone) break;
     if (invocation.json) await out.json(eventToJson(event));
     else await out.line(event.line);
