@@ -88,9 +88,11 @@ export interface QueryDef {
 
 /** Rows of a named query at most: it is for people; SQL has no such limit. */
 export const QUERY_LIMIT = 1000;
+/** One more is asked for: whether there are more is to be told. */
+const ASKED = QUERY_LIMIT + 1;
 
 const EFFECTS_OF = (which: string): string =>
-  `SELECT record, time, seq, what, path, other, pos, len, size, pid, comm, exe, args FROM effect_list WHERE ${which} {of trace} ORDER BY id LIMIT ${QUERY_LIMIT}`;
+  `SELECT record, time, seq, what, path, other, pos, len, size, pid, comm, exe, args FROM effect_list WHERE ${which} {of trace} ORDER BY id LIMIT ${ASKED}`;
 const ID_OF_KIND = (name: string): string => `(SELECT id FROM kinds WHERE class = 'EFFECT' AND name = '${name}')`;
 
 export const QUERIES: readonly QueryDef[] = [
@@ -111,7 +113,7 @@ export const QUERIES: readonly QueryDef[] = [
     doc: 'system calls and other events of a process',
     args: [{ name: 'PID', type: 'int' }],
     sql: `SELECT record, time, duration_ns, what, text, result, tid, comm FROM event_list
- WHERE process IN (SELECT id FROM processes WHERE pid = {int 1} {of trace}) ORDER BY id LIMIT ${QUERY_LIMIT}`,
+ WHERE process IN (SELECT id FROM processes WHERE pid = {int 1} {of trace}) ORDER BY id LIMIT ${ASKED}`,
   },
   {
     name: 'tree',
@@ -122,7 +124,7 @@ export const QUERIES: readonly QueryDef[] = [
  UNION ALL SELECT p.id, t.depth + 1, t.place || '/' || substr('000000000000' || CAST(p.id AS text), length(CAST(p.id AS text)) + 1)
  FROM tree t JOIN processes p ON p.parent = t.id WHERE t.depth < 100)
  SELECT l.record, l.pid, t.depth, l.born, l.ended, l.owner, l.uid, l.euid, l.comm, l.exe, l.args
- FROM (SELECT * FROM tree ORDER BY place LIMIT ${QUERY_LIMIT}) t JOIN process_list l ON l.id = t.id ORDER BY t.place`,
+ FROM (SELECT * FROM tree ORDER BY place LIMIT ${ASKED}) t JOIN process_list l ON l.id = t.id ORDER BY t.place`,
   },
   {
     name: 'deleted',
@@ -131,13 +133,13 @@ export const QUERIES: readonly QueryDef[] = [
     // Each half comes by the index in the order that is wanted, and ends with the limit.
     sql: `SELECT record, time, seq, what, path, size, pid, comm, exe, args FROM effect_list WHERE id IN (SELECT id FROM (
  SELECT id FROM effects WHERE kind = ${ID_OF_KIND('UNLINK')} AND nlink = 0 {of trace}
- UNION ALL SELECT id FROM effects WHERE kind = ${ID_OF_KIND('RMDIR')} {of trace} ORDER BY id DESC LIMIT ${QUERY_LIMIT}) newest) ORDER BY id DESC`,
+ UNION ALL SELECT id FROM effects WHERE kind = ${ID_OF_KIND('RMDIR')} {of trace} ORDER BY id DESC LIMIT ${ASKED}) newest) ORDER BY id DESC`,
   },
   {
     name: 'connections',
     doc: 'addresses that sockets were bound to, connected to, or heard from',
     args: [],
-    sql: `SELECT record, time, what, address, result, pid, comm, exe, args FROM connection_list WHERE TRUE {of trace} ORDER BY id LIMIT ${QUERY_LIMIT}`,
+    sql: `SELECT record, time, what, address, result, pid, comm, exe, args FROM connection_list WHERE TRUE {of trace} ORDER BY id LIMIT ${ASKED}`,
   },
   {
     name: 'setuid',
@@ -145,31 +147,31 @@ export const QUERIES: readonly QueryDef[] = [
     args: [],
     sql: `SELECT record, time, seq, what, path, mode, uid, gid, pid, comm, exe, args FROM effect_list WHERE id IN (
  SELECT id FROM effects WHERE +kind IN (${['SETATTR', 'CREATE', 'LINK', 'RENAME'].map(ID_OF_KIND).join(', ')})
- AND ${IS_SETUID} {of trace}) ORDER BY id LIMIT ${QUERY_LIMIT}`,
+ AND ${IS_SETUID} {of trace}) ORDER BY id LIMIT ${ASKED}`,
   },
   {
     name: 'logins',
     doc: 'who became whom',
     args: [],
-    sql: `SELECT record, time, old_uid, uid, old_euid, euid, owner, pid, comm, exe, args FROM identity_list WHERE TRUE {of trace} ORDER BY id LIMIT ${QUERY_LIMIT}`,
+    sql: `SELECT record, time, old_uid, uid, old_euid, euid, owner, pid, comm, exe, args FROM identity_list WHERE TRUE {of trace} ORDER BY id LIMIT ${ASKED}`,
   },
   {
     name: 'programs',
     doc: 'programs in the order in which they were executed',
     args: [],
-    sql: `SELECT record, time, owner, uid, euid, pid, program, arguments FROM program_list WHERE TRUE {of trace} ORDER BY id LIMIT ${QUERY_LIMIT}`,
+    sql: `SELECT record, time, owner, uid, euid, pid, program, arguments FROM program_list WHERE TRUE {of trace} ORDER BY id LIMIT ${ASKED}`,
   },
   {
     name: 'search',
     doc: 'events that mention words in a path or an argument',
     args: [{ name: 'WORDS', type: 'text' }],
     sql: `SELECT record, time, what, text, result, pid, comm FROM event_list
- WHERE id IN (SELECT id FROM events WHERE text IN ({matching 1}) {of process} ORDER BY id LIMIT ${QUERY_LIMIT}) ORDER BY id`,
+ WHERE id IN (SELECT id FROM events WHERE text IN ({matching 1}) {of process} ORDER BY id LIMIT ${ASKED}) ORDER BY id`,
   },
   {
     name: 'losses',
     doc: 'what was lost',
     args: [],
-    sql: `SELECT record, time, class, cpu, records, effects, seq_first, seq_last, path, what, pos, len FROM loss_list WHERE TRUE {of trace} ORDER BY id LIMIT ${QUERY_LIMIT}`,
+    sql: `SELECT record, time, class, cpu, records, effects, seq_first, seq_last, path, what, pos, len FROM loss_list WHERE TRUE {of trace} ORDER BY id LIMIT ${ASKED}`,
   },
 ];
