@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** System calls, a row for each with what it returned, and all other events. */
 import { AT, FLAG, SIZE } from '../abi/layout.js';
+import { NUMBER_REPLACED } from '../abi/syscalls.js';
 import type { TraceRecord } from '../trace/record.js';
 import { type Address, wordsOf } from './captures.js';
 import { narrow, readSigned, signed } from './numbers.js';
@@ -22,6 +23,8 @@ const [ID, TIME, DURATION, KIND_OF, PROCESS, TID, CPU, RESULT, TEXT, FIRST_ARG] 
 /** The last call of a thread. It stands for one after the other: a map that is emptied again and again is slow. */
 interface LastCall {
   isOpen: boolean;
+  /** Which call. */
+  what: number;
   event: number;
   /** Its row in the batch that is collected, if it is in that one. */
   row: number;
@@ -54,14 +57,15 @@ export class Calls {
 
   async restore(store: Store, monoBase: bigint): Promise<void> {
     const rows = await store.select(
-      `SELECT o.event, o.tid, CAST(o.entered_mono AS text) AS entered, t.text AS args, e.text AS words
+      `SELECT o.event, o.tid, e.kind, CAST(o.entered_mono AS text) AS entered, t.text AS args, e.text AS words
  FROM open_calls o JOIN events e ON e.id = o.event LEFT JOIN texts t ON t.id = o.args
  WHERE o.trace = {int 1} ORDER BY o.event`,
       [this.#trace],
     );
-    for (const { event, tid, entered, args, words } of rows) {
+    for (const { event, tid, kind, entered, args, words } of rows) {
       this.#last.set(Number(tid), {
         isOpen: true,
+        what: Number(kind),
         event: Number(event),
         row: 0,
         batch: -1,
@@ -125,6 +129,7 @@ export class Calls {
     this.#addresses(words.addresses, event, spot, process);
     const call = this.#last.get(tid) ?? this.#newThread(tid);
     call.isOpen = true;
+    call.what = what;
     call.event = event;
     call.row = row;
     call.batch = this.#batch;
@@ -135,7 +140,16 @@ export class Calls {
 
   #newThread(tid: number): LastCall {
     if (this.#last.size >= KEPT) for (const oldest of [...this.#last.keys()].slice(0, 1)) this.#last.delete(oldest);
-    const call: LastCall = { isOpen: false, event: 0, row: 0, batch: -1, monoAt: 0, args: null, hasText: false };
+    const call: LastCall = {
+      isOpen: false,
+      what: 0,
+      event: 0,
+      row: 0,
+      batch: -1,
+      monoAt: 0,
+      args: null,
+      hasText: false,
+    };
     this.#last.set(tid, call);
     return call;
   }
@@ -146,13 +160,15 @@ export class Calls {
     const words = wordsOf(buf, off + EXIT_BYTES, end, this.#texts);
     const call = this.#last.get(tid);
     const rows = this.#events;
-    if (call?.isOpen !== true) {
+    const isOfIt = call?.isOpen === true && (call.what === what || spot.code === NUMBER_REPLACED);
+    // Of another call: what this one returned is lost, and so is that one's entry.
+    if (call !== undefined) call.isOpen = false;
+    if (call === undefined || !isOfIt) {
       const event = this.event(spot, what, process, null, words.text, []);
       if (hasResult) rows.copy(rows.count - 1, RESULT, buf, off + AT.lemona_exit.ret);
       this.#addresses(words.addresses, event, spot, process);
       return;
     }
-    call.isOpen = false;
     const duration = spot.monoAt - call.monoAt;
     const isNews = words.text !== null && !call.hasText;
     if (call.batch === this.#batch) {

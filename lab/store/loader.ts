@@ -140,7 +140,7 @@ export class Loader {
     // They say where records are that are not here; nothing happened.
     if (kind === KIND.PART || kind === KIND.ELSEWHERE) return;
     const what = this.#kinds.of(kind, spot.code, spot.flags);
-    if (kind === KIND.ENTRY) this.#calls.entered(spot, what, this.#processes.of(tid));
+    if (kind === KIND.ENTRY) this.#calls.entered(spot, what, this.#processes.ofCaller(tid));
     else if (kind === KIND.EXIT) this.#calls.returned(spot, what, this.#processes.of(tid));
     else if (kind === KIND.EFFECT) this.#effects.add(spot, what, this.#processes.of(tid));
     else if (kind === KIND.SWITCH && spot.size >= SIZE.lemona_switch) {
@@ -158,7 +158,7 @@ export class Loader {
     switch (record.kind) {
       case 'task': {
         this.#calls.forget(record.taskTid);
-        const process = this.#processes.task(record, realAt);
+        const process = this.#processes.task(record, tid, realAt);
         for (const uid of [record.uid, record.euid]) this.#users.seen(uid);
         event(this.#texts.ofText(process.name), [
           record.taskTid,

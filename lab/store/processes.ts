@@ -104,10 +104,21 @@ export class Processes {
 
   /** The process of a thread; one that nobody heard of yet is its own. */
   of(tid: number): Process {
-    return (this.#threads.get(tid) ?? this.#addThread(tid, this.#addProcess(tid, null), null)).process;
+    return (this.#threads.get(tid) ?? this.#unheard(tid)).process;
   }
 
-  task(body: Body<'task'>, at: Time): Process {
+  /** The process of a thread that makes a call: one that has ended makes none, so its number is another's, whose birth was lost. */
+  ofCaller(tid: number): Process {
+    const thread = this.#threads.get(tid);
+    return thread === undefined || thread.ended === null ? this.of(tid) : this.#unheard(tid).process;
+  }
+
+  #unheard(tid: number): Thread {
+    return this.#addThread(tid, this.#addProcess(tid, null), null);
+  }
+
+  /** @param by whose record it is: of a birth, the thread that forks */
+  task(body: Body<'task'>, by: number, at: Time): Process {
     const born = body.isFork ? at : null;
     if (body.isThread) {
       const process = this.of(body.tgid);
@@ -117,7 +128,9 @@ export class Processes {
     // One that was there before may have been heard of already.
     const known = body.isFork ? undefined : this.#threads.get(body.taskTid)?.process;
     const process = known?.pid === body.tgid ? known : this.#addProcess(body.tgid, born);
-    const parent = body.parentTgid === 0 ? undefined : this.of(body.parentTgid);
+    // With CLONE_PARENT the kernel's parent is the forker's own.
+    const from = body.isFork ? by : body.parentTgid;
+    const parent = from === 0 ? undefined : this.of(from);
     process.parent = parent?.id ?? null;
     process.isKernel = body.isKernelThread;
     process.name = displayBytes(body.comm);

@@ -226,6 +226,51 @@ describe('the database of a run', () => {
     expect(await ask(db, "SELECT tid, result FROM event_list WHERE what = 'execve'")).to.deep.equal(['71 0']);
   });
 
+  it('gives a result to the call that it is of, where records were lost', async () => {
+    const db = await load([
+      b.entry(OPENAT, [0], [b.tlv('PATH', '/etc/shadow', { arg: 1 })], { tid: 10 }),
+      b.exit(0, 100, [], { tid: 10 }),
+      b.exit(OPENAT, 5, [], { tid: 10 }),
+      b.entry(EXECVE, [], [], { tid: 10 }),
+      b.exit(0xffff, 0, [], { tid: 10 }),
+      b.loss(FLAG.LOSS_LOSSY, { records: 2 }),
+    ]);
+    expect(
+      await ask(db, "SELECT what, text, duration_ns, result FROM event_list WHERE class = 'ENTRY' ORDER BY id"),
+    ).to.deep.equal(['openat /etc/shadow - -', 'read - - 100', 'openat - - 5', 'execve - 1000 0']);
+  });
+
+  it('gives no act to a process that is dead, where the birth of another one was lost', async () => {
+    const db = await load([
+      b.task({ tid: 10, tgid: 10, comm: 'backup' }, { tid: 1 }),
+      b.exec('/usr/bin/backup', { tgid: 10, comm: 'backup' }, { tid: 10 }),
+      b.taskExit(0, { tid: 10 }),
+      b.nop(1n, { tid: 10 }),
+      b.entry(OPENAT, [0], [b.tlv('PATH', '/etc/shadow', { arg: 1 })], { tid: 10 }),
+      b.exit(OPENAT, 3, [], { tid: 10 }),
+      b.nop(2n, { tid: 10 }),
+    ]);
+    expect(await ask(db, "SELECT comm, exe, result FROM event_list WHERE what = 'openat'")).to.deep.equal([' - 3']);
+    expect(await ask(db, 'SELECT seq, exe FROM effect_list ORDER BY seq')).to.deep.equal(['1 /usr/bin/backup', '2 -']);
+    expect(
+      await ask(db, 'SELECT pid, born_ns IS NULL, ended_ns IS NULL FROM processes WHERE pid = 10 ORDER BY id'),
+    ).to.deep.equal(['10 0 0', '10 1 1']);
+  });
+
+  it('has the child of a program that hides behind CLONE_PARENT as its own', async () => {
+    const db = await load([
+      b.task({ tid: 5, tgid: 5, parent_tgid: 1, comm: 'bash' }, { tid: 1 }),
+      b.exec('/bin/bash', { tgid: 5, comm: 'bash' }, { tid: 5 }),
+      b.task({ tid: 6, tgid: 6, parent_tgid: 5, comm: 'bash' }, { tid: 5 }),
+      b.entry(EXECVE, [1, 2, 3], [b.tlv('STRV', '/tmp/evil\0-q\0', { arg: 1 })], { tid: 6 }),
+      b.exec('/tmp/evil', { tgid: 6, comm: 'evil' }, { tid: 6 }),
+      b.task({ tid: 7, tgid: 7, parent_tgid: 5, comm: 'evil' }, { tid: 6 }),
+    ]);
+    expect(await ask(db, 'SELECT parent_pid, exe, args FROM process_list WHERE pid = 7')).to.deep.equal([
+      '6 /tmp/evil /tmp/evil -q',
+    ]);
+  });
+
   it('has the addresses of sockets, told at the entry or at the exit', async () => {
     const address = Buffer.from([2, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
     const db = await load([
