@@ -5,7 +5,7 @@ import { NUMBER_REPLACED } from '../abi/syscalls.js';
 import type { TraceRecord } from '../trace/record.js';
 import { type Address, wordsOf } from './captures.js';
 import { narrow, readSigned, signed } from './numbers.js';
-import type { Process } from './processes.js';
+import type { Thread } from './processes.js';
 import { placesOf, Rows } from './rows.js';
 import type { Spot } from './spot.js';
 import { Batch, type Store, type TextRef } from './store.js';
@@ -16,8 +16,9 @@ const EXIT_BYTES: number = SIZE.lemona_exit;
 const ARGS_MAX = 6;
 /** Threads whose calls are remembered. */
 const KEPT = 100_000;
-const [ID, TIME, DURATION, KIND_OF, PROCESS, TID, CPU, RESULT, TEXT, FIRST_ARG] = placesOf('events', [
-  ...(['id', 'time_ns', 'duration_ns', 'kind', 'process', 'tid', 'cpu', 'result', 'text', 'a0'] as const),
+const [ID, TIME, DURATION, KIND_OF, PROCESS, TID, CPU, EXEC, EUID, RESULT, TEXT, FIRST_ARG] = placesOf('events', [
+  ...(['id', 'time_ns', 'duration_ns', 'kind', 'process', 'tid', 'cpu', 'exec', 'euid'] as const),
+  ...(['result', 'text', 'a0'] as const),
 ]);
 
 /** The last call of a thread. It stands for one after the other: a map that is emptied again and again is slow. */
@@ -88,15 +89,18 @@ export class Calls {
   }
 
   /** A row with what every event has. */
-  #row(spot: Spot, what: number, process: Process): number {
+  #row(spot: Spot, what: number, thread: Thread): number {
     const rows = this.#events;
     const row = rows.add();
     rows.set(row, ID, this.#nextEvent++);
     spot.putTime(rows, row, TIME);
     rows.set(row, KIND_OF, what);
+    const { process, euid } = thread;
     rows.set(row, PROCESS, process.id);
     rows.set(row, TID, spot.tid);
     rows.set(row, CPU, spot.cursor.cpu);
+    if (process.exec !== null) rows.set(row, EXEC, process.exec);
+    if (euid !== null) rows.set(row, EUID, euid);
     return row;
   }
 
@@ -104,29 +108,29 @@ export class Calls {
   event(
     spot: Spot,
     what: number,
-    process: Process,
+    thread: Thread,
     result: number | null,
     text: TextRef | null,
     args: readonly (number | bigint)[],
   ): number {
-    const row = this.#row(spot, what, process);
+    const row = this.#row(spot, what, thread);
     this.#events.setAny(row, RESULT, result);
     this.#events.setText(row, TEXT, text);
     for (const [i, arg] of args.entries()) this.#events.setAny(row, FIRST_ARG + i, arg);
     return this.#nextEvent - 1;
   }
 
-  entered(spot: Spot, what: number, process: Process): void {
+  entered(spot: Spot, what: number, thread: Thread): void {
     const { buf, off, end, tid, flags } = spot;
     const rows = this.#events;
-    const row = this.#row(spot, what, process);
+    const row = this.#row(spot, what, thread);
     const event = this.#nextEvent - 1;
     let count = (flags & FLAG.F_NARGS_MASK) >> FLAG.F_NARGS_SHIFT;
     if (count > ARGS_MAX || off + REC_BYTES + 8 * count > end) count = 0;
     for (let i = 0; i < count; i++) rows.copy(row, FIRST_ARG + i, buf, off + REC_BYTES + 8 * i);
     const words = wordsOf(buf, off + REC_BYTES + 8 * count, end, this.#texts);
     rows.setText(row, TEXT, words.text);
-    this.#addresses(words.addresses, event, spot, process);
+    this.#addresses(words.addresses, event, spot, thread);
     const call = this.#last.get(tid) ?? this.#newThread(tid);
     call.isOpen = true;
     call.what = what;
@@ -154,7 +158,7 @@ export class Calls {
     return call;
   }
 
-  returned(spot: Spot, what: number, process: Process): void {
+  returned(spot: Spot, what: number, thread: Thread): void {
     const { buf, off, end, tid } = spot;
     const hasResult = spot.size >= EXIT_BYTES;
     const words = wordsOf(buf, off + EXIT_BYTES, end, this.#texts);
@@ -164,9 +168,9 @@ export class Calls {
     // Of another call: what this one returned is lost, and so is that one's entry.
     if (call !== undefined) call.isOpen = false;
     if (call === undefined || !isOfIt) {
-      const event = this.event(spot, what, process, null, words.text, []);
+      const event = this.event(spot, what, thread, null, words.text, []);
       if (hasResult) rows.copy(rows.count - 1, RESULT, buf, off + AT.lemona_exit.ret);
-      this.#addresses(words.addresses, event, spot, process);
+      this.#addresses(words.addresses, event, spot, thread);
       return;
     }
     const duration = spot.monoAt - call.monoAt;
@@ -179,15 +183,18 @@ export class Calls {
       this.#late.values.push(call.event, duration, hasResult ? readSigned(buf, off + AT.lemona_exit.ret) : null);
       if (isNews) this.#lateTexts.values.push(call.event, words.text);
     }
-    this.#addresses(words.addresses, call.event, spot, process);
+    this.#addresses(words.addresses, call.event, spot, thread);
   }
 
   /** A request of io_uring. */
-  request(spot: Spot, what: number, process: Process, body: Extract<TraceRecord, { kind: 'uring' }>): void {
+  request(spot: Spot, what: number, thread: Thread, body: Extract<TraceRecord, { kind: 'uring' }>): void {
     const words = wordsOf(spot.buf, spot.off + SIZE.lemona_uring, spot.end, this.#texts);
     const result = body.phase === 'complete' ? body.result : null;
     const args = [body.flags, signed(body.ring), signed(body.userData), signed(body.request)];
-    this.#addresses(words.addresses, this.event(spot, what, process, result, words.text, args), spot, process);
+    const event = this.event(spot, what, thread, result, words.text, args);
+    // It runs with credentials of its own.
+    if (body.phase === 'issue') this.#events.set(this.#events.count - 1, EUID, body.euid);
+    this.#addresses(words.addresses, event, spot, thread);
   }
 
   /** Arguments of the program that a thread is about to execute. */
@@ -209,9 +216,9 @@ export class Calls {
     this.#last.delete(tid);
   }
 
-  #addresses(addresses: readonly Address[], event: number, spot: Spot, process: Process): void {
+  #addresses(addresses: readonly Address[], event: number, spot: Spot, thread: Thread): void {
     for (const { family, address } of addresses)
-      this.#sockets.values.push(this.#nextSocket++, event, spot.realAt, process.id, family, address);
+      this.#sockets.values.push(this.#nextSocket++, event, spot.realAt, thread.process.id, family, address);
   }
 
   async flush(store: Store): Promise<void> {

@@ -8,7 +8,7 @@ import { displayBytes } from '../trace/text.js';
 import type { File, Files } from './files.js';
 import { nearU64, readSigned, signed } from './numbers.js';
 import type { Cursor } from './ordered.js';
-import type { Process } from './processes.js';
+import type { Thread } from './processes.js';
 import { placesOf, Rows } from './rows.js';
 import type { Spot, Stretch } from './spot.js';
 import type { Store } from './store.js';
@@ -44,11 +44,32 @@ export interface Doubled {
 
 const NO_BARRIER: Readonly<Barrier> = { doubtful: false, moved: undefined, mounted: undefined };
 
-const [ID, TRACE, SEQ, TIME, KIND_OF, PROCESS, TID, CPU, FILE, PATH, OTHER, POS, LEN, MODE, UID, GID, BYTES, NLINK] =
-  placesOf('effects', [
-    ...(['id', 'trace', 'seq', 'time_ns', 'kind', 'process', 'tid', 'cpu', 'file', 'path', 'other'] as const),
-    ...(['pos', 'len', 'mode', 'uid', 'gid', 'size', 'nlink'] as const),
-  ]);
+const [
+  ID,
+  TRACE,
+  SEQ,
+  TIME,
+  KIND_OF,
+  PROCESS,
+  TID,
+  CPU,
+  EXEC,
+  EUID,
+  FILE,
+  PATH,
+  OTHER,
+  POS,
+  LEN,
+  MODE,
+  UID,
+  GID,
+  BYTES,
+  NLINK,
+] = placesOf('effects', [
+  ...(['id', 'trace', 'seq', 'time_ns', 'kind', 'process', 'tid', 'cpu', 'exec', 'euid'] as const),
+  ...(['file', 'path', 'other'] as const),
+  ...(['pos', 'len', 'mode', 'uid', 'gid', 'size', 'nlink'] as const),
+]);
 
 const E = AT.lemona_effect;
 const A = AT.lemona_attr;
@@ -162,7 +183,7 @@ export class EffectRows {
     return false;
   }
 
-  add(spot: Spot, what: number, process: Process): void {
+  add(spot: Spot, what: number, { process, euid }: Thread): void {
     if (!this.#isNew(spot)) return;
     const { buf, off, code } = spot;
     const rows = this.#rows;
@@ -175,6 +196,8 @@ export class EffectRows {
     rows.set(row, PROCESS, process.id);
     rows.set(row, TID, spot.tid);
     rows.set(row, CPU, spot.cursor.cpu);
+    if (process.exec !== null) rows.set(row, EXEC, process.exec);
+    if (euid !== null) rows.set(row, EUID, euid);
     const ino = readSigned(buf, off + E.ino);
     const file =
       ino === 0 ? undefined : this.#files.get(buf.readUInt32LE(off + E.dev), ino, buf.readUInt32LE(off + E.gen));

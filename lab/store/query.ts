@@ -126,7 +126,14 @@ export class QueryDb {
         next: './lemona index makes it',
       });
     }
-    return new QueryDb(await Db.open({ file, isReadOnly: true }, ctx), ctx.signal);
+    const db = await Db.open({ file, isReadOnly: true }, ctx);
+    try {
+      await db.checkVersion();
+      return new QueryDb(db, ctx.signal);
+    } catch (error) {
+      await db.close();
+      throw error;
+    }
   }
 
   /** The answer, every value as text: SQLite's driver would round integers above 2^53. */

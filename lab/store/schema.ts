@@ -9,6 +9,7 @@
  *  3. Bytes of the guest are text as `displayBytes` shows them, each one once, in `texts`: other tables point there.
  *  4. A number that has 64 bits without a sign in the record is the signed one with the same bits here.
  */
+import { LabError } from '../util/errors.js';
 
 export interface ColumnDef {
   readonly name: string;
@@ -142,9 +143,12 @@ export const TABLES = [
       someTime('ended_ns', 'NULL: it was there at the end'),
       some('status', 'wait status of its end'),
       int('is_kernel', '1: a kernel thread'),
-      text('name', 'task name, the last one'),
-      someRef('exe', 'texts', 'path of the last program it executed'),
-      someRef('args', 'texts', "that program's arguments, separated by blanks"),
+      text('name', 'task name at its birth, or when the record began; a program that it executes gives it another'),
+      someRef(
+        'exec',
+        'execs',
+        'the last program that it executed; before there is one, that which its forker ran then',
+      ),
       some('uid', 'owner, the last one'),
       some('euid', 'effective owner, the last one'),
     ],
@@ -160,6 +164,7 @@ export const TABLES = [
       int('tid', 'thread id in the guest'),
       someTime('born_ns', 'NULL: it was there before the record, or its birth was lost'),
       someTime('ended_ns', 'NULL: it was there at the end'),
+      some('euid', 'effective owner, the last one'),
     ],
     indexes: [{ columns: ['process'] }, { columns: ['trace', 'tid'], isWorking: true }],
   },
@@ -174,6 +179,8 @@ export const TABLES = [
       ref('process', 'processes', 'who'),
       int('tid', 'thread id'),
       int('cpu', 'on which CPU'),
+      someRef('exec', 'execs', 'program that the process ran then; NULL: one that the record saw nobody execute'),
+      some('euid', 'effective owner of the thread then; NULL: not known'),
       some('result', 'of a system call or a request; negative: an error number'),
       someRef('text', 'texts', 'paths, arguments and addresses that it led to, separated by blanks'),
       some('a0', 'first argument, or what the class says: see below'),
@@ -199,6 +206,7 @@ export const TABLES = [
       ref('process', 'processes', 'who'),
       ref('exe', 'texts', 'path as the program loader saw it'),
       someRef('args', 'texts', 'arguments, separated by blanks'),
+      text('name', 'task name that it gave'),
       someRef('file', 'files', 'the executable'),
       int('uid', 'owner'),
       int('euid', 'effective owner: another one for a setuid program'),
@@ -274,6 +282,8 @@ export const TABLES = [
       ref('process', 'processes', 'who'),
       int('tid', 'thread id'),
       int('cpu', 'on which CPU'),
+      someRef('exec', 'execs', 'program that the process ran then; NULL: one that the record saw nobody execute'),
+      some('euid', 'effective owner of the thread then; NULL: not known'),
       someRef('file', 'files', 'the inode'),
       someRef('path', 'texts', 'its path then, or the last one it had; a mount point; a label'),
       someRef(
@@ -376,4 +386,12 @@ export const EVENT_ARGS: readonly (readonly [cls: string, meaning: string])[] = 
 ];
 
 /** The version of all this: a database of another one is refused. Change it with any change above. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
+
+/** @throws LabError LAB_RUN_STATE for a database of another version */
+export function checkVersion(label: string, seen: number): void {
+  if (seen === SCHEMA_VERSION) return;
+  throw new LabError('LAB_RUN_STATE', `${label}: its schema is version ${seen}, wanted ${SCHEMA_VERSION}`, {
+    next: 'delete it and make it again, or choose another one: segments are the truth',
+  });
+}

@@ -8,35 +8,39 @@ export interface ViewDef {
   readonly sql: string;
 }
 
-const ACTOR = `p.id AS process, p.pid, p.name AS comm, pe.text AS exe, pa.text AS args`;
+/** A program that the forker executed gave the task its name before it was born. */
+const COMM = 'CASE WHEN x.process = p.id THEN x.name ELSE p.name END AS comm';
+const ACTOR = `p.id AS process, p.pid, ${COMM}, pe.text AS exe, pa.text AS args`;
 /** Whose record it is: MACHINE/BOOT, or a run's name. */
 const RECORD = (trace: string): string => `(SELECT name FROM traces WHERE id = ${trace}) AS record`;
-const ACTOR_JOINS = `LEFT JOIN texts pe ON pe.id = p.exe LEFT JOIN texts pa ON pa.id = p.args`;
+/** @param exec which program: a process runs one after the other */
+const actorJoins = (exec: string): string =>
+  `LEFT JOIN execs x ON x.id = ${exec} LEFT JOIN texts pe ON pe.id = x.exe LEFT JOIN texts pa ON pa.id = x.args`;
 
 export const VIEWS: readonly ViewDef[] = [
   {
     name: 'event_list',
     doc: 'Events with their names, times as text, and who.',
     sql: `SELECT e.id, {iso e.time_ns} AS time, e.time_ns, e.duration_ns, k.class, k.name AS what, t.text, e.result,
- ${ACTOR}, p.trace, ${RECORD('p.trace')}, e.tid, e.cpu, e.a0, e.a1, e.a2, e.a3, e.a4, e.a5
+ ${ACTOR}, e.euid AS actor_euid, p.trace, ${RECORD('p.trace')}, e.tid, e.cpu, e.a0, e.a1, e.a2, e.a3, e.a4, e.a5
  FROM events e JOIN kinds k ON k.id = e.kind JOIN processes p ON p.id = e.process
- LEFT JOIN texts t ON t.id = e.text ${ACTOR_JOINS}`,
+ LEFT JOIN texts t ON t.id = e.text ${actorJoins('e.exec')}`,
   },
   {
     name: 'effect_list',
     doc: 'Effects with their names, times as text, paths, and who.',
     sql: `SELECT f.id, f.trace, ${RECORD('f.trace')}, f.seq, {iso f.time_ns} AS time, f.time_ns, k.name AS what, t.text AS path, o.text AS other,
  f.pos, f.len, f.mode, f.uid, f.gid, f.size, f.nlink, f.file, f.path AS path_id, f.kind,
- ${ACTOR}, p.euid AS actor_euid, f.tid, f.cpu
+ ${ACTOR}, f.euid AS actor_euid, f.tid, f.cpu
  FROM effects f JOIN kinds k ON k.id = f.kind JOIN processes p ON p.id = f.process
- LEFT JOIN texts t ON t.id = f.path LEFT JOIN texts o ON o.id = f.other ${ACTOR_JOINS}`,
+ LEFT JOIN texts t ON t.id = f.path LEFT JOIN texts o ON o.id = f.other ${actorJoins('f.exec')}`,
   },
   {
     name: 'process_list',
     doc: 'Processes with their programs, owners and parents.',
     sql: `SELECT p.id, p.trace, ${RECORD('p.trace')}, p.pid, q.pid AS parent_pid, p.parent, {iso p.born_ns} AS born, {iso p.ended_ns} AS ended,
- p.status, p.is_kernel, p.name AS comm, pe.text AS exe, pa.text AS args, p.uid, u.name AS owner, p.euid
- FROM processes p LEFT JOIN processes q ON q.id = p.parent ${ACTOR_JOINS}
+ p.status, p.is_kernel, ${COMM}, pe.text AS exe, pa.text AS args, p.uid, u.name AS owner, p.euid
+ FROM processes p LEFT JOIN processes q ON q.id = p.parent ${actorJoins('p.exec')}
  LEFT JOIN users u ON u.trace = p.trace AND u.uid = p.uid`,
   },
   {
@@ -52,7 +56,7 @@ export const VIEWS: readonly ViewDef[] = [
     doc: 'Who became whom: logins, su, setuid programs.',
     sql: `SELECT i.id, {iso i.time_ns} AS time, i.time_ns, i.old_uid, i.old_euid, i.uid, i.euid, u.name AS owner,
  ${ACTOR}, p.trace, ${RECORD('p.trace')}
- FROM identities i JOIN processes p ON p.id = i.process ${ACTOR_JOINS}
+ FROM identities i JOIN events e ON e.id = i.event JOIN processes p ON p.id = i.process ${actorJoins('e.exec')}
  LEFT JOIN users u ON u.trace = p.trace AND u.uid = i.uid`,
   },
   {
@@ -61,7 +65,7 @@ export const VIEWS: readonly ViewDef[] = [
     sql: `SELECT s.id, {iso s.time_ns} AS time, s.time_ns, k.name AS what, s.family, t.text AS address, e.result,
  ${ACTOR}, p.trace, ${RECORD('p.trace')}
  FROM sockets s JOIN events e ON e.id = s.event JOIN kinds k ON k.id = e.kind JOIN processes p ON p.id = s.process
- JOIN texts t ON t.id = s.address ${ACTOR_JOINS}`,
+ JOIN texts t ON t.id = s.address ${actorJoins('e.exec')}`,
   },
   {
     name: 'path_list',
@@ -92,7 +96,7 @@ export const QUERY_LIMIT = 1000;
 const ASKED = QUERY_LIMIT + 1;
 
 const EFFECTS_OF = (which: string): string =>
-  `SELECT record, time, seq, what, path, other, pos, len, size, pid, comm, exe, args FROM effect_list WHERE ${which} {of trace} ORDER BY id LIMIT ${ASKED}`;
+  `SELECT record, time, seq, what, path, other, pos, len, size, pid, actor_euid AS euid, comm, exe, args FROM effect_list WHERE ${which} {of trace} ORDER BY id LIMIT ${ASKED}`;
 const ID_OF_KIND = (name: string): string => `(SELECT id FROM kinds WHERE class = 'EFFECT' AND name = '${name}')`;
 
 export const QUERIES: readonly QueryDef[] = [

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { copyFile, mkdir, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { FLAG } from '../../lab/abi/layout.js';
@@ -224,6 +224,58 @@ describe('the database of a run', () => {
     ]);
     expect(await ask(db, 'SELECT pid, program, arguments FROM program_list')).to.deep.equal(['70 /bin/echo echo hi']);
     expect(await ask(db, "SELECT tid, result FROM event_list WHERE what = 'execve'")).to.deep.equal(['71 0']);
+  });
+
+  it('says who acted as it was then: program, task name and effective owner of the thread', async () => {
+    const records = [
+      b.task({ tid: 10, tgid: 10, comm: 'sshd' }, { tid: 1 }),
+      b.entry(EXECVE, [1, 2, 3], [b.tlv('STRV', 'bash\0-c\0echo x >> /f; ls\0', { arg: 1 })], { tid: 10 }),
+      b.exec('/bin/bash', { tgid: 10, comm: 'bash' }, { tid: 10 }),
+      b.exit(0xffff, 0, [], { tid: 10 }),
+      b.write({ seq: 1n, ino: 22n, tid: 10 }, 0n, 'x'),
+      b.task({ tid: 11, tgid: 10, comm: 'bash', task_flags: FLAG.TASK_F_THREAD }, { tid: 10 }),
+      b.cred({ uid: 1000, euid: 1000 }, { tid: 11 }),
+      b.write({ seq: 2n, ino: 22n, tid: 10 }, 0n, 'x'),
+      b.write({ seq: 3n, ino: 22n, tid: 11 }, 0n, 'x'),
+      b.task({ tid: 12, tgid: 12, comm: 'job' }, { tid: 10 }),
+      b.entry(OPENAT, [0], [], { tid: 12 }),
+      b.write({ seq: 4n, ino: 22n, tid: 12 }, 0n, 'x'),
+      b.entry(EXECVE, [1, 2, 3], [b.tlv('STRV', 'ls\0', { arg: 1 })], { tid: 10 }),
+      b.exec('/bin/ls', { tgid: 10, comm: 'ls' }, { tid: 10 }),
+      b.exit(0xffff, 0, [], { tid: 10 }),
+      b.cred({ uid: 1000, euid: 1000 }, { tid: 10 }),
+      b.write({ seq: 5n, ino: 22n, tid: 10 }, 0n, 'x'),
+    ];
+    const wanted = [
+      '1 0 bash /bin/bash bash -c echo x >> /f; ls',
+      '2 0 bash /bin/bash bash -c echo x >> /f; ls',
+      '3 1000 bash /bin/bash bash -c echo x >> /f; ls',
+      '4 0 job /bin/bash bash -c echo x >> /f; ls',
+      '5 1000 ls /bin/ls ls',
+    ];
+    const db = await load(records);
+    const effects = 'SELECT seq, actor_euid, comm, exe, args FROM effect_list ORDER BY seq';
+    expect(await ask(db, effects)).to.deep.equal(wanted);
+    expect(
+      await ask(db, "SELECT what, actor_euid, comm, exe FROM event_list WHERE class = 'ENTRY' ORDER BY id"),
+    ).to.deep.equal(['execve 0 sshd -', 'openat 0 job /bin/bash', 'execve 0 bash /bin/bash']);
+    expect(await ask(db, 'SELECT pid, comm, exe FROM process_list WHERE pid > 9 ORDER BY id')).to.deep.equal([
+      '10 ls /bin/ls',
+      '12 job /bin/bash',
+    ]);
+
+    // An inserter that goes on there knows them too.
+    const pieces = path.join(folder(), 'pieces');
+    const halves = [records.slice(0, 7), records.slice(7)].map((half, n) =>
+      b.subbuf(half, { monoNs: BigInt(n + 1) * 5_000_000_000n, number: BigInt(n) }),
+    );
+    await writeSegments(pieces, halves, 1);
+    const [second, away] = [path.join(pieces, 'segments', segmentName(1)), path.join(folder(), 'second')];
+    await rename(second, away);
+    await loadFolder(pieces, path.join(pieces, 'index.db'), { isEnd: false });
+    await rename(away, second);
+    await loadFolder(pieces, path.join(pieces, 'index.db'));
+    expect(await ask(path.join(pieces, 'index.db'), effects)).to.deep.equal(wanted);
   });
 
   it('gives a result to the call that it is of, where records were lost', async () => {

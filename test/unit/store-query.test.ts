@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { Output } from '../../lab/cli/output.js';
 import { printObjects, printTable } from '../../lab/cli/verbs/query.js';
+import { Db } from '../../lab/store/db.js';
 import { PAGE_ROWS, parseQuestion, QueryDb } from '../../lab/store/query.js';
 import { QUERIES, QUERY_LIMIT } from '../../lab/store/views.js';
 import { silentLog } from '../../lab/util/log.js';
@@ -51,6 +52,16 @@ describe('an answer of the database', () => {
       }
       expect(await rowsOf(db, sql('SELECT count(*) FROM events'))).to.deep.equal([['1']]);
     });
+  });
+
+  it('is refused by a database of another version, and so is loading', async () => {
+    await withDb(async () => {});
+    const file = path.join(folder(), 'index.db');
+    const old = await Db.open({ file }, storeContext);
+    await old.exec('PRAGMA user_version = 2');
+    await old.close();
+    for (const attempt of [QueryDb.open(file, storeContext), loadFolder(folder(), file)])
+      expect((await failureOf(attempt)).message).to.match(/its schema is version 2, wanted 3/);
   });
 
   it('is of one record, or of one machine, where it is asked so', async () => {
