@@ -44,31 +44,11 @@ export interface Doubled {
 
 const NO_BARRIER: Readonly<Barrier> = { doubtful: false, moved: undefined, mounted: undefined };
 
-const [
-  ID,
-  TRACE,
-  SEQ,
-  TIME,
-  KIND_OF,
-  PROCESS,
-  TID,
-  CPU,
-  EXEC,
-  EUID,
-  FILE,
-  PATH,
-  OTHER,
-  POS,
-  LEN,
-  MODE,
-  UID,
-  GID,
-  BYTES,
-  NLINK,
-] = placesOf('effects', [
+const [ID, TRACE, SEQ, TIME, KIND_OF, PROCESS, TID, CPU, EXEC, EUID] = placesOf('effects', [
   ...(['id', 'trace', 'seq', 'time_ns', 'kind', 'process', 'tid', 'cpu', 'exec', 'euid'] as const),
-  ...(['file', 'path', 'other'] as const),
-  ...(['pos', 'len', 'mode', 'uid', 'gid', 'size', 'nlink'] as const),
+]);
+const [FILE, PATH, OTHER, POS, LEN, VALID, MODE, UID, GID, BYTES, NLINK] = placesOf('effects', [
+  ...(['file', 'path', 'other', 'pos', 'len', 'valid', 'mode', 'uid', 'gid', 'size', 'nlink'] as const),
 ]);
 
 const E = AT.lemona_effect;
@@ -210,7 +190,11 @@ export class EffectRows {
 
   /** Most effects are a write or a sample of the times, and need no decoding. */
   #isPlain({ buf, off, size, code }: Spot, file: File | undefined, row: number): boolean {
-    if (code === OP.SETATTR) return size >= SIZE.lemona_setattr;
+    if (code === OP.SETATTR) {
+      if (size < SIZE.lemona_setattr) return false;
+      this.#rows.set(row, VALID, buf.readUInt32LE(off + AT.lemona_setattr.valid));
+      return true;
+    }
     if ((code !== OP.WRITE && code !== OP.PAGE) || size < SIZE.lemona_write) return false;
     const length = buf.readUInt32LE(off + W.len);
     if (SIZE.lemona_write + length > size) return false;
@@ -306,6 +290,7 @@ export class EffectRows {
         move(target, effect.target, to, from);
       }
       this.#rows.set(row, NLINK, effect.target.nlink);
+      this.#rows.setAny(row, LEN, signed(effect.target.size));
     }
     files.give(file, newDir.id, to, seq);
     move(file, effect.source, from, to);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** The views and the named queries as data; `sql.ts` says what stands in braces. */
+import { FLAG } from '../abi/layout.js';
 import { IS_SETUID } from './schema.js';
 
 export interface ViewDef {
@@ -30,7 +31,7 @@ export const VIEWS: readonly ViewDef[] = [
     name: 'effect_list',
     doc: 'Effects with their names, times as text, paths, and who.',
     sql: `SELECT f.id, f.trace, ${RECORD('f.trace')}, f.seq, {iso f.time_ns} AS time, f.time_ns, k.name AS what, t.text AS path, o.text AS other,
- f.pos, f.len, f.mode, f.uid, f.gid, f.size, f.nlink, f.file, f.path AS path_id, f.kind,
+ f.pos, f.len, f.valid, f.mode, f.uid, f.gid, f.size, f.nlink, f.file, f.path AS path_id, f.kind,
  ${ACTOR}, f.euid AS actor_euid, f.tid, f.cpu
  FROM effects f JOIN kinds k ON k.id = f.kind JOIN processes p ON p.id = f.process
  LEFT JOIN texts t ON t.id = f.path LEFT JOIN texts o ON o.id = f.other ${actorJoins('f.exec')}`,
@@ -132,11 +133,13 @@ export const QUERIES: readonly QueryDef[] = [
   },
   {
     name: 'deleted',
-    doc: 'files and directories whose last name was taken away',
+    doc: 'files and directories whose last name was taken away, or given to another one',
     args: [],
-    // Each half comes by the index in the order that is wanted, and ends with the limit.
-    sql: `SELECT record, time, seq, what, path, size, pid, comm, exe, args FROM effect_list WHERE id IN (SELECT id FROM (
+    // Each part comes by the index in the order that is wanted, and ends with the limit.
+    sql: `SELECT record, time, seq, what, path, CASE WHEN what = 'RENAME' THEN other END AS replaced_by,
+ CASE WHEN what = 'RENAME' THEN len ELSE size END AS size, pid, comm, exe, args FROM effect_list WHERE id IN (SELECT id FROM (
  SELECT id FROM effects WHERE kind = ${ID_OF_KIND('UNLINK')} AND nlink = 0 {of trace}
+ UNION ALL SELECT id FROM effects WHERE kind = ${ID_OF_KIND('RENAME')} AND nlink = 0 {of trace}
  UNION ALL SELECT id FROM effects WHERE kind = ${ID_OF_KIND('RMDIR')} {of trace} ORDER BY id DESC LIMIT ${ASKED}) newest) ORDER BY id DESC`,
   },
   {
@@ -151,7 +154,7 @@ export const QUERIES: readonly QueryDef[] = [
     args: [],
     sql: `SELECT record, time, seq, what, path, mode, uid, gid, pid, comm, exe, args FROM effect_list WHERE id IN (
  SELECT id FROM effects WHERE +kind IN (${['SETATTR', 'CREATE', 'LINK', 'RENAME'].map(ID_OF_KIND).join(', ')})
- AND ${IS_SETUID} {of trace}) ORDER BY id LIMIT ${ASKED}`,
+ AND (valid IS NULL OR valid & ${FLAG.VALID_MODE} <> 0) AND ${IS_SETUID} {of trace}) ORDER BY id LIMIT ${ASKED}`,
   },
   {
     name: 'logins',

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { FLAG } from '../../lab/abi/layout.js';
 import { Db } from '../../lab/store/db.js';
 import { findTraces, Load, loadAll } from '../../lab/store/load.js';
+import { parseQuestion } from '../../lab/store/query.js';
 import { SqliteStore } from '../../lab/store/sqlite-store.js';
 import { segmentName } from '../../lab/trace/segment-format.js';
 import { SegmentWriter } from '../../lab/trace/segment-writer.js';
@@ -224,6 +225,36 @@ describe('the database of a run', () => {
     ]);
     expect(await ask(db, 'SELECT pid, program, arguments FROM program_list')).to.deep.equal(['70 /bin/echo echo hi']);
     expect(await ask(db, "SELECT tid, result FROM event_list WHERE what = 'execve'")).to.deep.equal(['71 0']);
+  });
+
+  it('blames for a setuid bit whoever set it, and for a file that is gone whoever put another one in its place', async () => {
+    const setuid = b.attr({ ino: 22n, mode: 0o104755 });
+    const db = await load([
+      mounted,
+      b.dentry('CREATE', { seq: 2n, ino: 22n, name: 'su', child: b.attr({ ino: 22n, mode: 0o100755 }) }),
+      b.setattr({ seq: 3n, ino: 22n, tid: 5 }, FLAG.VALID_MODE, setuid),
+      b.setattr({ seq: 4n, ino: 22n, tid: 10 }, 0, setuid),
+      b.dentry('CREATE', { seq: 5n, ino: 23n, name: 'log' }),
+      b.dentry('CREATE', { seq: 6n, ino: 24n, name: 'x' }),
+      b.rename({
+        seq: 7n,
+        ino: 24n,
+        oldName: 'x',
+        newName: 'log',
+        target: b.attr({ ino: 23n, nlink: 0, size: 9999n }),
+      }),
+      b.rename({ seq: 8n, ino: 24n, oldName: 'log', newName: 'y', target: b.attr({ ino: 23n, nlink: 1 }) }),
+      b.dentry('CREATE', { seq: 9n, ino: 25n, name: 'su2', child: b.attr({ ino: 25n, mode: 0o104755 }) }),
+    ]);
+    const answer = (name: string, ...columns: string[]) =>
+      ask(db, `SELECT ${columns.join(', ')} FROM (${parseQuestion([name]).sql})`);
+    expect(await answer('setuid', 'seq', 'what', 'path', 'pid')).to.deep.equal([
+      '3 SETATTR /su 5',
+      '9 CREATE /su2 100',
+    ]);
+    expect(await answer('deleted', 'seq', 'what', 'path', 'size', 'replaced_by')).to.deep.equal([
+      '7 RENAME /log 9999 /x',
+    ]);
   });
 
   it('says who acted as it was then: program, task name and effective owner of the thread', async () => {
