@@ -9,6 +9,7 @@
  *  3. Bytes of the guest are text as `displayBytes` shows them, each one once, in `texts`: other tables point there.
  *  4. A number that has 64 bits without a sign in the record is the signed one with the same bits here.
  */
+import { numbers } from '../abi/layout.js';
 import { LabError } from '../util/errors.js';
 
 export interface ColumnDef {
@@ -40,6 +41,16 @@ export interface TableDef {
 
 /** Effects on regular files that have the setuid or setgid bit. The planner knows the index by these very words. */
 export const IS_SETUID = 'mode & 61440 = 32768 AND mode & 3072 <> 0';
+
+/** What a record of a call says about itself. */
+export const EVENT_FLAGS = [
+  { value: 1, name: 'denied', doc: 'refused before it ran, the result is what was said instead' },
+  { value: 2, name: 'cut', doc: 'memory that should have been captured found no room' },
+  { value: 4, name: 'truncated', doc: 'of a text only the start was captured' },
+  { value: 8, name: 'fault', doc: 'memory of a text could not be read' },
+] as const;
+/** `EVENT_FLAG.denied` */
+export const EVENT_FLAG = numbers(EVENT_FLAGS);
 
 const ID: ColumnDef = { name: 'id', type: 'int', doc: 'number' };
 
@@ -182,7 +193,12 @@ export const TABLES = [
       someRef('exec', 'execs', 'program that the process ran then; NULL: one that the record saw nobody execute'),
       some('euid', 'effective owner of the thread then; NULL: not known'),
       some('result', 'of a system call or a request; negative: an error number'),
-      someRef('text', 'texts', 'paths, arguments and addresses that it led to, separated by blanks'),
+      int('flags', `sum of ${EVENT_FLAGS.map(({ value, name, doc }) => `${value} ${name}: ${doc}`).join('; ')}`),
+      someRef(
+        'text',
+        'texts',
+        'paths, arguments and addresses that it led to, separated by blanks; … where one goes on that was not captured',
+      ),
       some('a0', 'first argument, or what the class says: see below'),
       some('a1', ''),
       some('a2', ''),
@@ -351,6 +367,7 @@ export const TABLES = [
       int('tid', 'thread id'),
       int('entered_mono', 'monotonic clock of the guest'),
       someRef('args', 'texts', 'of execve: its arguments'),
+      some('room', 'bytes that the caller has for an address, if it said so'),
     ],
     indexes: [],
   },

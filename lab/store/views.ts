@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** The views and the named queries as data; `sql.ts` says what stands in braces. */
 import { FLAG } from '../abi/layout.js';
-import { IS_SETUID } from './schema.js';
+import { EVENT_FLAGS, IS_SETUID } from './schema.js';
 
 export interface ViewDef {
   readonly name: string;
@@ -18,12 +18,15 @@ const RECORD = (trace: string): string => `(SELECT name FROM traces WHERE id = $
 const actorJoins = (exec: string): string =>
   `LEFT JOIN execs x ON x.id = ${exec} LEFT JOIN texts pe ON pe.id = x.exe LEFT JOIN texts pa ON pa.id = x.args`;
 
+/** What an event's record says about itself, in words; NULL: nothing. */
+const NOTES = `nullif(trim(${EVENT_FLAGS.map(({ value, name }) => `CASE WHEN e.flags & ${value} <> 0 THEN ' ${name}' ELSE '' END`).join(' || ')}), '') AS notes`;
+
 export const VIEWS: readonly ViewDef[] = [
   {
     name: 'event_list',
     doc: 'Events with their names, times as text, and who.',
-    sql: `SELECT e.id, {iso e.time_ns} AS time, e.time_ns, e.duration_ns, k.class, k.name AS what, t.text, e.result,
- ${ACTOR}, e.euid AS actor_euid, p.trace, ${RECORD('p.trace')}, e.tid, e.cpu, e.a0, e.a1, e.a2, e.a3, e.a4, e.a5
+    sql: `SELECT e.id, {iso e.time_ns} AS time, e.time_ns, e.duration_ns, k.class, k.name AS what, t.text, e.result, ${NOTES},
+ ${ACTOR}, e.euid AS actor_euid, p.trace, ${RECORD('p.trace')}, e.tid, e.cpu, e.flags, e.a0, e.a1, e.a2, e.a3, e.a4, e.a5
  FROM events e JOIN kinds k ON k.id = e.kind JOIN processes p ON p.id = e.process
  LEFT JOIN texts t ON t.id = e.text ${actorJoins('e.exec')}`,
   },
@@ -63,7 +66,7 @@ export const VIEWS: readonly ViewDef[] = [
   {
     name: 'connection_list',
     doc: 'Addresses of sockets, with the calls that named them.',
-    sql: `SELECT s.id, {iso s.time_ns} AS time, s.time_ns, k.name AS what, s.family, t.text AS address, e.result,
+    sql: `SELECT s.id, {iso s.time_ns} AS time, s.time_ns, k.name AS what, s.family, t.text AS address, e.result, ${NOTES},
  ${ACTOR}, p.trace, ${RECORD('p.trace')}
  FROM sockets s JOIN events e ON e.id = s.event JOIN kinds k ON k.id = e.kind JOIN processes p ON p.id = s.process
  JOIN texts t ON t.id = s.address ${actorJoins('e.exec')}`,
@@ -117,7 +120,7 @@ export const QUERIES: readonly QueryDef[] = [
     name: 'calls',
     doc: 'system calls and other events of a process',
     args: [{ name: 'PID', type: 'int' }],
-    sql: `SELECT record, time, duration_ns, what, text, result, tid, comm FROM event_list
+    sql: `SELECT record, time, duration_ns, what, text, result, notes, tid, comm FROM event_list
  WHERE process IN (SELECT id FROM processes WHERE pid = {int 1} {of trace}) ORDER BY id LIMIT ${ASKED}`,
   },
   {
@@ -146,7 +149,7 @@ export const QUERIES: readonly QueryDef[] = [
     name: 'connections',
     doc: 'addresses that sockets were bound to, connected to, or heard from',
     args: [],
-    sql: `SELECT record, time, what, address, result, pid, comm, exe, args FROM connection_list WHERE TRUE {of trace} ORDER BY id LIMIT ${ASKED}`,
+    sql: `SELECT record, time, what, address, result, notes, pid, comm, exe, args FROM connection_list WHERE TRUE {of trace} ORDER BY id LIMIT ${ASKED}`,
   },
   {
     name: 'setuid',
@@ -172,7 +175,7 @@ export const QUERIES: readonly QueryDef[] = [
     name: 'search',
     doc: 'events that mention words in a path or an argument',
     args: [{ name: 'WORDS', type: 'text' }],
-    sql: `SELECT record, time, what, text, result, pid, comm FROM event_list
+    sql: `SELECT record, time, what, text, result, notes, pid, comm FROM event_list
  WHERE id IN (SELECT id FROM events WHERE text IN ({matching 1}) {of process} ORDER BY id LIMIT ${ASKED}) ORDER BY id`,
   },
   {

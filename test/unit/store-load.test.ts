@@ -368,6 +368,66 @@ describe('the database of a run', () => {
     ]);
   });
 
+  it('has no more of an address than the caller had room for: the rest is its old memory', async () => {
+    const address = Buffer.from([2, 0, 0x1f, 0x90, 6, 6, 6, 6, 0, 0, 0, 0, 0, 0, 0, 0]);
+    const int = (value: number) => Buffer.from([value, 0, 0, 0]);
+    const told = [b.tlv('SOCKADDR', address, { arg: 1 }), b.tlv('STRUCT', int(16), { arg: 2 })];
+    const records = [2, 0, 4, 16, 128].flatMap((room) => [
+      b.entry(ACCEPT, [4, 1, 2], [b.tlv('STRUCT', int(room), { arg: 2 })]),
+      b.exit(ACCEPT, 5, told),
+    ]);
+    const db = await load([...records, b.entry(ACCEPT, [4, 1, 2]), b.exit(ACCEPT, 5, told)]);
+    expect(await ask(db, 'SELECT address, notes FROM connection_list ORDER BY id')).to.deep.equal([
+      'family2:… truncated',
+      'family2:1f90… truncated',
+      ...['6.6.6.6:8080 -', '6.6.6.6:8080 -', '6.6.6.6:8080 -'],
+    ]);
+  });
+
+  it('says what a record says of itself: refused, cut, not captured whole, not to be read', async () => {
+    const [UNLINK, READLINK] = [87, 89];
+    const path = b.tlv('PATH', '/etc/passwd', { arg: 0 });
+    const db = await load([
+      b.entry(UNLINK, [1], [path], { flags: FLAG.F_DENIED }),
+      b.exit(UNLINK, 0),
+      b.entry(UNLINK, [1], [], { flags: FLAG.F_CUT }),
+      b.exit(UNLINK, 0),
+      b.entry(UNLINK, [1], [b.tlv('PATH', '/aaa', { trueLen: 9000, flags: FLAG.TLV_F_TRUNCATED })]),
+      b.exit(UNLINK, 0),
+      b.entry(UNLINK, [1], [b.tlv('PATH', '', { flags: FLAG.TLV_F_FAULT })]),
+      b.exit(UNLINK, -14),
+      b.entry(READLINK, [1, 2, 3], [path], { flags: FLAG.F_DENIED }),
+      b.exit(READLINK, 4, [b.tlv('PATH', '/x', { arg: 1, flags: FLAG.TLV_F_TRUNCATED })], { flags: FLAG.F_CUT }),
+    ]);
+    expect(await ask(db, 'SELECT what, text, result, flags, notes FROM event_list ORDER BY id')).to.deep.equal([
+      'unlink /etc/passwd 0 1 denied',
+      'unlink - 0 2 cut',
+      'unlink /aaa… 0 4 truncated',
+      'unlink  -14 8 fault',
+      'readlink /etc/passwd 4 7 denied cut truncated',
+    ]);
+  });
+
+  it('has the arguments of a program, not its environment, and says where they go on', async () => {
+    const run = (nr: number, tlvs: readonly Buffer[]) => [
+      b.entry(nr, [1, 2, 3], tlvs),
+      b.exec('/tmp/evil'),
+      b.exit(0xffff, 0),
+    ];
+    const EXECVEAT = 322;
+    const db = await load([
+      ...run(EXECVE, [b.tlv('PATH', '/tmp/evil'), b.tlv('STRV', 'apt-get\0update\0', { arg: 2 })]),
+      ...run(EXECVEAT, [b.tlv('STRV', 'a\0b\0', { arg: 2 }), b.tlv('STRV', 'A=1\0', { arg: 3 })]),
+      ...run(EXECVE, [b.tlv('STRV', 'curl\0http://good', { arg: 1, trueLen: 5000, flags: FLAG.TLV_F_TRUNCATED })]),
+    ]);
+    expect(await ask(db, 'SELECT arguments FROM program_list ORDER BY id')).to.deep.equal([
+      ...['-', 'a b', 'curl http://good…'],
+    ]);
+    expect(await ask(db, "SELECT text FROM event_list WHERE what = 'execve' ORDER BY id LIMIT 1")).to.deep.equal([
+      '/tmp/evil',
+    ]);
+  });
+
   it('declares losses, with the paths that they were about', async () => {
     const db = await load([
       mounted,
