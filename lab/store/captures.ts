@@ -50,12 +50,20 @@ const ARGV_OF_KIND: ReadonlyMap<number, number> = (() => {
   return at;
 })();
 
-function argumentsText(bytes: Buffer): string {
-  return splitAtZeros(bytes).map(displayBytes).join(' ');
+/** How a part of a text ends: as it is, with … where it goes on, or after the family of an address. */
+const [WHOLE, CUT, FAMILY] = [0, 1, 2];
+
+function partText(type: number, buf: Buffer, start: number, stop: number, end: number): string {
+  const rest = end === WHOLE ? '' : '…';
+  if (end === FAMILY) return `family${buf.readUInt16LE(start)}:${rest}`;
+  const bytes = buf.subarray(start, stop);
+  if (type === TLV.PATH) return displayBytes(bytes) + rest;
+  if (type === TLV.STRV) return splitAtZeros(bytes).map(displayBytes).join(' ') + rest;
+  return sockaddrText(bytes) + rest;
 }
 
 /**
- * Reads the TLVs from `from` to `end`; what does not fit ends them.
+ * Reads the TLVs from `from` to `end`; what does not fit ends them. It makes no functions: most calls have TLVs.
  * @param what kind of the event
  * @param room of an exit: bytes that the caller has for an address; null: not known
  */
@@ -69,13 +77,9 @@ export function wordsOf(
 ): Words {
   if (from >= end) return NONE;
   let words: Words | undefined;
-  /** In words; that of the first is made only if there is another one. */
-  const parts: string[] = [];
-  let first: (() => string) | undefined;
-  const add = (part: () => string): void => {
-    if (first === undefined) first = part;
-    else parts.push(part());
-  };
+  /** All parts in words, if there are several; until then where the first one is. */
+  let joined: string | undefined;
+  let [firstType, firstStart, firstStop, firstEnd] = [0, 0, 0, WHOLE];
   for (let off = from; end - off >= HEAD; ) {
     const head = off;
     const type = buf.readUInt16LE(head + TYPE_AT);
@@ -89,39 +93,34 @@ export function wordsOf(
       continue;
     }
     if (type !== TLV.PATH && type !== TLV.STRV && type !== TLV.SOCKADDR) continue;
+    if (type === TLV.STRV && buf.readUInt16LE(head + ARG_AT) !== ARGV_OF_KIND.get(what)) continue;
     const told = buf.readUInt32LE(head + FLAGS_AT);
-    let isCut = (told & FLAG.TLV_F_TRUNCATED) !== 0;
+    let how = (told & FLAG.TLV_F_TRUNCATED) === 0 ? WHOLE : CUT;
     let stop = start + length;
-    let text: () => string;
-    let ref: TextRef | undefined;
-    if (type === TLV.PATH) {
-      if (!isCut) ref = texts.ofBytes(buf, start, stop);
-      text = () => displayBytes(buf.subarray(start, stop));
-    } else if (type === TLV.STRV) {
-      if (buf.readUInt16LE(head + ARG_AT) !== ARGV_OF_KIND.get(what)) continue;
-      text = () => argumentsText(buf.subarray(start, stop));
-    } else {
+    if (type === TLV.SOCKADDR) {
       // The kernel says how long the address is and writes what there is room for: the rest is the caller's old memory.
-      const isBeyond = room !== null && room < length;
-      if (isBeyond) {
+      if (room !== null && room < length) {
         stop = start + room;
-        isCut = true;
+        how = room === FAMILY_BYTES ? FAMILY : CUT;
       }
       if (stop - start < FAMILY_BYTES) continue;
-      const isFamily = isBeyond && room === FAMILY_BYTES;
-      text = () => (isFamily ? `family${buf.readUInt16LE(start)}:` : sockaddrText(buf.subarray(start, stop)));
     }
-    const part = isCut ? () => `${text()}…` : text;
-    ref ??= texts.ofText(part());
-    add(part);
-    words ??= { ...NONE, addresses: [] };
+    const isPlain = type === TLV.PATH && how === WHOLE;
+    const ref = isPlain ? texts.ofBytes(buf, start, stop) : texts.ofText(partText(type, buf, start, stop, how));
+    if (words === undefined || words.text === null) {
+      words ??= { ...NONE, addresses: [] };
+      [firstType, firstStart, firstStop, firstEnd] = [type, start, stop, how];
+    } else {
+      joined ??= partText(firstType, buf, firstStart, firstStop, firstEnd);
+      joined += ` ${partText(type, buf, start, stop, how)}`;
+    }
     words.text = ref;
     if (type === TLV.STRV) words.args = ref;
     else if (type === TLV.SOCKADDR) words.addresses.push({ family: buf.readUInt16LE(start), address: ref });
-    if (isCut) words.flags |= EVENT_FLAG.truncated;
+    if (how !== WHOLE) words.flags |= EVENT_FLAG.truncated;
     if ((told & FLAG.TLV_F_FAULT) !== 0) words.flags |= EVENT_FLAG.fault;
   }
-  if (words !== undefined && first !== undefined && parts.length > 0)
-    words.text = texts.ofText([first(), ...parts].join(' '));
-  return words ?? NONE;
+  if (words === undefined) return NONE;
+  if (joined !== undefined) words.text = texts.ofText(joined);
+  return words;
 }
