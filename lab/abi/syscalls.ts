@@ -81,7 +81,7 @@ export function syscallRow(nr: number, abi: Abi): SyscallRow | undefined {
  * What an EXIT carries instead of the number: execve() and rt_sigreturn() replace the registers the number was in.
  * Its ENTRY is the thread's last one.
  */
-const NUMBER_REPLACED = 0xffff;
+export const NUMBER_REPLACED = 0xffff;
 /** Of a call whose number is below -1, or too large for the record: it has no row, and does nothing. */
 const NUMBER_BEYOND = 0xfffe;
 

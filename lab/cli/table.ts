@@ -305,7 +305,7 @@ export const VERBS: readonly VerbSpec[] = [
     name: 'query',
     module: 'query',
     summary:
-      'ask the database of a run; without a question, list the named ones; a table has 10,000 rows at most, --json all',
+      'ask the database of a run; without a question, list the named ones, of 1000 rows at most; of SQL a table has 10,000, --json all',
     args: [
       { name: 'run', help: 'as for `index`' },
       {

@@ -8,6 +8,7 @@
 import type { Attr, Effect } from '../abi/effects.js';
 import { FLAG, KIND } from '../abi/layout.js';
 import { abiOf, syscallName } from '../abi/syscalls.js';
+import { argvOf } from '../trace/calls.js';
 import { InodeNames, type RootFs } from '../trace/names.js';
 import type { TraceRecord } from '../trace/record.js';
 import type { RunIndex } from '../trace/run-index.js';
@@ -149,10 +150,7 @@ export class Analysis {
   #entry(record: Extract<TraceRecord, { kind: 'entry' }>): void {
     const name = syscallName(record.nr, record.abi);
     if (name.startsWith('exec')) {
-      // The next vector is the environment: without arguments it alone is captured.
-      const at = name === 'execveat' ? 2 : 1;
-      const strings = record.captures.find((capture) => capture.type === 'STRV' && capture.arg === at);
-      const words = (strings?.bytes.toString('latin1') ?? '').split('\0', WORDS_KEPT).filter(Boolean);
+      const words = argvOf(record)?.bytes.toString('latin1').split('\0', WORDS_KEPT).filter(Boolean) ?? [];
       const argv = words.map((word) => displayBytes(Buffer.from(word.slice(0, WORD_BYTES), 'latin1')));
       this.#executing.set(record.tid, { argv, euid: this.#processes.of(record.tid)?.euid ?? 0 });
       return;

@@ -8,6 +8,7 @@ import type { Database, RunResult } from 'sqlite3';
 import type { BuildContext } from '../../images/context.js';
 import { abortError, LabError, messageOf, systemCodeOf } from '../util/errors.js';
 import { prepareBinding } from './binding.js';
+import { checkVersion } from './schema.js';
 
 export type Cell = string | number | null;
 export type Row = Readonly<Record<string, Cell>>;
@@ -106,6 +107,12 @@ export class Db {
         else reject(sqlError(`${this.file}: ${sql}`, error));
       });
     });
+  }
+
+  /** @throws LabError LAB_RUN_STATE if its tables are not those that this program knows */
+  async checkVersion(): Promise<void> {
+    const [row] = await this.all('PRAGMA user_version');
+    checkVersion(this.file, Number(row?.user_version));
   }
 
   /** Ends the statement that runs, from outside: it fails with LAB_ABORTED. */

@@ -9,7 +9,7 @@ import { displayBytes } from '../trace/text.js';
 import type { File, Files } from './files.js';
 import { nearU64, readSigned, signed } from './numbers.js';
 import type { Cursor } from './ordered.js';
-import type { Process } from './processes.js';
+import type { Thread } from './processes.js';
 import { placesOf, Rows } from './rows.js';
 import type { Spot, Stretch } from './spot.js';
 import type { Store } from './store.js';
@@ -46,11 +46,12 @@ export interface Doubled {
 
 const NO_BARRIER: Readonly<Barrier> = { doubtful: false, moved: undefined, rootDev: undefined };
 
-const [ID, TRACE, SEQ, TIME, KIND_OF, PROCESS, TID, CPU, FILE, PATH, OTHER, POS, LEN, MODE, UID, GID, BYTES, NLINK] =
-  placesOf('effects', [
-    ...(['id', 'trace', 'seq', 'time_ns', 'kind', 'process', 'tid', 'cpu', 'file', 'path', 'other'] as const),
-    ...(['pos', 'len', 'mode', 'uid', 'gid', 'size', 'nlink'] as const),
-  ]);
+const [ID, TRACE, SEQ, TIME, KIND_OF, PROCESS, TID, CPU, EXEC, EUID] = placesOf('effects', [
+  ...(['id', 'trace', 'seq', 'time_ns', 'kind', 'process', 'tid', 'cpu', 'exec', 'euid'] as const),
+]);
+const [FILE, PATH, OTHER, POS, LEN, VALID, MODE, UID, GID, BYTES, NLINK] = placesOf('effects', [
+  ...(['file', 'path', 'other', 'pos', 'len', 'valid', 'mode', 'uid', 'gid', 'size', 'nlink'] as const),
+]);
 
 const E = AT.lemona_effect;
 const A = AT.lemona_attr;
@@ -164,7 +165,7 @@ export class EffectRows {
     return false;
   }
 
-  add(spot: Spot, what: number, process: Process): void {
+  add(spot: Spot, what: number, { process, euid }: Thread): void {
     if (!this.#isNew(spot)) return;
     const { buf, off, code } = spot;
     const rows = this.#rows;
@@ -177,6 +178,8 @@ export class EffectRows {
     rows.set(row, PROCESS, process.id);
     rows.set(row, TID, spot.tid);
     rows.set(row, CPU, spot.cursor.cpu);
+    if (process.exec !== null) rows.set(row, EXEC, process.exec);
+    if (euid !== null) rows.set(row, EUID, euid);
     const ino = readSigned(buf, off + E.ino);
     const file =
       ino === 0 ? undefined : this.#files.get(buf.readUInt32LE(off + E.dev), ino, buf.readUInt32LE(off + E.gen));
@@ -189,7 +192,11 @@ export class EffectRows {
 
   /** Most effects are a write or a sample of the times, and need no decoding. */
   #isPlain({ buf, off, size, code }: Spot, file: File | undefined, row: number): boolean {
-    if (code === OP.SETATTR) return size >= SIZE.lemona_setattr;
+    if (code === OP.SETATTR) {
+      if (size < SIZE.lemona_setattr) return false;
+      this.#rows.set(row, VALID, buf.readUInt32LE(off + AT.lemona_setattr.valid));
+      return true;
+    }
     if ((code !== OP.WRITE && code !== OP.PAGE) || size < SIZE.lemona_write) return false;
     const length = buf.readUInt32LE(off + W.len);
     if (SIZE.lemona_write + length > size) return false;
@@ -285,6 +292,7 @@ export class EffectRows {
         move(target, effect.target, to, from);
       }
       this.#rows.set(row, NLINK, effect.target.nlink);
+      this.#rows.setAny(row, LEN, signed(effect.target.size));
     }
     files.give(file, newDir.id, to, seq, hasOneName(effect.source));
     move(file, effect.source, from, to);

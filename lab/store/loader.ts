@@ -69,7 +69,7 @@ export class Loader {
     await loader.#kinds.restore(store);
     await loader.#users.restore(store);
     await loader.#files.restore();
-    await loader.#processes.restore(store, loader.#texts);
+    await loader.#processes.restore(store);
     await loader.#calls.restore(store, monoBase);
     await loader.#effects.restore(store);
     return loader;
@@ -137,13 +137,13 @@ export class Loader {
     // They say where records are that are not here; nothing happened.
     if (kind === KIND.PART || kind === KIND.ELSEWHERE) return;
     const what = this.#kinds.of(kind, spot.code, spot.flags);
-    if (kind === KIND.ENTRY) this.#calls.entered(spot, what, this.#processes.of(tid));
-    else if (kind === KIND.EXIT) this.#calls.returned(spot, what, this.#processes.of(tid));
-    else if (kind === KIND.EFFECT) this.#effects.add(spot, what, this.#processes.of(tid));
+    if (kind === KIND.ENTRY) this.#calls.entered(spot, what, this.#processes.caller(tid));
+    else if (kind === KIND.EXIT) this.#calls.returned(spot, what, this.#processes.get(tid));
+    else if (kind === KIND.EFFECT) this.#effects.add(spot, what, this.#processes.get(tid));
     else if (kind === KIND.SWITCH && spot.size >= SIZE.lemona_switch) {
       const next = spot.buf.readUInt32LE(spot.off + AT.lemona_switch.next_tid);
       const state = spot.buf.readUInt32LE(spot.off + AT.lemona_switch.prev_state);
-      this.#calls.event(spot, what, this.#processes.of(tid), null, null, [next, state]);
+      this.#calls.event(spot, what, this.#processes.get(tid), null, null, [next, state]);
     } else this.#rare(spot, decodeRecord(spot.buf, spot.off, spot.cursor.stored.header), what);
   }
 
@@ -151,11 +151,11 @@ export class Loader {
   #rare(spot: Spot, record: TraceRecord, what: number): void {
     const { tid, realAt } = spot;
     const event = (text: TextRef | null, args: readonly (number | bigint)[]): number =>
-      this.#calls.event(spot, what, this.#processes.of(tid), null, text, args);
+      this.#calls.event(spot, what, this.#processes.get(tid), null, text, args);
     switch (record.kind) {
       case 'task': {
         this.#calls.forget(record.taskTid);
-        const process = this.#processes.task(record, realAt);
+        const process = this.#processes.task(record, tid, realAt);
         for (const uid of [record.uid, record.euid]) this.#users.seen(uid);
         event(this.#texts.ofText(process.name), [
           record.taskTid,
@@ -195,7 +195,7 @@ export class Loader {
         event(this.#texts.ofText(displayBytes(record.text).replaceAll('\\x0a', ' ')), []);
         break;
       case 'uring':
-        this.#calls.request(spot, what, this.#processes.of(record.tgid === 0 ? tid : record.tgid), record);
+        this.#calls.request(spot, what, this.#processes.get(record.tgid === 0 ? tid : record.tgid), record);
         break;
       default:
         event(record.kind === 'malformed' ? this.#texts.ofText(record.why) : null, []);
@@ -211,11 +211,14 @@ export class Loader {
     if (before !== undefined) this.#calls.rename(before, record.tgid);
     const exe = this.#texts.ofText(displayBytes(record.path));
     const args = this.#calls.argsOf(spot.tid);
-    const change = this.#processes.exec(record, exe, args);
+    const exec = this.#next.exec++;
+    const change = this.#processes.exec(record, exec);
     const id = event(exe, [signed(record.ino), record.gen, record.dev]);
     const { id: process } = this.#processes.of(record.tgid);
     const file = record.ino === 0n ? null : this.#files.get(record.dev, signed(record.ino), record.gen).id;
-    this.#execs.values.push(this.#next.exec++, id, spot.realAt, process, exe, args, file, record.uid, record.euid);
+    const name = displayBytes(record.comm);
+    const { uid, euid } = record;
+    this.#execs.values.push(exec, id, spot.realAt, process, exe, args, name, file, uid, euid);
     this.#identity(spot, id, change);
   }
 

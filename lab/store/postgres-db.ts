@@ -3,6 +3,7 @@
 import type pg from 'pg';
 import { abortError, LabError, messageOf, systemCodeOf, throwIfAborted } from '../util/errors.js';
 import { type Answer, PAGE_ROWS, type Page, type Question, questionError } from './query.js';
+import { checkVersion } from './schema.js';
 
 export type PostgresCell = string | null;
 
@@ -79,9 +80,19 @@ export class PostgresQueries {
 
   static async open(url: string, signal: AbortSignal): Promise<PostgresQueries> {
     const client = await connect(url);
-    await client.query('SET default_transaction_read_only = on');
-    const { rows } = await client.query<{ pid: string }>('SELECT pg_backend_pid() AS pid');
-    return new PostgresQueries(client, signal, () => void cancel(url, rows[0]?.pid ?? '0'));
+    try {
+      await client.query('SET default_transaction_read_only = on');
+      const [schema] = (await client.query<{ there: string }>("SELECT to_regclass('lemona_schema') AS there")).rows;
+      if (schema?.there != null) {
+        const [row] = (await client.query<{ version: string }>('SELECT version FROM lemona_schema')).rows;
+        checkVersion(`PostgreSQL database ${client.database ?? ''}`, Number(row?.version));
+      }
+      const { rows } = await client.query<{ pid: string }>('SELECT pg_backend_pid() AS pid');
+      return new PostgresQueries(client, signal, () => void cancel(url, rows[0]?.pid ?? '0'));
+    } catch (error) {
+      await client.end();
+      throw error;
+    }
   }
 
   async ask({ sql, bound }: Question): Promise<Answer> {

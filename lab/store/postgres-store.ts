@@ -7,7 +7,7 @@ import type pg from 'pg';
 import { LabError } from '../util/errors.js';
 import { connect, type PostgresCell } from './postgres-db.js';
 import { type Rows, rowsOf } from './rows.js';
-import { indexOf, SCHEMA_VERSION, TABLES, type TableName, tableOf } from './schema.js';
+import { checkVersion, indexOf, SCHEMA_VERSION, TABLES, type TableName, tableOf } from './schema.js';
 import { createIndex, createTable, fillIn, searchIndex } from './sql.js';
 import type { Batch, NameBelow, Store, StoredName, TextRow } from './store.js';
 import { VIEWS } from './views.js';
@@ -76,16 +76,7 @@ export class PostgresStore implements Store {
       }
       for (const { name, sql } of VIEWS) await this.#client.query(`CREATE VIEW ${name} AS ${fillIn(sql, 'postgres')}`);
       await this.#client.query(`INSERT INTO lemona_schema VALUES (${SCHEMA_VERSION})`);
-    } else if (row.version !== String(SCHEMA_VERSION)) {
-      await this.rollback();
-      throw new LabError(
-        'LAB_RUN_STATE',
-        `${this.label}: its schema is version ${row.version}, wanted ${SCHEMA_VERSION}`,
-        {
-          next: 'choose another database, or make this one again: segments are the truth',
-        },
-      );
-    }
+    } else checkVersion(this.label, Number(row.version));
     await this.commit();
   }
 

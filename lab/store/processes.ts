@@ -4,8 +4,7 @@ import type { RecordBody } from '../trace/record.js';
 import { displayBytes } from '../trace/text.js';
 import { BoundedMap } from '../util/bounded-map.js';
 import { narrow } from './numbers.js';
-import { Batch, type Store, type TextRef, type TextRow, type Value } from './store.js';
-import type { Texts } from './texts.js';
+import { Batch, type Store, type TextRow, type Value } from './store.js';
 
 /** Threads remembered: three times Linux's default pid_max. Only a record that is made up has more. */
 const KEPT = 100_000;
@@ -20,19 +19,22 @@ export interface Process {
   ended: Time;
   status: number | null;
   isKernel: boolean;
+  /** At its birth. */
   name: string;
-  exe: TextRef | null;
-  args: TextRef | null;
+  /** Number in `execs` of its program; a child has its forker's until it executes one. */
+  exec: number | null;
   uid: number | null;
   euid: number | null;
 }
 
-interface Thread {
+export interface Thread {
   readonly id: number;
   readonly tid: number;
   readonly process: Process;
   readonly born: Time;
   ended: Time;
+  /** Linux keeps credentials for each thread. */
+  euid: number | null;
 }
 
 type Body<K extends RecordBody['kind']> = Extract<RecordBody, { kind: K }>;
@@ -64,12 +66,12 @@ export class Processes {
   }
 
   /** Reads what a former inserter wrote: the last thread of each number. */
-  async restore(store: Store, texts: Texts): Promise<void> {
+  async restore(store: Store): Promise<void> {
     const rows = await store.select(
-      `SELECT t.id AS thread, t.tid, CAST(t.born_ns AS text) AS thread_born, CAST(t.ended_ns AS text) AS thread_ended,
+      `SELECT t.id AS thread, t.tid, CAST(t.born_ns AS text) AS thread_born, CAST(t.ended_ns AS text) AS thread_ended, t.euid AS thread_euid,
  p.id, p.pid, p.parent, CAST(p.born_ns AS text) AS born_ns, CAST(p.ended_ns AS text) AS ended_ns, p.status, p.is_kernel,
- p.name, p.uid, p.euid, x.text AS exe_text, a.text AS args_text
- FROM threads t JOIN processes p ON p.id = t.process LEFT JOIN texts x ON x.id = p.exe LEFT JOIN texts a ON a.id = p.args
+ p.name, p.exec, p.uid, p.euid
+ FROM threads t JOIN processes p ON p.id = t.process
  WHERE t.id IN (SELECT max(id) FROM threads WHERE trace = {int 1} GROUP BY tid) ORDER BY t.id`,
       [this.#trace],
     );
@@ -88,48 +90,68 @@ export class Processes {
         status: number(row, 'status'),
         isKernel: row.is_kernel === '1',
         name: row.name ?? '',
-        exe: row.exe_text == null ? null : texts.ofText(row.exe_text),
-        args: row.args_text == null ? null : texts.ofText(row.args_text),
+        exec: number(row, 'exec'),
         uid: number(row, 'uid'),
         euid: number(row, 'euid'),
       };
       processes.set(id, process);
       const tid = Number(row.tid);
       const [born, ended] = [time(row, 'thread_born'), time(row, 'thread_ended')];
-      const thread: Thread = { id: Number(row.thread), tid, process, born, ended };
+      const thread: Thread = { id: Number(row.thread), tid, process, born, ended, euid: number(row, 'thread_euid') };
       this.#threads.set(tid, thread);
       if (ended === null) this.#runs(thread);
     }
   }
 
-  /** The process of a thread; one that nobody heard of yet is its own. */
-  of(tid: number): Process {
-    return (this.#threads.get(tid) ?? this.#addThread(tid, this.#addProcess(tid, null), null)).process;
+  /** A thread; one that nobody heard of yet is a process of its own. */
+  get(tid: number): Thread {
+    return this.#threads.get(tid) ?? this.#unheard(tid);
   }
 
-  task(body: Body<'task'>, at: Time): Process {
+  /** A thread that makes a call: one that has ended makes none, so its number is another's, whose birth was lost. */
+  caller(tid: number): Thread {
+    const thread = this.get(tid);
+    return thread.ended === null ? thread : this.#unheard(tid);
+  }
+
+  of(tid: number): Process {
+    return this.get(tid).process;
+  }
+
+  #unheard(tid: number): Thread {
+    return this.#addThread(tid, this.#addProcess(tid, null), null, null);
+  }
+
+  /** @param by whose record it is: of a birth, the thread that forks */
+  task(body: Body<'task'>, by: number, at: Time): Process {
     const born = body.isFork ? at : null;
     if (body.isThread) {
       const process = this.of(body.tgid);
-      this.#addThread(body.taskTid, process, born);
+      this.#addThread(body.taskTid, process, born, body.euid);
       return process;
     }
     // One that was there before may have been heard of already.
     const known = body.isFork ? undefined : this.#threads.get(body.taskTid)?.process;
     const process = known?.pid === body.tgid ? known : this.#addProcess(body.tgid, born);
-    const parent = body.parentTgid === 0 ? undefined : this.of(body.parentTgid);
+    // With CLONE_PARENT the kernel's parent is the forker's own.
+    const from = body.isFork ? by : body.parentTgid;
+    const parent = from === 0 ? undefined : this.of(from);
     process.parent = parent?.id ?? null;
     process.isKernel = body.isKernelThread;
     process.name = displayBytes(body.comm);
-    if (body.isFork) {
-      process.exe = parent?.exe ?? null;
-      process.args = parent?.args ?? null;
-    }
+    if (body.isFork) process.exec = parent?.exec ?? null;
     process.uid = body.uid;
     process.euid = body.euid;
     this.#changed(process);
-    if (process !== known) this.#addThread(body.taskTid, process, born);
+    if (process === known) this.#becomes(this.get(body.taskTid), body.euid);
+    else this.#addThread(body.taskTid, process, born, body.euid);
     return process;
+  }
+
+  #becomes(thread: Thread, euid: number): void {
+    if (thread.euid === euid) return;
+    thread.euid = euid;
+    if (!this.#freshThreads.has(thread)) this.#changedThreads.add(thread);
   }
 
   #runs(thread: Thread): void {
@@ -163,17 +185,20 @@ export class Processes {
     return heir.tid;
   }
 
-  exec(body: Body<'exec'>, exe: TextRef, args: TextRef | null): OwnerChange | undefined {
-    const process = this.of(body.tgid);
-    process.name = displayBytes(body.comm);
-    process.exe = exe;
-    process.args = args;
+  /** @param exec number in `execs` */
+  exec(body: Body<'exec'>, exec: number): OwnerChange | undefined {
+    const thread = this.get(body.tgid);
+    const { process } = thread;
+    process.exec = exec;
     this.#changed(process);
+    this.#becomes(thread, body.euid);
     return this.#owner(process, body.uid, body.euid);
   }
 
   cred(body: Body<'cred'>, tid: number): OwnerChange | undefined {
-    return this.#owner(this.of(tid), body.uid, body.euid);
+    const thread = this.get(tid);
+    this.#becomes(thread, body.euid);
+    return this.#owner(thread.process, body.uid, body.euid);
   }
 
   exit(body: Body<'task_exit'>, tid: number, at: Time): void {
@@ -201,14 +226,14 @@ export class Processes {
   #addProcess(pid: number, born: Time): Process {
     const process: Process = {
       ...{ id: this.#nextProcess++, pid, parent: null, born, ended: null, status: null, isKernel: false, name: '' },
-      ...{ exe: null, args: null, uid: null, euid: null },
+      ...{ exec: null, uid: null, euid: null },
     };
     this.#freshProcesses.add(process);
     return process;
   }
 
-  #addThread(tid: number, process: Process, born: Time): Thread {
-    const thread: Thread = { id: this.#nextThread++, tid, process, born, ended: null };
+  #addThread(tid: number, process: Process, born: Time, euid: number | null): Thread {
+    const thread: Thread = { id: this.#nextThread++, tid, process, born, ended: null, euid };
     this.#freshThreads.add(thread);
     const before = this.#threads.get(tid);
     // Its exit was lost: its number is another's by now.
@@ -218,26 +243,26 @@ export class Processes {
     return thread;
   }
 
-  /** Texts must be flushed first. */
   async flush(store: Store): Promise<void> {
     const processes = new Batch('processes');
     for (const p of this.#freshProcesses) processes.values.push(p.id, this.#trace, p.pid, ...changeable(p));
     const changed = new Batch('processes', ['id', ...processes.columns.slice(3)]);
     for (const p of this.#changedProcesses) changed.values.push(p.id, ...changeable(p));
     const threads = new Batch('threads');
-    for (const t of this.#freshThreads) threads.values.push(t.id, this.#trace, t.process.id, t.tid, t.born, t.ended);
-    const ended = new Batch('threads', ['id', 'ended_ns']);
-    for (const t of this.#changedThreads) ended.values.push(t.id, t.ended);
+    for (const t of this.#freshThreads)
+      threads.values.push(t.id, this.#trace, t.process.id, t.tid, t.born, t.ended, t.euid);
+    const later = new Batch('threads', ['id', 'ended_ns', 'euid']);
+    for (const t of this.#changedThreads) later.values.push(t.id, t.ended, t.euid);
     for (const set of [this.#freshProcesses, this.#changedProcesses, this.#freshThreads, this.#changedThreads])
       set.clear();
     await store.insert(processes);
     await store.update(changed);
     await store.insert(threads);
-    await store.update(ended);
+    await store.update(later);
   }
 }
 
 /** What of a row can change, in the order of the table. */
 function changeable(p: Process): Value[] {
-  return [p.parent, p.born, p.ended, p.status, p.isKernel ? 1 : 0, p.name, p.exe, p.args, p.uid, p.euid];
+  return [p.parent, p.born, p.ended, p.status, p.isKernel ? 1 : 0, p.name, p.exec, p.uid, p.euid];
 }

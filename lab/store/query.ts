@@ -5,7 +5,7 @@ import type { BuildContext } from '../../images/context.js';
 import { LabError, messageOf, throwIfAborted } from '../util/errors.js';
 import { Db } from './db.js';
 import { type Dialect, fillIn } from './sql.js';
-import { QUERIES } from './views.js';
+import { QUERIES, QUERY_LIMIT } from './views.js';
 
 export type Page = readonly (readonly (string | null)[])[];
 
@@ -21,6 +21,29 @@ export const PAGE_ROWS = 1000;
 export interface Question {
   readonly sql: string;
   readonly bound: readonly (string | number)[];
+  /** Rows that are to be shown: a row beyond says that there are more. Of SQL, all. */
+  readonly limit?: number;
+}
+
+/**
+ * The rows of an answer that are to be shown.
+ * @param onMore called at the end if there are others
+ */
+export async function* upTo(
+  pages: AsyncIterable<Page>,
+  limit: number,
+  onMore: () => void,
+): AsyncGenerator<Page, void, void> {
+  let left = limit;
+  for await (const page of pages) {
+    if (page.length > left) {
+      if (left > 0) yield page.slice(0, left);
+      onMore();
+      return;
+    }
+    left -= page.length;
+    yield page;
+  }
 }
 
 /** Named queries as they are called: `changed PATH`. */
@@ -70,7 +93,7 @@ export function parseQuestion(words: readonly string[], dialect: Dialect = 'sqli
       `query ${named.name}: ${named.args[wrong]?.name} '${rest[wrong]}': wanted a number`,
     );
   const sql = onlyOf(named.sql, of === undefined ? undefined : rest.length + 1);
-  return { sql: fillIn(sql, dialect), bound: of === undefined ? rest : [...rest, of] };
+  return { sql: fillIn(sql, dialect), bound: of === undefined ? rest : [...rest, of], limit: QUERY_LIMIT };
 }
 
 /** What the user's own SQL does wrong is no bug of ours. */
@@ -103,7 +126,14 @@ export class QueryDb {
         next: './lemona index makes it',
       });
     }
-    return new QueryDb(await Db.open({ file, isReadOnly: true }, ctx), ctx.signal);
+    const db = await Db.open({ file, isReadOnly: true }, ctx);
+    try {
+      await db.checkVersion();
+      return new QueryDb(db, ctx.signal);
+    } catch (error) {
+      await db.close();
+      throw error;
+    }
   }
 
   /** The answer, every value as text: SQLite's driver would round integers above 2^53. */

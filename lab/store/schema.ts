@@ -9,6 +9,8 @@
  *  3. Bytes of the guest are text as `displayBytes` shows them, each one once, in `texts`: other tables point there.
  *  4. A number that has 64 bits without a sign in the record is the signed one with the same bits here.
  */
+import { numbers } from '../abi/layout.js';
+import { LabError } from '../util/errors.js';
 
 export interface ColumnDef {
   readonly name: string;
@@ -39,6 +41,16 @@ export interface TableDef {
 
 /** Effects on regular files that have the setuid or setgid bit. The planner knows the index by these very words. */
 export const IS_SETUID = 'mode & 61440 = 32768 AND mode & 3072 <> 0';
+
+/** What a record of a call says about itself. */
+export const EVENT_FLAGS = [
+  { value: 1, name: 'denied', doc: 'refused before it ran, the result is what was said instead' },
+  { value: 2, name: 'cut', doc: 'memory that should have been captured found no room' },
+  { value: 4, name: 'truncated', doc: 'of a text only the start was captured' },
+  { value: 8, name: 'fault', doc: 'memory of a text could not be read' },
+] as const;
+/** `EVENT_FLAG.denied` */
+export const EVENT_FLAG = numbers(EVENT_FLAGS);
 
 const ID: ColumnDef = { name: 'id', type: 'int', doc: 'number' };
 
@@ -140,14 +152,17 @@ export const TABLES = [
       ID,
       ref('trace', 'traces', 'whose'),
       int('pid', 'process id in the guest'),
-      someRef('parent', 'processes', 'who had it born'),
-      someTime('born_ns', 'NULL: it was there before the record'),
+      someRef('parent', 'processes', 'who forked it; of one that was there before the record, its parent then'),
+      someTime('born_ns', 'NULL: it was there before the record, or its birth was lost'),
       someTime('ended_ns', 'NULL: it was there at the end'),
       some('status', 'wait status of its end'),
       int('is_kernel', '1: a kernel thread'),
-      text('name', 'task name, the last one'),
-      someRef('exe', 'texts', 'path of the last program it executed'),
-      someRef('args', 'texts', "that program's arguments, separated by blanks"),
+      text('name', 'task name at its birth, or when the record began; a program that it executes gives it another'),
+      someRef(
+        'exec',
+        'execs',
+        'the last program that it executed; before there is one, that which its forker ran then',
+      ),
       some('uid', 'owner, the last one'),
       some('euid', 'effective owner, the last one'),
     ],
@@ -161,8 +176,9 @@ export const TABLES = [
       ref('trace', 'traces', 'whose'),
       ref('process', 'processes', 'of which process'),
       int('tid', 'thread id in the guest'),
-      someTime('born_ns', 'NULL: it was there before the record'),
+      someTime('born_ns', 'NULL: it was there before the record, or its birth was lost'),
       someTime('ended_ns', 'NULL: it was there at the end'),
+      some('euid', 'effective owner, the last one'),
     ],
     indexes: [{ columns: ['process'] }, { columns: ['trace', 'tid'], isWorking: true }],
   },
@@ -177,8 +193,15 @@ export const TABLES = [
       ref('process', 'processes', 'who'),
       int('tid', 'thread id'),
       int('cpu', 'on which CPU'),
+      someRef('exec', 'execs', 'program that the process ran then; NULL: one that the record saw nobody execute'),
+      some('euid', 'effective owner of the thread then; NULL: not known'),
       some('result', 'of a system call or a request; negative: an error number'),
-      someRef('text', 'texts', 'paths, arguments and addresses that it led to, separated by blanks'),
+      int('flags', `sum of ${EVENT_FLAGS.map(({ value, name, doc }) => `${value} ${name}: ${doc}`).join('; ')}`),
+      someRef(
+        'text',
+        'texts',
+        'paths, arguments and addresses that it led to, separated by blanks; … where one goes on that was not captured',
+      ),
       some('a0', 'first argument, or what the class says: see below'),
       some('a1', ''),
       some('a2', ''),
@@ -202,6 +225,7 @@ export const TABLES = [
       ref('process', 'processes', 'who'),
       ref('exe', 'texts', 'path as the program loader saw it'),
       someRef('args', 'texts', 'arguments, separated by blanks'),
+      text('name', 'task name that it gave'),
       someRef('file', 'files', 'the executable'),
       int('uid', 'owner'),
       int('euid', 'effective owner: another one for a setuid program'),
@@ -281,6 +305,8 @@ export const TABLES = [
       ref('process', 'processes', 'who'),
       int('tid', 'thread id'),
       int('cpu', 'on which CPU'),
+      someRef('exec', 'execs', 'program that the process ran then; NULL: one that the record saw nobody execute'),
+      some('euid', 'effective owner of the thread then; NULL: not known'),
       someRef('file', 'files', 'the inode'),
       someRef(
         'path',
@@ -293,12 +319,13 @@ export const TABLES = [
         "RENAME: the path before; SYMLINK: the target; XATTR: the attribute's name; MOUNT: the type",
       ),
       some('pos', 'file offset'),
-      some('len', 'bytes'),
+      some('len', 'bytes; of a rename, size of what had the new name'),
+      some('valid', 'SETATTR: what was set, sum of LEMONA_VALID_*; 0: a sample of the times'),
       some('mode', 'type and permissions after'),
       some('uid', 'owner after'),
       some('gid', 'group after'),
       some('size', 'bytes of the file after'),
-      some('nlink', 'names after; of a rename, of what was replaced'),
+      some('nlink', 'names after; of a rename, of what had the new name, if anything had'),
     ],
     indexes: [
       { columns: ['trace', 'seq'], isUnique: true },
@@ -356,6 +383,7 @@ export const TABLES = [
       int('tid', 'thread id'),
       int('entered_mono', 'monotonic clock of the guest'),
       someRef('args', 'texts', 'of execve: its arguments'),
+      some('room', 'bytes that the caller has for an address, if it said so'),
     ],
     indexes: [],
   },
@@ -392,4 +420,12 @@ export const EVENT_ARGS: readonly (readonly [cls: string, meaning: string])[] = 
 ];
 
 /** The version of all this: a database of another one is refused. Change it with any change above. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
+
+/** @throws LabError LAB_RUN_STATE for a database of another version */
+export function checkVersion(label: string, seen: number): void {
+  if (seen === SCHEMA_VERSION) return;
+  throw new LabError('LAB_RUN_STATE', `${label}: its schema is version ${seen}, wanted ${SCHEMA_VERSION}`, {
+    next: 'delete it and make it again, or choose another one: segments are the truth',
+  });
+}

@@ -2,7 +2,6 @@
 /** The database in one file: batches go as MessagePack through our table-valued function, one statement for each. */
 import { Packr } from 'msgpackr';
 import type { BuildContext } from '../../images/context.js';
-import { LabError } from '../util/errors.js';
 import { Db } from './db.js';
 import type { Rows } from './rows.js';
 import { indexOf, SCHEMA_VERSION, TABLES, type TableName, tableOf } from './schema.js';
@@ -56,7 +55,7 @@ export class SqliteStore implements Store {
       // Whoever made the file may have been killed before there was anything in it.
       const isNew = (await db.all('SELECT 1 FROM sqlite_master LIMIT 1')).length === 0;
       if (isNew) await db.exec(`BEGIN IMMEDIATE; ${schemaSql()}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
-      else await checkVersion(db);
+      else await db.checkVersion();
       return new SqliteStore(db);
     } catch (error) {
       await db.close();
@@ -178,13 +177,4 @@ function schemaSql(): string {
   statements.push(SEARCH);
   for (const { name, sql } of VIEWS) statements.push(`CREATE VIEW ${name} AS ${fillIn(sql, 'sqlite')}`);
   return statements.join('; ');
-}
-
-async function checkVersion(db: Db): Promise<void> {
-  const [row] = await db.all('PRAGMA user_version');
-  const seen = Number(row?.user_version);
-  if (seen === SCHEMA_VERSION) return;
-  throw new LabError('LAB_RUN_STATE', `${db.file}: its schema is version ${seen}, wanted ${SCHEMA_VERSION}`, {
-    next: 'delete it and make it again: segments are the truth',
-  });
 }

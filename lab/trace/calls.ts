@@ -25,6 +25,18 @@ export function splitAtZeros(bytes: Buffer): Buffer[] {
   return parts;
 }
 
+/** Which argument of a call is a program's arguments: the environment is a vector of strings too. */
+export const ARGV_AT: ReadonlyMap<string, number> = new Map([
+  ['execve', 1],
+  ['execveat', 2],
+]);
+
+/** A program's arguments as a call gave them; undefined: it gave none. */
+export function argvOf({ nr, abi, captures }: Pick<Entry, 'nr' | 'abi' | 'captures'>): Capture | undefined {
+  const at = ARGV_AT.get(syscallName(nr, abi));
+  return captures.find(({ type, arg }) => type === 'STRV' && arg === at);
+}
+
 const DESCS = new Map<string, readonly ArgDesc[]>();
 
 /** The arguments of a number; six values for a number nobody has. */

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-import { copyFile, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import { FLAG } from '../../lab/abi/layout.js';
 import { Db } from '../../lab/store/db.js';
 import { findTraces, Load, loadAll } from '../../lab/store/load.js';
+import { parseQuestion } from '../../lab/store/query.js';
 import { SqliteStore } from '../../lab/store/sqlite-store.js';
 import { segmentName } from '../../lab/trace/segment-format.js';
 import { SegmentWriter } from '../../lab/trace/segment-writer.js';
@@ -292,6 +293,133 @@ describe('the database of a run', () => {
     expect(await ask(db, "SELECT tid, result FROM event_list WHERE what = 'execve'")).to.deep.equal(['71 0']);
   });
 
+  it('blames for a setuid bit whoever set it, and for a file that is gone whoever put another one in its place', async () => {
+    const setuid = b.attr({ ino: 22n, mode: 0o104755 });
+    const db = await load([
+      mounted,
+      b.dentry('CREATE', { seq: 2n, ino: 22n, name: 'su', child: b.attr({ ino: 22n, mode: 0o100755 }) }),
+      b.setattr({ seq: 3n, ino: 22n, tid: 5 }, FLAG.VALID_MODE, setuid),
+      b.setattr({ seq: 4n, ino: 22n, tid: 10 }, 0, setuid),
+      b.dentry('CREATE', { seq: 5n, ino: 23n, name: 'log' }),
+      b.dentry('CREATE', { seq: 6n, ino: 24n, name: 'x' }),
+      b.rename({
+        seq: 7n,
+        ino: 24n,
+        oldName: 'x',
+        newName: 'log',
+        target: b.attr({ ino: 23n, nlink: 0, size: 9999n }),
+      }),
+      b.rename({ seq: 8n, ino: 24n, oldName: 'log', newName: 'y', target: b.attr({ ino: 23n, nlink: 1 }) }),
+      b.dentry('CREATE', { seq: 9n, ino: 25n, name: 'su2', child: b.attr({ ino: 25n, mode: 0o104755 }) }),
+    ]);
+    const answer = (name: string, ...columns: string[]) =>
+      ask(db, `SELECT ${columns.join(', ')} FROM (${parseQuestion([name]).sql})`);
+    expect(await answer('setuid', 'seq', 'what', 'path', 'pid')).to.deep.equal([
+      '3 SETATTR /su 5',
+      '9 CREATE /su2 100',
+    ]);
+    expect(await answer('deleted', 'seq', 'what', 'path', 'size', 'replaced_by')).to.deep.equal([
+      '7 RENAME /log 9999 /x',
+    ]);
+  });
+
+  it('says who acted as it was then: program, task name and effective owner of the thread', async () => {
+    const records = [
+      b.task({ tid: 10, tgid: 10, comm: 'sshd' }, { tid: 1 }),
+      b.entry(EXECVE, [1, 2, 3], [b.tlv('STRV', 'bash\0-c\0echo x >> /f; ls\0', { arg: 1 })], { tid: 10 }),
+      b.exec('/bin/bash', { tgid: 10, comm: 'bash' }, { tid: 10 }),
+      b.exit(0xffff, 0, [], { tid: 10 }),
+      b.write({ seq: 1n, ino: 22n, tid: 10 }, 0n, 'x'),
+      b.task({ tid: 11, tgid: 10, comm: 'bash', task_flags: FLAG.TASK_F_THREAD }, { tid: 10 }),
+      b.cred({ uid: 1000, euid: 1000 }, { tid: 11 }),
+      b.write({ seq: 2n, ino: 22n, tid: 10 }, 0n, 'x'),
+      b.write({ seq: 3n, ino: 22n, tid: 11 }, 0n, 'x'),
+      b.task({ tid: 12, tgid: 12, comm: 'job' }, { tid: 10 }),
+      b.entry(OPENAT, [0], [], { tid: 12 }),
+      b.write({ seq: 4n, ino: 22n, tid: 12 }, 0n, 'x'),
+      b.entry(EXECVE, [1, 2, 3], [b.tlv('STRV', 'ls\0', { arg: 1 })], { tid: 10 }),
+      b.exec('/bin/ls', { tgid: 10, comm: 'ls' }, { tid: 10 }),
+      b.exit(0xffff, 0, [], { tid: 10 }),
+      b.cred({ uid: 1000, euid: 1000 }, { tid: 10 }),
+      b.write({ seq: 5n, ino: 22n, tid: 10 }, 0n, 'x'),
+    ];
+    const wanted = [
+      '1 0 bash /bin/bash bash -c echo x >> /f; ls',
+      '2 0 bash /bin/bash bash -c echo x >> /f; ls',
+      '3 1000 bash /bin/bash bash -c echo x >> /f; ls',
+      '4 0 job /bin/bash bash -c echo x >> /f; ls',
+      '5 1000 ls /bin/ls ls',
+    ];
+    const db = await load(records);
+    const effects = 'SELECT seq, actor_euid, comm, exe, args FROM effect_list ORDER BY seq';
+    expect(await ask(db, effects)).to.deep.equal(wanted);
+    expect(
+      await ask(db, "SELECT what, actor_euid, comm, exe FROM event_list WHERE class = 'ENTRY' ORDER BY id"),
+    ).to.deep.equal(['execve 0 sshd -', 'openat 0 job /bin/bash', 'execve 0 bash /bin/bash']);
+    expect(await ask(db, 'SELECT pid, comm, exe FROM process_list WHERE pid > 9 ORDER BY id')).to.deep.equal([
+      '10 ls /bin/ls',
+      '12 job /bin/bash',
+    ]);
+
+    // An inserter that goes on there knows them too.
+    const pieces = path.join(folder(), 'pieces');
+    const halves = [records.slice(0, 7), records.slice(7)].map((half, n) =>
+      b.subbuf(half, { monoNs: BigInt(n + 1) * 5_000_000_000n, number: BigInt(n) }),
+    );
+    await writeSegments(pieces, halves, 1);
+    const [second, away] = [path.join(pieces, 'segments', segmentName(1)), path.join(folder(), 'second')];
+    await rename(second, away);
+    await loadFolder(pieces, path.join(pieces, 'index.db'), { isEnd: false });
+    await rename(away, second);
+    await loadFolder(pieces, path.join(pieces, 'index.db'));
+    expect(await ask(path.join(pieces, 'index.db'), effects)).to.deep.equal(wanted);
+  });
+
+  it('gives a result to the call that it is of, where records were lost', async () => {
+    const db = await load([
+      b.entry(OPENAT, [0], [b.tlv('PATH', '/etc/shadow', { arg: 1 })], { tid: 10 }),
+      b.exit(0, 100, [], { tid: 10 }),
+      b.exit(OPENAT, 5, [], { tid: 10 }),
+      b.entry(EXECVE, [], [], { tid: 10 }),
+      b.exit(0xffff, 0, [], { tid: 10 }),
+      b.loss(FLAG.LOSS_LOSSY, { records: 2 }),
+    ]);
+    expect(
+      await ask(db, "SELECT what, text, duration_ns, result FROM event_list WHERE class = 'ENTRY' ORDER BY id"),
+    ).to.deep.equal(['openat /etc/shadow - -', 'read - - 100', 'openat - - 5', 'execve - 1000 0']);
+  });
+
+  it('gives no act to a process that is dead, where the birth of another one was lost', async () => {
+    const db = await load([
+      b.task({ tid: 10, tgid: 10, comm: 'backup' }, { tid: 1 }),
+      b.exec('/usr/bin/backup', { tgid: 10, comm: 'backup' }, { tid: 10 }),
+      b.taskExit(0, { tid: 10 }),
+      b.nop(1n, { tid: 10 }),
+      b.entry(OPENAT, [0], [b.tlv('PATH', '/etc/shadow', { arg: 1 })], { tid: 10 }),
+      b.exit(OPENAT, 3, [], { tid: 10 }),
+      b.nop(2n, { tid: 10 }),
+    ]);
+    expect(await ask(db, "SELECT comm, exe, result FROM event_list WHERE what = 'openat'")).to.deep.equal([' - 3']);
+    expect(await ask(db, 'SELECT seq, exe FROM effect_list ORDER BY seq')).to.deep.equal(['1 /usr/bin/backup', '2 -']);
+    expect(
+      await ask(db, 'SELECT pid, born_ns IS NULL, ended_ns IS NULL FROM processes WHERE pid = 10 ORDER BY id'),
+    ).to.deep.equal(['10 0 0', '10 1 1']);
+  });
+
+  it('has the child of a program that hides behind CLONE_PARENT as its own', async () => {
+    const db = await load([
+      b.task({ tid: 5, tgid: 5, parent_tgid: 1, comm: 'bash' }, { tid: 1 }),
+      b.exec('/bin/bash', { tgid: 5, comm: 'bash' }, { tid: 5 }),
+      b.task({ tid: 6, tgid: 6, parent_tgid: 5, comm: 'bash' }, { tid: 5 }),
+      b.entry(EXECVE, [1, 2, 3], [b.tlv('STRV', '/tmp/evil\0-q\0', { arg: 1 })], { tid: 6 }),
+      b.exec('/tmp/evil', { tgid: 6, comm: 'evil' }, { tid: 6 }),
+      b.task({ tid: 7, tgid: 7, parent_tgid: 5, comm: 'evil' }, { tid: 6 }),
+    ]);
+    expect(await ask(db, 'SELECT parent_pid, exe, args FROM process_list WHERE pid = 7')).to.deep.equal([
+      '6 /tmp/evil /tmp/evil -q',
+    ]);
+  });
+
   it('has the addresses of sockets, told at the entry or at the exit', async () => {
     const address = Buffer.from([2, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
     const db = await load([
@@ -303,6 +431,66 @@ describe('the database of a run', () => {
     expect(await ask(db, 'SELECT what, address, result FROM connection_list ORDER BY id')).to.deep.equal([
       'connect 127.0.0.1:8080 -111',
       'accept 127.0.0.1:8080 5',
+    ]);
+  });
+
+  it('has no more of an address than the caller had room for: the rest is its old memory', async () => {
+    const address = Buffer.from([2, 0, 0x1f, 0x90, 6, 6, 6, 6, 0, 0, 0, 0, 0, 0, 0, 0]);
+    const int = (value: number) => Buffer.from([value, 0, 0, 0]);
+    const told = [b.tlv('SOCKADDR', address, { arg: 1 }), b.tlv('STRUCT', int(16), { arg: 2 })];
+    const records = [2, 0, 4, 16, 128].flatMap((room) => [
+      b.entry(ACCEPT, [4, 1, 2], [b.tlv('STRUCT', int(room), { arg: 2 })]),
+      b.exit(ACCEPT, 5, told),
+    ]);
+    const db = await load([...records, b.entry(ACCEPT, [4, 1, 2]), b.exit(ACCEPT, 5, told)]);
+    expect(await ask(db, 'SELECT address, notes FROM connection_list ORDER BY id')).to.deep.equal([
+      'family2:… truncated',
+      'family2:1f90… truncated',
+      ...['6.6.6.6:8080 -', '6.6.6.6:8080 -', '6.6.6.6:8080 -'],
+    ]);
+  });
+
+  it('says what a record says of itself: refused, cut, not captured whole, not to be read', async () => {
+    const [UNLINK, READLINK] = [87, 89];
+    const path = b.tlv('PATH', '/etc/passwd', { arg: 0 });
+    const db = await load([
+      b.entry(UNLINK, [1], [path], { flags: FLAG.F_DENIED }),
+      b.exit(UNLINK, 0),
+      b.entry(UNLINK, [1], [], { flags: FLAG.F_CUT }),
+      b.exit(UNLINK, 0),
+      b.entry(UNLINK, [1], [b.tlv('PATH', '/aaa', { trueLen: 9000, flags: FLAG.TLV_F_TRUNCATED })]),
+      b.exit(UNLINK, 0),
+      b.entry(UNLINK, [1], [b.tlv('PATH', '', { flags: FLAG.TLV_F_FAULT })]),
+      b.exit(UNLINK, -14),
+      b.entry(READLINK, [1, 2, 3], [path], { flags: FLAG.F_DENIED }),
+      b.exit(READLINK, 4, [b.tlv('PATH', '/x', { arg: 1, flags: FLAG.TLV_F_TRUNCATED })], { flags: FLAG.F_CUT }),
+    ]);
+    expect(await ask(db, 'SELECT what, text, result, flags, notes FROM event_list ORDER BY id')).to.deep.equal([
+      'unlink /etc/passwd 0 1 denied',
+      'unlink - 0 2 cut',
+      'unlink /aaa… 0 4 truncated',
+      'unlink  -14 8 fault',
+      'readlink /etc/passwd 4 7 denied cut truncated',
+    ]);
+  });
+
+  it('has the arguments of a program, not its environment, and says where they go on', async () => {
+    const run = (nr: number, tlvs: readonly Buffer[]) => [
+      b.entry(nr, [1, 2, 3], tlvs),
+      b.exec('/tmp/evil'),
+      b.exit(0xffff, 0),
+    ];
+    const EXECVEAT = 322;
+    const db = await load([
+      ...run(EXECVE, [b.tlv('PATH', '/tmp/evil'), b.tlv('STRV', 'apt-get\0update\0', { arg: 2 })]),
+      ...run(EXECVEAT, [b.tlv('STRV', 'a\0b\0', { arg: 2 }), b.tlv('STRV', 'A=1\0', { arg: 3 })]),
+      ...run(EXECVE, [b.tlv('STRV', 'curl\0http://good', { arg: 1, trueLen: 5000, flags: FLAG.TLV_F_TRUNCATED })]),
+    ]);
+    expect(await ask(db, 'SELECT arguments FROM program_list ORDER BY id')).to.deep.equal([
+      ...['-', 'a b', 'curl http://good…'],
+    ]);
+    expect(await ask(db, "SELECT text FROM event_list WHERE what = 'execve' ORDER BY id LIMIT 1")).to.deep.equal([
+      '/tmp/evil',
     ]);
   });
 

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: MIT
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { expect } from 'chai';
+import { Output } from '../../lab/cli/output.js';
+import { printObjects, printTable } from '../../lab/cli/verbs/query.js';
+import { Db } from '../../lab/store/db.js';
 import { PAGE_ROWS, parseQuestion, QueryDb } from '../../lab/store/query.js';
-import { QUERIES } from '../../lab/store/views.js';
+import { QUERIES, QUERY_LIMIT } from '../../lab/store/views.js';
+import { silentLog } from '../../lab/util/log.js';
 import { loadFolder, rowsOf, storeContext, useStore } from '../harness/store.js';
 import { failureOf } from '../support/failure.js';
 import { collect, writeSegments } from '../support/run-builder.js';
@@ -46,6 +52,16 @@ describe('an answer of the database', () => {
       }
       expect(await rowsOf(db, sql('SELECT count(*) FROM events'))).to.deep.equal([['1']]);
     });
+  });
+
+  it('is refused by a database of another version, and so is loading', async () => {
+    await withDb(async () => {});
+    const file = path.join(folder(), 'index.db');
+    const old = await Db.open({ file }, storeContext);
+    await old.exec('PRAGMA user_version = 2');
+    await old.close();
+    for (const attempt of [QueryDb.open(file, storeContext), loadFolder(folder(), file)])
+      expect((await failureOf(attempt)).message).to.match(/its schema is version 2, wanted 3/);
   });
 
   it('is of one record, or of one machine, where it is asked so', async () => {
@@ -103,6 +119,38 @@ describe('an answer of the database', () => {
         expect(seen.flat()).to.deep.equal(Array.from({ length: rows }, (_none, i) => [String(i + 1)]));
       }
     });
+  });
+
+  it('to a named query says where there are more rows than it shows', async () => {
+    for (const rows of [QUERY_LIMIT, QUERY_LIMIT + 1]) {
+      const place = path.join(folder(), String(rows));
+      const first = b.entry(1, [], [], { tid: 7 });
+      await writeSegments(place, [
+        b.subbuf([first, ...Array.from({ length: rows - 1 }, () => b.entry(0, [], [], { tid: 7 }))]),
+      ]);
+      const file = path.join(place, 'index.db');
+      await loadFolder(place, file);
+      const db = await QueryDb.open(file, storeContext);
+      try {
+        for (const print of [printObjects, printTable]) {
+          const question = parseQuestion(['calls', '7']);
+          const warnings: string[] = [];
+          const log = { ...silentLog, warn: (line: string) => warnings.push(line) };
+          const stream = new PassThrough({ highWaterMark: 2 ** 24 });
+          await print(await db.ask(question), question.limit ?? 0, new Output(stream), log);
+          stream.end();
+          const lines = (await text(stream)).trim().split('\n');
+          const isMore = rows > QUERY_LIMIT;
+          const more = 'there are more than the 1000 rows of a named query: ask in SQL';
+          expect(lines.filter((line) => /\b(read|write)\b/.test(line))).to.have.length(QUERY_LIMIT);
+          expect(warnings).to.deep.equal(isMore ? [more] : []);
+          const last = print === printObjects && isMore ? { more } : undefined;
+          if (last !== undefined) expect(JSON.parse(lines.at(-1) ?? '')).to.deep.equal(last);
+        }
+      } finally {
+        await db.close();
+      }
+    }
   });
 
   it('is exact, whatever its columns are called', async () => {

@@ -29,7 +29,7 @@ describe('the schema as SQL', () => {
 
   it('adds the base to the times of a batch, and to nothing else', () => {
     expect(insertBatch('threads')).to.equal(
-      'INSERT INTO threads SELECT c0, c1, c2, c3, CAST(?3 AS INTEGER) + c4, CAST(?3 AS INTEGER) + c5 FROM lemona_batch(?1, ?2)',
+      'INSERT INTO threads SELECT c0, c1, c2, c3, CAST(?3 AS INTEGER) + c4, CAST(?3 AS INTEGER) + c5, c6 FROM lemona_batch(?1, ?2)',
     );
     expect(updateBatch('events', ['id', 'duration_ns'])).to.equal(
       'UPDATE events SET duration_ns = b.c1 FROM lemona_batch(?1, ?2) b WHERE events.id = b.c0',

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { expect } from 'chai';
 import { FLAG } from '../../lab/abi/layout.js';
+import { argvOf } from '../../lab/trace/calls.js';
 import { decodeRecord } from '../../lab/trace/record.js';
 import { describeRecord } from '../../lab/trace/render.js';
 import { fdSetText, formatBytes, ioctlText, openFlagsText, sockaddrText } from '../../lab/trace/values.js';
@@ -100,6 +101,20 @@ describe('system calls as text', () => {
       'ia32:socketcall(connect(3, 10.0.0.1:22, 16))',
     );
     expect(describeCall(b.entry(102, [3, 8192], [], { flags }))).to.equal('ia32:socketcall(3, 0x2000)');
+  });
+
+  it('tell the arguments of a program from its environment', () => {
+    const [argv, env] = [1, 2].map((arg) => b.tlv('STRV', `arg${arg}\0`, { arg })) as [Buffer, Buffer];
+    const late = b.tlv('STRV', 'arg3\0', { arg: 3 });
+    const given = (nr: number, tlvs: readonly Buffer[], flags = 0): string => {
+      const record = decodeRecord(b.entry(nr, [1, 2, 3], tlvs, { flags }), 0, { cpu: 0, monoNs: 0n, realNs: 0n });
+      return record.kind === 'entry' ? (argvOf(record)?.bytes.toString('latin1') ?? 'none') : record.kind;
+    };
+    expect(given(59, [argv, env])).to.equal('arg1\0');
+    expect(given(59, [env])).to.equal('none');
+    expect(given(322, [env, late])).to.equal('arg2\0');
+    expect(given(322, [late])).to.equal('none');
+    expect(given(11, [env], FLAG.F_ABI_IA32)).to.equal('none');
   });
 
   it('show what a call wrote, and that something found no room', () => {

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { findRunDir } from '../../run/folder.js';
 import { isPostgres, PostgresQueries } from '../../store/postgres-db.js';
-import { type Answer, parseQuestion, QueryDb } from '../../store/query.js';
+import { type Answer, parseQuestion, QueryDb, upTo } from '../../store/query.js';
 import { QUERIES } from '../../store/views.js';
 import type { Log } from '../../util/log.js';
 import type { Invocation } from '../invocation.js';
@@ -12,7 +12,7 @@ import { DATABASE_NAME } from './index.js';
 
 /** Characters of a cell for people; `--json` has all of it. */
 const CELL_CHARS = 80;
-/** Rows of a table for people; `--json` has all of them. */
+/** Rows of a table for people; of SQL, `--json` has all of them. */
 const TABLE_ROWS = 10_000;
 
 function shorten(cell: string | null): string {
@@ -20,22 +20,32 @@ function shorten(cell: string | null): string {
   return cell.length > CELL_CHARS ? `${cell.slice(0, CELL_CHARS - 1)}…` : cell;
 }
 
-async function printObjects({ columns, pages }: Answer, out: Output): Promise<void> {
-  for await (const page of pages) {
+function moreText(limit: number): string {
+  return `there are more than the ${limit} rows of a named query: ask in SQL`;
+}
+
+/** One object a row; the last one says so if there are more. */
+export async function printObjects({ columns, pages }: Answer, limit: number, out: Output, log: Log): Promise<void> {
+  let hasMore = false;
+  for await (const page of upTo(pages, limit, () => (hasMore = true))) {
     for (const row of page) await out.json(Object.fromEntries(columns.map((column, i) => [column, row[i] ?? null])));
     if (out.gone) return;
   }
+  if (!hasMore) return;
+  await out.json({ more: moreText(limit) });
+  log.warn(moreText(limit));
 }
 
 /** A table is drawn when all of it is there: beyond its limit it says so. */
-async function printTable({ columns, pages }: Answer, out: Output, log: Log): Promise<void> {
+export async function printTable({ columns, pages }: Answer, limit: number, out: Output, log: Log): Promise<void> {
   const rows: string[][] = [];
-  for await (const page of pages) {
+  let hasMore = false;
+  for await (const page of upTo(pages, Math.min(limit, TABLE_ROWS), () => (hasMore = true)))
     rows.push(...page.map((row) => row.map(shorten)));
-    if (rows.length > TABLE_ROWS) break;
-  }
-  await out.line(plainTable(columns, rows.slice(0, TABLE_ROWS)));
-  if (rows.length > TABLE_ROWS) log.warn(`there are more than the ${TABLE_ROWS} rows shown; --json has all of them`);
+  await out.line(plainTable(columns, rows));
+  if (!hasMore) return;
+  if (limit <= TABLE_ROWS) log.warn(moreText(limit));
+  else log.warn(`there are more than the ${TABLE_ROWS} rows shown; --json has all of them`);
 }
 
 /** `query`: a named query, or SQL. Without one it lists the names. */
@@ -53,8 +63,8 @@ export async function run(invocation: Invocation): Promise<number> {
   const db = isPostgres(where) ? await PostgresQueries.open(where, ctx.signal) : await QueryDb.open(where, ctx);
   try {
     const answer = await db.ask(question);
-    if (invocation.json) await printObjects(answer, invocation.out);
-    else await printTable(answer, invocation.out, ctx.log);
+    const print = invocation.json ? printObjects : printTable;
+    await print(answer, question.limit ?? Number.POSITIVE_INFINITY, invocation.out, ctx.log);
     return 0;
   } finally {
     await db.close();
