@@ -3,7 +3,6 @@
 import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
-import { buildKernel } from '../../guest-kernel/build.js';
 import { auditRun } from '../../lab/audit/audit.js';
 import { openRun } from '../../lab/run/folder.js';
 import { mergeRuns } from '../../lab/run/merge.js';
@@ -14,7 +13,7 @@ import { pollUntil } from '../../lab/util/deadline.js';
 import { freePort } from '../../lab/util/free-port.js';
 import { serverAddress } from '../../lab/vm/qemu-args.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
-import { bootBareGuest } from '../harness/guest.js';
+import { bootWithModule } from '../harness/guest.js';
 import { holdersOf } from '../harness/holders.js';
 import { guestProgram } from '../harness/program.js';
 import { bootOf } from '../harness/server-receiver.js';
@@ -85,11 +84,8 @@ describe('servers of one category each', () => {
 
   it('are refused where a record would have a hole', async () => {
     const { folder, ctx } = bench();
-    const { module } = await buildKernel('m', ctx);
-    if (module === null) throw new Error('the kernel has no module');
-    const guest = await bootBareGuest(folder, { config: 'module-unloaded', smp: 1 }, ctx);
+    const guest = await bootWithModule(folder, ctx);
     try {
-      await guest.copyIn(module, '/root/lemona.ko');
       const [one, other] = ['192.0.2.7:4270', '192.0.2.8:4270'];
       for (const [server, more, said] of [
         [`${one}/disk`, 'relay=0', /servers of one category only/],

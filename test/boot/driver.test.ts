@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import { buildKernel } from '../../guest-kernel/build.js';
 import { useBench } from '../harness/boot.js';
-import { bootBareGuest } from '../harness/guest.js';
+import { bootBareGuest, bootWithModule } from '../harness/guest.js';
 import { loadAndUnload } from '../harness/load-cycles.js';
 import { guestProgram } from '../harness/program.js';
 
@@ -22,11 +22,8 @@ describe('the driver as a module', () => {
 
   it('gives a reader whose read failed the same sub-buffer again', async () => {
     const { folder, ctx } = bench();
-    const { module } = await buildKernel('m', ctx);
-    if (module === null) throw new Error('the kernel has no module');
-    const guest = await bootBareGuest(folder, { config: 'module-unloaded', smp: 1 }, ctx);
+    const guest = await bootWithModule(folder, ctx);
     try {
-      await guest.copyIn(module, '/root/lemona.ko');
       await guest.copyIn(await guestProgram('read-again', folder), '/root/read-again');
       const { status, output } = await guest.run('cd /root; chmod +x read-again; insmod lemona.ko && ./read-again');
       expect([status, output]).to.deep.equal([0, 'numbers 0 to 3\n']);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** A guest without a recording around it: for tests of what happens inside it, or between it and a host that misbehaves. */
+
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { PassThrough } from 'node:stream';
+import { buildKernel } from '../../guest-kernel/build.js';
 import { recordParts } from '../../lab/parts/parts.js';
 import { type ConfigName, findConfig } from '../../lab/run/configs.js';
 import { copyIn } from '../../lab/run/copy-in.js';
@@ -87,4 +89,13 @@ export async function bootBareGuest(folder: string, options: BareGuestOptions, c
     await machine.quit();
     throw error;
   }
+}
+
+/** The same with the driver's module, not loaded, as `/root/lemona.ko`. */
+export async function bootWithModule(folder: string, ctx: LabContext): Promise<BareGuest> {
+  const { module } = await buildKernel('m', ctx);
+  if (module === null) throw new Error('the kernel has no module');
+  const guest = await bootBareGuest(folder, { config: 'module-unloaded' }, ctx);
+  await guest.copyIn(module, '/root/lemona.ko');
+  return guest;
 }

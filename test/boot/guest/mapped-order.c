@@ -53,6 +53,20 @@ static void tell(uint64_t number)
 	need(pwrite(written, &number, sizeof(number), 0) == sizeof(number), "pwrite");
 }
 
+/* Have the other process do a step, and wait until it has. No call: that would capture. */
+static void ask(uint64_t step)
+{
+	shared->asked = step;
+	while (shared->done < step)
+		;
+}
+
+static void await(uint64_t step)
+{
+	while (shared->asked < step)
+		;
+}
+
 /* A child that does something in each round. Nobody takes its processor or ours: that would capture what was stored. */
 static pid_t begin(void (*child)(uint64_t), uint64_t rounds)
 {
@@ -160,8 +174,7 @@ static void read_and_compute(uint64_t number)
 
 	if (number == 1)
 		need(!pipe(ends), "pipe");
-	while (shared->asked < number)
-		;
+	await(number);
 	need(write(ends[1], &number, sizeof(number)) == sizeof(number), "write");
 	need(read(ends[0], map, sizeof(number)) == sizeof(number), "read");
 	shared->done = number;
@@ -173,9 +186,7 @@ static void call(uint64_t rounds)
 	pid_t pid = begin(read_and_compute, rounds + 1);
 
 	for (uint64_t number = 1; number <= rounds; number++) {
-		shared->asked = number;
-		while (shared->done < number)
-			;
+		ask(number);
 		tell(number);
 	}
 	end(pid);
@@ -183,8 +194,7 @@ static void call(uint64_t rounds)
 
 static void store_and_compute(uint64_t number)
 {
-	while (shared->asked < number)
-		;
+	await(number);
 	store(number);
 	shared->done = number;
 }
@@ -195,9 +205,7 @@ static void seen(uint64_t rounds)
 	pid_t pid = begin(store_and_compute, rounds + 1);
 
 	for (uint64_t number = 1; number <= rounds; number++) {
-		shared->asked = number;
-		while (shared->done < number)
-			;
+		ask(number);
 		map[PAGE / 2] = (char)number;
 		tell(number);
 	}
@@ -206,12 +214,10 @@ static void seen(uint64_t rounds)
 
 static void store_aside(uint64_t number)
 {
-	while (shared->asked < 2 * number - 1)
-		;
+	await(2 * number - 1);
 	map[PAGE / 2] = (char)number;
 	shared->done = 2 * number - 1;
-	while (shared->asked < 2 * number)
-		;
+	await(2 * number);
 	tell(0);
 	shared->done = 2 * number;
 }
@@ -223,15 +229,11 @@ static void undone(uint64_t rounds)
 
 	for (uint64_t number = 1; number <= rounds; number++) {
 		(void)getppid();
-		shared->asked = 2 * number - 1;
-		while (shared->done < 2 * number - 1)
-			;
+		ask(2 * number - 1);
 		store(7);
 		(void)getppid();
 		store(0);
-		shared->asked = 2 * number;
-		while (shared->done < 2 * number)
-			;
+		ask(2 * number);
 	}
 	end(pid);
 }
@@ -268,8 +270,7 @@ static void beget(uint64_t number)
 	static char stack[STACK] __attribute__((aligned(16)));
 	pid_t pid;
 
-	while (shared->asked < number)
-		;
+	await(number);
 	*(int32_t *)map = 1;
 	/* captured, so that clearing it is a store anew */
 	(void)getppid();
@@ -285,9 +286,7 @@ static void gone(uint64_t rounds)
 	pid_t pid = begin(beget, rounds + 1);
 
 	for (uint64_t number = 1; number <= rounds; number++) {
-		shared->asked = number;
-		while (shared->done < number)
-			;
+		ask(number);
 		end_of(shared->begotten);
 		tell(0);
 	}
