@@ -4,7 +4,6 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { PassThrough } from 'node:stream';
-import { buildKernel } from '../../guest-kernel/build.js';
 import { recordParts } from '../../lab/parts/parts.js';
 import { type ConfigName, findConfig } from '../../lab/run/configs.js';
 import { copyIn } from '../../lab/run/copy-in.js';
@@ -93,9 +92,10 @@ export async function bootBareGuest(folder: string, options: BareGuestOptions, c
 
 /** The same with the driver's module, not loaded, as `/root/lemona.ko`. */
 export async function bootWithModule(folder: string, ctx: LabContext): Promise<BareGuest> {
-  const { module } = await buildKernel('m', ctx);
-  if (module === null) throw new Error('the kernel has no module');
-  const guest = await bootBareGuest(folder, { config: 'module-unloaded' }, ctx);
-  await guest.copyIn(module, '/root/lemona.ko');
+  const config = 'module-unloaded';
+  const { kernel } = await recordParts(findConfig(config), 'tiny', false, ctx);
+  if (kernel.module === null) throw new Error('the kernel has no module');
+  const guest = await bootBareGuest(folder, { config }, ctx);
+  await guest.copyIn(kernel.module, '/root/lemona.ko');
   return guest;
 }
