@@ -3,6 +3,7 @@
 import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
+import { buildKernel } from '../../guest-kernel/build.js';
 import { auditRun } from '../../lab/audit/audit.js';
 import { openRun } from '../../lab/run/folder.js';
 import { mergeRuns } from '../../lab/run/merge.js';
@@ -84,7 +85,7 @@ describe('servers of one category each', () => {
 
   it('are refused where a record would have a hole', async () => {
     const { folder, ctx } = bench();
-    const guest = await bootWithModule(folder, ctx);
+    const guest = await bootWithModule(folder, await buildKernel('m', ctx), ctx);
     try {
       const [one, other] = ['192.0.2.7:4270', '192.0.2.8:4270'];
       for (const [server, more, said] of [

@@ -22,7 +22,7 @@ describe('the driver as a module', () => {
 
   it('gives a reader whose read failed the same sub-buffer again', async () => {
     const { folder, ctx } = bench();
-    const guest = await bootWithModule(folder, ctx);
+    const guest = await bootWithModule(folder, await buildKernel('m', ctx), ctx);
     try {
       await guest.copyIn(await guestProgram('read-again', folder), '/root/read-again');
       const { status, output } = await guest.run('cd /root; chmod +x read-again; insmod lemona.ko && ./read-again');

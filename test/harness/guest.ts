@@ -90,12 +90,14 @@ export async function bootBareGuest(folder: string, options: BareGuestOptions, c
   }
 }
 
-/** The same with the driver's module, not loaded, as `/root/lemona.ko`. */
-export async function bootWithModule(folder: string, ctx: LabContext): Promise<BareGuest> {
-  const config = 'module-unloaded';
-  const { kernel } = await recordParts(findConfig(config), 'tiny', false, ctx);
+/** The same with the driver's module (of the kernel's flavour `m`), not loaded, as `/root/lemona.ko`. */
+export async function bootWithModule(
+  folder: string,
+  kernel: { readonly module: string | null },
+  ctx: LabContext,
+): Promise<BareGuest> {
   if (kernel.module === null) throw new Error('the kernel has no module');
-  const guest = await bootBareGuest(folder, { config }, ctx);
+  const guest = await bootBareGuest(folder, { config: 'module-unloaded' }, ctx);
   await guest.copyIn(kernel.module, '/root/lemona.ko');
   return guest;
 }
