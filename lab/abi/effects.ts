@@ -293,7 +293,8 @@ export function decodeEffect(buf: Buffer, off = 0, size: number = buf.length - o
     return { ...head, op: 'MALFORMED', opcode, why: `${op} takes ${fixed} bytes, the record has ${size}` };
   const body = read(buf, off, size, op);
   if (typeof body === 'string') return { ...head, op: 'MALFORMED', opcode, why: `${op}: ${body}` };
-  return { ...head, ...body } as Effect;
+  // A spread of two objects takes twenty times as long.
+  return Object.assign(head, body) as Effect;
 }
 
 /** The names of dentry operations that bring an inode into being. */

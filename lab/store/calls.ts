@@ -14,6 +14,8 @@ import type { Texts } from './texts.js';
 
 const REC_BYTES: number = SIZE.lemona_rec;
 const EXIT_BYTES: number = SIZE.lemona_exit;
+const RET_AT: number = AT.lemona_exit.ret;
+const { F_DENIED, F_CUT, F_NARGS_MASK, F_NARGS_SHIFT } = FLAG;
 const ARGS_MAX = 6;
 /** Threads whose calls are remembered. */
 const KEPT = 100_000;
@@ -44,7 +46,7 @@ interface LastCall {
 
 /** `EVENT_FLAGS` in the header of a record of a call. */
 function flagsOf(flags: number): number {
-  return ((flags & FLAG.F_DENIED) === 0 ? 0 : EVENT_FLAG.denied) | ((flags & FLAG.F_CUT) === 0 ? 0 : EVENT_FLAG.cut);
+  return ((flags & F_DENIED) === 0 ? 0 : EVENT_FLAG.denied) | ((flags & F_CUT) === 0 ? 0 : EVENT_FLAG.cut);
 }
 
 export class Calls {
@@ -140,7 +142,7 @@ export class Calls {
   entered(spot: Spot, what: number, thread: Thread): void {
     const { buf, off, end, tid, flags } = spot;
     const rows = this.#events;
-    let count = (flags & FLAG.F_NARGS_MASK) >> FLAG.F_NARGS_SHIFT;
+    let count = (flags & F_NARGS_MASK) >> F_NARGS_SHIFT;
     if (count > ARGS_MAX || off + REC_BYTES + 8 * count > end) count = 0;
     const words = wordsOf(buf, off + REC_BYTES + 8 * count, end, this.#texts, what);
     const told = flagsOf(flags) | words.flags;
@@ -184,7 +186,7 @@ export class Calls {
     const told = flagsOf(spot.flags) | words.flags;
     if (call === undefined || !isOfIt) {
       const event = this.event(spot, what, thread, null, words.text, [], told);
-      if (hasResult) rows.copy(rows.count - 1, RESULT, buf, off + AT.lemona_exit.ret);
+      if (hasResult) rows.copy(rows.count - 1, RESULT, buf, off + RET_AT);
       this.#addresses(words.addresses, event, spot, thread);
       return;
     }
@@ -192,11 +194,11 @@ export class Calls {
     const isNews = words.text !== null && !call.hasText;
     if (call.batch === this.#batch) {
       rows.set(call.row, DURATION, duration);
-      if (hasResult) rows.copy(call.row, RESULT, buf, off + AT.lemona_exit.ret);
+      if (hasResult) rows.copy(call.row, RESULT, buf, off + RET_AT);
       if (isNews) rows.setText(call.row, TEXT, words.text);
       if (told !== 0) rows.set(call.row, FLAGS, call.flags | told);
     } else {
-      this.#late.values.push(call.event, duration, hasResult ? readSigned(buf, off + AT.lemona_exit.ret) : null);
+      this.#late.values.push(call.event, duration, hasResult ? readSigned(buf, off + RET_AT) : null);
       if (isNews) this.#lateTexts.values.push(call.event, words.text);
       if (told !== 0) this.#lateFlags.values.push(call.event, call.flags | told);
     }

@@ -4,7 +4,7 @@
  * an integer above 2^53 is rounded when it is read. So bigints are refused here, and whoever reads 64 bits casts them
  * to text. Its binding is loaded at the first open, because it is compiled only when somebody needs it.
  */
-import type { Database, RunResult } from 'sqlite3';
+import type { Database, RunResult, Statement } from 'sqlite3';
 import type { BuildContext } from '../../images/context.js';
 import { abortError, LabError, messageOf, systemCodeOf } from '../util/errors.js';
 import { prepareBinding } from './binding.js';
@@ -50,6 +50,8 @@ const BUSY_MS = 10_000;
 export class Db {
   readonly file: string;
   readonly #database: Database;
+  /** Statements that come again, by their text: preparing one costs as much as running it on a few rows. */
+  readonly #kept = new Map<string, Statement>();
 
   private constructor(file: string, database: Database) {
     this.file = file;
@@ -90,13 +92,33 @@ export class Db {
 
   /** Runs one statement. @returns how many rows it changed */
   run(sql: string, bound: readonly Bound[] = []): Promise<number> {
+    return this.#changes(sql, (done) => this.#database.run(sql, [...bound], done));
+  }
+
+  /** The same of one that comes again and again. */
+  async runAgain(sql: string, bound: readonly Bound[] = []): Promise<number> {
+    const statement = this.#kept.get(sql) ?? (await this.#prepare(sql));
+    return this.#changes(sql, (done) => statement.run([...bound], done));
+  }
+
+  #changes(sql: string, work: (done: (this: RunResult, error: Error | null) => void) => void): Promise<number> {
     return new Promise((resolve, reject) => {
       const { file } = this;
-      this.#database.run(sql, [...bound], function (this: RunResult, error: Error | null) {
+      work(function (error) {
         if (error === null) resolve(this.changes);
         else reject(sqlError(`${file}: ${sql}`, error));
       });
     });
+  }
+
+  async #prepare(sql: string): Promise<Statement> {
+    const statement = await new Promise<Statement>((resolve, reject) => {
+      const prepared: Statement = this.#database.prepare(sql, (error: Error | null) =>
+        error === null ? resolve(prepared) : reject(sqlError(`${this.file}: ${sql}`, error)),
+      );
+    });
+    this.#kept.set(sql, statement);
+    return statement;
   }
 
   /** All rows of a query. Integers above 2^53 are rounded: cast them to text. */
@@ -126,6 +148,7 @@ export class Db {
   }
 
   async close(): Promise<void> {
+    for (const statement of this.#kept.values()) statement.finalize();
     await this.#settle('closing', (done) => this.#database.close(done));
   }
 }

@@ -231,12 +231,20 @@ export class EffectRows {
     if (!rows.has(row, NLINK)) rows.set(row, NLINK, buf.readUInt32LE(off + A.nlink));
   }
 
+  /** Another inode that an effect is about. */
+  #fileOf({ dev }: Effect, { ino, gen }: Attr): File {
+    return this.#files.get(dev, signed(ino), gen);
+  }
+
+  #put(row: number, column: number, bytes: Buffer): void {
+    this.#rows.setText(row, column, this.#texts.ofText(displayBytes(bytes)));
+  }
+
   /** Effects on an inode. */
   #ofFile(effect: Effect, file: File, row: number): void {
     const files = this.#files;
     const rows = this.#rows;
     const seq = signed(effect.seq);
-    const dirOf = (attr: Attr): File => files.get(effect.dev, signed(attr.ino), attr.gen);
     switch (effect.op) {
       case 'FALLOCATE':
         rows.setAny(row, POS, signed(effect.offset));
@@ -247,7 +255,7 @@ export class EffectRows {
         break;
       case 'UNLINK':
       case 'RMDIR': {
-        const dir = dirOf(effect.dir);
+        const dir = this.#fileOf(effect, effect.dir);
         const path = files.join(dir, displayBytes(effect.name));
         files.take(file, dir.id, path, seq);
         rows.setText(row, PATH, this.#texts.ofText(path));
@@ -258,11 +266,11 @@ export class EffectRows {
       case 'MKDIR':
       case 'SYMLINK':
       case 'LINK': {
-        const dir = dirOf(effect.dir);
+        const dir = this.#fileOf(effect, effect.dir);
         const path = files.join(dir, displayBytes(effect.name));
         files.give(file, dir.id, path, seq, hasOneName(effect.child));
         rows.setText(row, PATH, this.#texts.ofText(path));
-        if (effect.extra.length > 0) rows.setText(row, OTHER, this.#texts.ofText(displayBytes(effect.extra)));
+        if (effect.extra.length > 0) this.#put(row, OTHER, effect.extra);
         break;
       }
       case 'RENAME':
@@ -275,8 +283,7 @@ export class EffectRows {
   #rename(effect: Extract<Effect, { op: 'RENAME' }>, file: File, row: number): void {
     const files = this.#files;
     const seq = signed(effect.seq);
-    const fileOf = (attr: Attr): File => files.get(effect.dev, signed(attr.ino), attr.gen);
-    const [oldDir, newDir] = [fileOf(effect.oldDir), fileOf(effect.newDir)];
+    const [oldDir, newDir] = [this.#fileOf(effect, effect.oldDir), this.#fileOf(effect, effect.newDir)];
     const from = files.join(oldDir, displayBytes(effect.oldName));
     const to = files.join(newDir, displayBytes(effect.newName));
     const moved: Move[] = [];
@@ -285,7 +292,7 @@ export class EffectRows {
     };
     files.take(file, oldDir.id, from, seq);
     if (effect.target.ino !== 0n) {
-      const target = fileOf(effect.target);
+      const target = this.#fileOf(effect, effect.target);
       files.take(target, newDir.id, to, seq);
       if ((effect.renameFlags & EXCHANGE) !== 0) {
         files.give(target, oldDir.id, from, seq, hasOneName(effect.target));
@@ -303,24 +310,22 @@ export class EffectRows {
 
   /** Effects whose text is no path of a file that we follow. */
   #ofNone(effect: Effect, row: number): void {
-    const put = (column: number, bytes: Buffer): void =>
-      this.#rows.setText(row, column, this.#texts.ofText(displayBytes(bytes)));
     switch (effect.op) {
       case 'MOUNT':
       case 'UMOUNT': {
-        if (effect.source.length > 0) put(PATH, effect.source);
-        put(OTHER, effect.type);
+        if (effect.source.length > 0) this.#put(row, PATH, effect.source);
+        this.#put(row, OTHER, effect.type);
         if (effect.op === 'UMOUNT' || effect.ino === 0n) break;
         const top = this.#files.get(effect.dev, signed(effect.ino), effect.gen);
         if (this.#files.mounted(top, effect.uuid, signed(effect.seq))) this.#barrier.rootDev = effect.dev;
         break;
       }
       case 'MARK':
-        put(PATH, effect.label);
+        this.#put(row, PATH, effect.label);
         break;
       case 'TAINT':
       case 'START':
-        put(OTHER, effect.text);
+        this.#put(row, OTHER, effect.text);
         break;
       default:
     }

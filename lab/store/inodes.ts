@@ -32,6 +32,9 @@ const PLAIN_BY_KIND: readonly ((typeof PLAIN)[number] | undefined)[] = (() => {
   return table;
 })();
 
+const { EFFECT } = KIND;
+const CODE_AT: number = AT.lemona_rec.code;
+
 /** Device, inode, generation of each, one after the other; an inode may come more than once. */
 export function inodesOf({ cursors, offs, length }: Stretch, from: number): (number | bigint)[] {
   const keys: (number | bigint)[] = [];
@@ -45,8 +48,8 @@ export function inodesOf({ cursors, offs, length }: Stretch, from: number): (num
     if (plain === undefined || size < plain.fixed) continue;
     const dev = buf.readUInt32LE(off + plain.at.dev);
     keys.push(dev, readSigned(buf, off + plain.at.ino), buf.readUInt32LE(off + plain.at.gen));
-    if (kind !== KIND.EFFECT) continue;
-    const others = OTHERS[buf.readUInt16LE(off + AT.lemona_rec.code)];
+    if (kind !== EFFECT) continue;
+    const others = OTHERS[buf.readUInt16LE(off + CODE_AT)];
     if (others === undefined || size < others.fixed) continue;
     for (const at of others.at) keys.push(dev, readSigned(buf, off + at + INO_AT), buf.readUInt32LE(off + at + GEN_AT));
   }

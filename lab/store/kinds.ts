@@ -5,13 +5,15 @@ import { abiOf, syscallName } from '../abi/syscalls.js';
 import { uringOpName } from '../abi/uring.js';
 import { Batch, type Store } from './store.js';
 
-/** Whose `code` is part of what it is. */
-const CODED: ReadonlySet<number> = new Set([KIND.ENTRY, KIND.EFFECT, KIND.URING]);
+const { ENTRY, EXIT, EFFECT, URING } = KIND;
+const { F_ABI_MASK } = FLAG;
 
 /** An EXIT whose ENTRY is not there is an event of that call too. */
 export function kindOf(kind: number, code: number, flags: number): number {
-  const cls = kind === KIND.EXIT ? KIND.ENTRY : kind;
-  return cls * 0x4_0000 + (cls === KIND.ENTRY ? flags & FLAG.F_ABI_MASK : 0) * 0x1_0000 + (CODED.has(cls) ? code : 0);
+  const cls = kind === EXIT ? ENTRY : kind;
+  // Of the others, `code` is no part of what they are.
+  const isCoded = cls === ENTRY || cls === EFFECT || cls === URING;
+  return cls * 0x4_0000 + (cls === ENTRY ? flags & F_ABI_MASK : 0) * 0x1_0000 + (isCoded ? code : 0);
 }
 
 /** Class and name of a number. */
@@ -19,12 +21,12 @@ export function kindNames(id: number): readonly [cls: string, name: string] {
   const kind = id >>> 18;
   const code = id & 0xffff;
   const cls = KIND_NAMES[kind] ?? `kind ${kind}`;
-  if (kind === KIND.ENTRY) {
+  if (kind === ENTRY) {
     const abi = abiOf((id >>> 16) & 3);
     return [cls, `${abi === '64' ? '' : `${abi}:`}${syscallName(code, abi, cls === 'ENTRY')}`];
   }
-  if (kind === KIND.EFFECT) return [cls, OP_NAMES[code] ?? `opcode ${code}`];
-  if (kind === KIND.URING) return [cls, uringOpName(code)];
+  if (kind === EFFECT) return [cls, OP_NAMES[code] ?? `opcode ${code}`];
+  if (kind === URING) return [cls, uringOpName(code)];
   return [cls, cls.toLowerCase()];
 }
 

@@ -27,6 +27,11 @@ export interface Base {
   readonly passwd: () => Promise<readonly PasswdLine[]>;
 }
 
+/** Looked at for every record: constants of this module are read much faster than tables. */
+const { PART, ELSEWHERE, ENTRY, EXIT, EFFECT, SWITCH } = KIND;
+const SWITCH_BYTES: number = SIZE.lemona_switch;
+const { next_tid: NEXT_TID, prev_state: PREV_STATE } = AT.lemona_switch;
+
 type Body<K extends TraceRecord['kind']> = Extract<TraceRecord, { kind: K }>;
 
 export class Loader {
@@ -135,29 +140,32 @@ export class Loader {
   #one(spot: Spot): void {
     const { kind, tid } = spot;
     // They say where records are that are not here; nothing happened.
-    if (kind === KIND.PART || kind === KIND.ELSEWHERE) return;
+    if (kind === PART || kind === ELSEWHERE) return;
     const what = this.#kinds.of(kind, spot.code, spot.flags);
-    if (kind === KIND.ENTRY) this.#calls.entered(spot, what, this.#processes.caller(tid));
-    else if (kind === KIND.EXIT) this.#calls.returned(spot, what, this.#processes.get(tid));
-    else if (kind === KIND.EFFECT) this.#effects.add(spot, what, this.#processes.get(tid));
-    else if (kind === KIND.SWITCH && spot.size >= SIZE.lemona_switch) {
-      const next = spot.buf.readUInt32LE(spot.off + AT.lemona_switch.next_tid);
-      const state = spot.buf.readUInt32LE(spot.off + AT.lemona_switch.prev_state);
+    if (kind === ENTRY) this.#calls.entered(spot, what, this.#processes.caller(tid));
+    else if (kind === EXIT) this.#calls.returned(spot, what, this.#processes.get(tid));
+    else if (kind === EFFECT) this.#effects.add(spot, what, this.#processes.get(tid));
+    else if (kind === SWITCH && spot.size >= SWITCH_BYTES) {
+      const next = spot.buf.readUInt32LE(spot.off + NEXT_TID);
+      const state = spot.buf.readUInt32LE(spot.off + PREV_STATE);
       this.#calls.event(spot, what, this.#processes.get(tid), null, null, [next, state]);
     } else this.#rare(spot, decodeRecord(spot.buf, spot.off, spot.cursor.stored.header), what);
+  }
+
+  /** No method makes a function here: each would cost more than the row. */
+  #event(spot: Spot, what: number, text: TextRef | null, args: readonly (number | bigint)[]): number {
+    return this.#calls.event(spot, what, this.#processes.get(spot.tid), null, text, args);
   }
 
   /** Kinds of which there are few. */
   #rare(spot: Spot, record: TraceRecord, what: number): void {
     const { tid, realAt } = spot;
-    const event = (text: TextRef | null, args: readonly (number | bigint)[]): number =>
-      this.#calls.event(spot, what, this.#processes.get(tid), null, text, args);
     switch (record.kind) {
       case 'task': {
         this.#calls.forget(record.taskTid);
         const process = this.#processes.task(record, tid, realAt);
         for (const uid of [record.uid, record.euid]) this.#users.seen(uid);
-        event(this.#texts.ofText(process.name), [
+        this.#event(spot, what, this.#texts.ofText(process.name), [
           record.taskTid,
           record.tgid,
           record.parentTgid,
@@ -166,54 +174,60 @@ export class Loader {
         break;
       }
       case 'exec':
-        this.#exec(spot, record, event);
+        this.#exec(spot, record, what);
         break;
       case 'cred': {
         const { uid, gid, euid, egid, suid, sgid } = record;
-        this.#identity(spot, event(null, [uid, gid, euid, egid, suid, sgid]), this.#processes.cred(record, tid));
+        this.#identity(
+          spot,
+          this.#event(spot, what, null, [uid, gid, euid, egid, suid, sgid]),
+          this.#processes.cred(record, tid),
+        );
         break;
       }
       case 'task_exit':
         this.#calls.forget(tid);
-        event(null, [record.status]);
+        this.#event(spot, what, null, [record.status]);
         this.#processes.exit(record, tid, realAt);
         break;
       case 'fault': {
         const path = this.#files.refOf(this.#files.get(record.dev, signed(record.ino), record.gen));
-        event(path, [signed(record.index), signed(record.address), signed(record.ino), record.gen, record.dev]);
+        this.#event(spot, what, path, [
+          signed(record.index),
+          signed(record.address),
+          signed(record.ino),
+          record.gen,
+          record.dev,
+        ]);
         break;
       }
       case 'loss':
-        event(null, [record.reason, record.records]);
+        this.#event(spot, what, null, [record.reason, record.records]);
         this.#loss(spot, 'LOSS', record);
         break;
       case 'lost':
-        event(null, []);
+        this.#event(spot, what, null, []);
         this.#loss(spot, 'LOST', record);
         break;
       case 'info':
-        event(this.#texts.ofText(displayBytes(record.text).replaceAll('\\x0a', ' ')), []);
+        this.#event(spot, what, this.#texts.ofText(displayBytes(record.text).replaceAll('\\x0a', ' ')), []);
         break;
       case 'uring':
         this.#calls.request(spot, what, this.#processes.get(record.tgid === 0 ? tid : record.tgid), record);
         break;
       default:
-        event(record.kind === 'malformed' ? this.#texts.ofText(record.why) : null, []);
+        this.#event(spot, what, record.kind === 'malformed' ? this.#texts.ofText(record.why) : null, []);
     }
   }
 
-  #exec(
-    spot: Spot,
-    record: Body<'exec'>,
-    event: (text: TextRef | null, args: readonly (number | bigint)[]) => number,
-  ): void {
+  #exec(spot: Spot, record: Body<'exec'>, what: number): void {
     const before = this.#processes.takeOver(record.tgid, spot.realAt);
     if (before !== undefined) this.#calls.rename(before, record.tgid);
     const exe = this.#texts.ofText(displayBytes(record.path));
     const args = this.#calls.argsOf(spot.tid);
     const exec = this.#next.exec++;
     const change = this.#processes.exec(record, exec);
-    const id = event(exe, [signed(record.ino), record.gen, record.dev]);
+    const id = this.#event(spot, what, exe, [signed(record.ino), record.gen, record.dev]);
     const { id: process } = this.#processes.of(record.tgid);
     const file = record.ino === 0n ? null : this.#files.get(record.dev, signed(record.ino), record.gen).id;
     const name = displayBytes(record.comm);

@@ -18,6 +18,7 @@ const SLACK_NS = 1_000_000_000;
 /** Sub-buffers that wait at most: a guest that writes more than this within the slack gets its rows a bit earlier. */
 const WAITING_BYTES = 32 * 1024 * 1024;
 
+const { EFFECT } = KIND;
 const SEQ_AT: number = AT.lemona_effect.seq;
 const DT_AT: number = AT.lemona_rec.dt;
 const EFFECT_BYTES: number = SIZE.lemona_effect;
@@ -96,7 +97,7 @@ export class Cursor {
     for (let off = this.off; off < end; ) {
       const word = bytes.readUInt32LE(off);
       const size = word & REC_SIZE_MASK;
-      if (word >>> REC_KIND_SHIFT === KIND.EFFECT && size >= EFFECT_BYTES) {
+      if (word >>> REC_KIND_SHIFT === EFFECT && size >= EFFECT_BYTES) {
         this.#seqOff = off;
         this.seq = nearU64(bytes, off + SEQ_AT);
         return;
@@ -150,7 +151,7 @@ export class TimeMerge {
     }
     if (best === undefined) return undefined;
     if (!isEnd && best.monoAt > this.#newestNs - SLACK_NS && this.#waitingBytes <= WAITING_BYTES) return undefined;
-    if (best.kind !== KIND.EFFECT) return best;
+    if (best.kind !== EFFECT) return best;
     for (let i = 0; i < streams.length; i++) {
       const cursor = streams[i]?.[0];
       if (cursor !== undefined && cursor.seq < best.seq) best = cursor;

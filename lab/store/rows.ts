@@ -67,7 +67,8 @@ export class Rows {
     const words = this.#words;
     words[at] = (words[at] as number) | (1 << column);
     words[at + 2 * column + 2] = value;
-    words[at + 2 * column + 3] = Math.floor(value / TWO_32);
+    // Most are small, and a division costs more than all else here.
+    words[at + 2 * column + 3] = (value | 0) === value ? value >> 31 : Math.floor(value / TWO_32);
   }
 
   /** A number that may be NULL, or above 2^53. */

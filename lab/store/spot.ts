@@ -5,7 +5,7 @@ import { REC_KIND_SHIFT } from '../abi/records.js';
 import type { Cursor } from './ordered.js';
 import type { Rows } from './rows.js';
 
-const R = AT.lemona_rec;
+const { size_kind: SIZE_KIND, code: CODE, flags: FLAGS, tid: TID, dt: DT } = AT.lemona_rec;
 
 /** Records that are looked at together, by sub-buffer and offset. Its memory is used again: pushing is most of its work. */
 export class Stretch {
@@ -52,15 +52,15 @@ export class Spot {
   /** Takes the record at an offset. */
   go(cursor: Cursor, off: number): void {
     const buf = cursor.bytes;
-    const word = buf.readUInt32LE(off + R.size_kind);
+    const word = buf.readUInt32LE(off + SIZE_KIND);
     this.cursor = cursor;
     this.buf = buf;
     this.off = off;
     this.size = word & REC_SIZE_MASK;
     this.kind = word >>> REC_KIND_SHIFT;
-    this.code = buf.readUInt16LE(off + R.code);
-    this.flags = buf.readUInt16LE(off + R.flags);
-    this.tid = buf.readUInt32LE(off + R.tid);
+    this.code = buf.readUInt16LE(off + CODE);
+    this.flags = buf.readUInt16LE(off + FLAGS);
+    this.tid = buf.readUInt32LE(off + TID);
   }
 
   get end(): number {
@@ -69,7 +69,7 @@ export class Spot {
 
   /** Monotonic clock, ns since the merge's beginning. */
   get monoAt(): number {
-    return this.cursor.monoNs + this.buf.readUInt32LE(this.off + R.dt);
+    return this.cursor.monoNs + this.buf.readUInt32LE(this.off + DT);
   }
 
   /** Wall clock, ns since the store's time base. */
@@ -80,7 +80,7 @@ export class Spot {
   /** Puts the wall clock into a row. */
   putTime(rows: Rows, row: number, column: number): void {
     const { realNs } = this.cursor;
-    if (typeof realNs === 'number') rows.set(row, column, realNs + this.buf.readUInt32LE(this.off + R.dt));
+    if (typeof realNs === 'number') rows.set(row, column, realNs + this.buf.readUInt32LE(this.off + DT));
     else rows.setAny(row, column, this.realAt);
   }
 }

@@ -84,7 +84,7 @@ export class SqliteStore implements Store {
     this.rows += rows.count;
     if (rows.count === 0) return;
     const { table, columns } = rows;
-    await this.#db.run(insertRows(table), [rows.take(), columns.length, String(this.timeBase)]);
+    await this.#db.runAgain(insertRows(table), [rows.take(), columns.length, String(this.timeBase)]);
   }
 
   async update(batch: Batch): Promise<void> {
@@ -94,20 +94,22 @@ export class SqliteStore implements Store {
   async #put(sql: string, batch: Batch): Promise<void> {
     const blob = this.#packr.pack(batch.take());
     const base = sql.includes('?3') ? [String(this.timeBase)] : [];
-    await this.#db.run(sql, [blob, batch.columns.length, ...base]);
+    await this.#db.runAgain(sql, [blob, batch.columns.length, ...base]);
   }
 
   async internTexts(texts: readonly string[]): Promise<number[]> {
     const blob = this.#packr.pack(texts);
     const [before] = await this.#db.all('SELECT COALESCE(max(id), 0) AS id FROM texts');
-    await this.#db.run('INSERT OR IGNORE INTO texts(text) SELECT c0 FROM lemona_batch(?1, 1)', [blob]);
-    await this.#db.run('INSERT INTO search(rowid, text) SELECT id, text FROM texts WHERE id > ?1', [before?.id ?? 0]);
+    await this.#db.runAgain('INSERT OR IGNORE INTO texts(text) SELECT c0 FROM lemona_batch(?1, 1)', [blob]);
+    await this.#db.runAgain('INSERT INTO search(rowid, text) SELECT id, text FROM texts WHERE id > ?1', [
+      before?.id ?? 0,
+    ]);
     return (await this.#db.all(TEXT_IDS, [blob])).map(({ id }) => Number(id));
   }
 
   async internFiles(trace: number, keys: readonly (number | bigint)[]): Promise<number[]> {
     const blob = this.#packr.pack(keys);
-    await this.#db.run(
+    await this.#db.runAgain(
       'INSERT OR IGNORE INTO files(trace, dev, ino, gen) SELECT ?2, c0, c1, c2 FROM lemona_batch(?1, 3)',
       [blob, trace],
     );
@@ -136,7 +138,7 @@ export class SqliteStore implements Store {
   }
 
   async clearOpenCalls(trace: number): Promise<void> {
-    await this.#db.run('DELETE FROM open_calls WHERE trace = ?1', [trace]);
+    await this.#db.runAgain('DELETE FROM open_calls WHERE trace = ?1', [trace]);
   }
 
   async select(template: string, bound: readonly (string | number)[] = []): Promise<TextRow[]> {

@@ -5,7 +5,7 @@ import { goneSince, SUDDEN_END } from '../../run/arrived.js';
 import { findRunDir, type OpenRun, openRun } from '../../run/folder.js';
 import { mayGrow } from '../../run/growing.js';
 import type { TraceSource } from '../../store/inserter.js';
-import { findTraces, Load, loadAll, type Sources } from '../../store/load.js';
+import { findTraces, Load, type LoadSum, loadAll, type Sources } from '../../store/load.js';
 import { isPostgres } from '../../store/postgres-db.js';
 import { PostgresStore } from '../../store/postgres-store.js';
 import { SqliteStore } from '../../store/sqlite-store.js';
@@ -71,44 +71,63 @@ export async function run(invocation: Invocation): Promise<number> {
   const where = invocation.string('db') ?? path.join(findRunDir(ctx.runsDir, invocation.run), DATABASE_NAME);
   const store: Store = isPostgres(where) ? await PostgresStore.open(where) : await SqliteStore.open(where, ctx);
   const beganMs = performance.now();
+  const began = process.cpuUsage();
   const step = ctx.progress.step(`load into ${store.label}`);
   step.update('what is there');
+  let leftOut = 0;
+  const load = new Load(store, ctx.signal, {
+    onSegment: ({ segments, records }) => step.update(`${segments} segments, ${records} records`),
+    // Of a fleet, one machine's must not keep the others out.
+    ...(invocation.run.includes('/')
+      ? {
+          onLeftOut: ({ name }: TraceSource, { message, next }: LabError) => {
+            leftOut++;
+            ctx.log.warn(`${name} is left out: ${message}${next === undefined ? '' : `; ${next}`}`);
+          },
+        }
+      : {}),
+  });
+  let isDamaged: boolean;
   try {
-    let leftOut = 0;
-    const load = new Load(store, ctx.signal, {
-      onSegment: ({ segments, records }) => step.update(`${segments} segments, ${records} records`),
-      // Of a fleet, one machine's must not keep the others out.
-      ...(invocation.run.includes('/')
-        ? {
-            onLeftOut: ({ name }: TraceSource, { message, next }: LabError) => {
-              leftOut++;
-              ctx.log.warn(`${name} is left out: ${message}${next === undefined ? '' : `; ${next}`}`);
-            },
-          }
-        : {}),
-    });
     await loadAll(load, store, sources, isFollowed, ctx.signal);
-    const seconds = (performance.now() - beganMs) / 1000;
-    const { sum } = load;
-    const perSecond = (count: number) => Math.round(count / Math.max(seconds, 0.001));
-    const [recordsPerSecond, rowsPerSecond] = [perSecond(sum.records), perSecond(store.rows)];
-    step.done(`${sum.segments} segments`);
-    const { rows } = store;
-    if (invocation.json)
-      await invocation.out.json({ db: store.label, ...sum, rows, seconds, recordsPerSecond, rowsPerSecond });
-    else {
-      const loaded = `${sum.segments} segments of ${sum.traces} traces loaded: ${sum.records} records as ${rows} rows`;
-      const rates = `${recordsPerSecond} records/s, ${rowsPerSecond} rows/s`;
-      await invocation.out.line(`${store.label}: ${loaded} in ${seconds.toFixed(1)} s (${rates})`);
-    }
+    step.done(`${load.sum.segments} segments`);
     for (const name of load.growing)
       ctx.log.info(`${name}: its record may go on; what is not sealed yet, and its last second, are left for later`);
     const run = invocation.run.includes('/') ? undefined : await openRun(findRunDir(ctx.runsDir, invocation.run));
-    return (await tellDamage(store, run, ctx.log)) || leftOut > 0 ? 1 : 0;
+    isDamaged = await tellDamage(store, run, ctx.log);
   } catch (error) {
     step.fail();
     throw error;
   } finally {
     await store.close();
   }
+  await tellRates(invocation, store, load.sum, {
+    seconds: (performance.now() - beganMs) / 1000,
+    cpuSeconds: cpuSecondsSince(began),
+  });
+  return isDamaged || leftOut > 0 ? 1 : 0;
+}
+
+/** Of all threads: what one core would take. A server's own, in PostgreSQL, is not in it. */
+function cpuSecondsSince(began: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(began);
+  return (user + system) / 1e6;
+}
+
+async function tellRates(
+  invocation: Invocation,
+  { label, rows }: Store,
+  sum: LoadSum,
+  times: { readonly seconds: number; readonly cpuSeconds: number },
+): Promise<void> {
+  const { seconds, cpuSeconds } = times;
+  const per = (count: number, time: number) => Math.round(count / Math.max(time, 0.001));
+  const [recordsPerSecond, rowsPerSecond] = [per(sum.records, seconds), per(rows, seconds)];
+  if (invocation.json) {
+    await invocation.out.json({ db: label, ...sum, rows, ...times, recordsPerSecond, rowsPerSecond });
+    return;
+  }
+  const loaded = `${sum.segments} segments of ${sum.traces} traces loaded: ${sum.records} records as ${rows} rows`;
+  const rates = `${recordsPerSecond} records/s, ${rowsPerSecond} rows/s; ${per(sum.records, cpuSeconds)} records/s of one core`;
+  await invocation.out.line(`${label}: ${loaded} in ${seconds.toFixed(1)} s (${rates})`);
 }
