@@ -89,8 +89,9 @@ export class Inserter {
   /**
    * Loads one segment; those before it that exist must be loaded.
    * @param isLast it may lack its seal, and nothing will be added to it
+   * @returns undefined if another inserter has loaded it by now
    */
-  async load(number: number, isLast: boolean, signal: AbortSignal): Promise<Loaded> {
+  async load(number: number, isLast: boolean, signal: AbortSignal): Promise<Loaded | undefined> {
     const { folder } = this.#source;
     // Else it would be taken for loaded, with nothing in it.
     if (await isOlderVersion(folder, number))
@@ -98,6 +99,7 @@ export class Inserter {
         next: 'load it with the version that wrote it, into a database of that version',
       });
     return this.#transaction(async () => {
+      if ((await this.loaded()).has(number)) return undefined;
       if (this.#store.timeBase === 0n)
         this.#store.timeBase = (await peekSegment(this.#source.folder, number))?.header.createdRealNs ?? 0n;
       const problems: Problem[] = [];
@@ -156,7 +158,7 @@ export class Inserter {
   }
 
   async #transaction<T>(work: () => Promise<T>): Promise<T> {
-    await this.#store.begin();
+    if (await this.#store.begin()) this.forget();
     try {
       const result = await work();
       await this.#store.commit();

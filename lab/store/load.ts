@@ -139,7 +139,9 @@ export class Load {
       }
       if (isLast && isGrowing && !(await isSealed())) continue;
       this.#turnTo(inserter);
-      const { records, bytes } = await inserter.load(number, isLast, this.#signal);
+      const loadedNow = await inserter.load(number, isLast, this.#signal);
+      if (loadedNow === undefined) continue;
+      const { records, bytes } = loadedNow;
       const { traces, segments, ...sums } = this.#sum;
       this.#sum = { traces, segments: segments + 1, records: sums.records + records, bytes: sums.bytes + bytes };
       this.#options.onSegment?.(this.#sum);

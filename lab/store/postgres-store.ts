@@ -80,8 +80,10 @@ export class PostgresStore implements Store {
     await this.commit();
   }
 
-  async begin(): Promise<void> {
+  /** Another inserter is not let in. */
+  async begin(): Promise<boolean> {
     await this.#client.query('BEGIN');
+    return false;
   }
 
   async commit(): Promise<void> {

@@ -37,6 +37,8 @@ export class SqliteStore implements Store {
   timeBase = 0n;
   rows = 0;
   readonly #db: Db;
+  /** Another one: another process has written. */
+  #version: number | undefined;
   readonly #packr = new Packr({ useRecords: false, int64AsType: 'bigint' });
 
   private constructor(db: Db) {
@@ -63,8 +65,12 @@ export class SqliteStore implements Store {
     }
   }
 
-  begin(): Promise<void> {
-    return this.#db.exec('BEGIN IMMEDIATE');
+  async begin(): Promise<boolean> {
+    await this.#db.exec('BEGIN IMMEDIATE');
+    const [row] = await this.#db.all('PRAGMA data_version');
+    const before = this.#version;
+    this.#version = Number(row?.data_version);
+    return false;
   }
 
   commit(): Promise<void> {
@@ -177,6 +183,6 @@ function schemaSql(): string {
       if (index.isWorking === true) statements.push(createIndex(table, index, 'sqlite'));
   }
   statements.push(SEARCH);
-  for (const { name, sql } of VIEWS) statements.push(`CREATE VIEW ${name} AS ${fillIn(sql, 'sqlite')}`);
+  for (const { name, sql } of VIEWS) statements.push(`CREATE VIEW IF NOT EXISTS ${name} AS ${fillIn(sql, 'sqlite')}`);
   return statements.join('; ');
 }

@@ -59,7 +59,8 @@ export type TextRow = Readonly<Record<string, string | null>>;
 export interface Store {
   /** For messages. */
   readonly label: string;
-  begin(): Promise<void>;
+  /** Begins a transaction. @returns whether another process has written since the last one */
+  begin(): Promise<boolean>;
   commit(): Promise<void>;
   rollback(): Promise<void>;
   /** What times in batches are offsets from, ns since 1970. */

@@ -700,7 +700,7 @@ describe('the inserter', () => {
     );
   });
 
-  it('loads boots that grow side by side by turns, as if each time another inserter began', async () => {
+  it('loads boots that grow side by side by turns, as if each time another inserter began, or two did', async () => {
     const ROUNDS = 5n;
     const names = ['aa', 'bb', 'cc'];
     const writers = await Promise.all(
@@ -724,26 +724,29 @@ describe('the inserter', () => {
       b.entry(OPENAT, [-100, 0, 0, 0], [b.tlv('PATH', `/boot${boot}/${round}`, { arg: 1 })]),
       b.entry(Number(round), [], [], { tid: 1000 + Number(round) }),
     ];
-    const files = ['one.db', 'others.db'].map((file) => path.join(folder(), file));
+    const files = ['one.db', 'others.db', 'shared.db', 'shared.db'].map((file) => path.join(folder(), file));
     const stores = await Promise.all(files.map((file) => SqliteStore.open(file, storeContext)));
     try {
-      const [one, others] = stores as [SqliteStore, SqliteStore];
+      const [one, others, ...sharers] = stores as [SqliteStore, SqliteStore, SqliteStore, SqliteStore];
       const follower = new Load(one, storeContext.signal);
+      const sharing = sharers.map((store) => new Load(store, storeContext.signal));
       for (let round = 0n; round <= ROUNDS; round++) {
         for (const [i, writer] of writers.entries()) {
           const header = { number: round, bootId: BigInt(i), monoNs: 5_000_000_000n * round + 1n };
           if (round === ROUNDS) await writer.close();
           else await writer.append(b.subbuf(records(round, BigInt(i)), header));
         }
-        for (const load of [follower, new Load(others, storeContext.signal)])
+        const byTurns = round % 2n === 0n ? sharing : sharing.toReversed();
+        for (const load of [follower, new Load(others, storeContext.signal), ...byTurns])
           await load.pass(await findTraces(folder(), 'web', async () => round < ROUNDS));
       }
     } finally {
       for (const store of stores) await store.close();
     }
-    const [one = '', others = ''] = files;
+    const [one = '', others = '', shared = ''] = files;
     const rows = await dump(one);
     expect(rows).to.deep.equal(await dump(others));
+    expect(rows).to.deep.equal(await dump(shared));
     expect(await ask(one, 'SELECT trace, count(*) FROM effects GROUP BY trace')).to.deep.equal(['1 6', '2 6', '3 6']);
     const calls = "SELECT count(*) FROM event_list WHERE what = 'openat' AND result = 3";
     expect(await ask(one, calls)).to.deep.equal(['12']);
