@@ -70,7 +70,7 @@ export class SqliteStore implements Store {
     const [row] = await this.#db.all('PRAGMA data_version');
     const before = this.#version;
     this.#version = Number(row?.data_version);
-    return false;
+    return before !== undefined && before !== this.#version;
   }
 
   commit(): Promise<void> {
