@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** The process of one cell: see cell-process.ts, which starts it and says what its lines mean. */
 import { text } from 'node:stream/consumers';
+import { Output } from '../cli/output.js';
 import { catchInterrupts } from '../proc/interrupt.js';
 import type { LabContext } from '../util/context.js';
 import { describeError, LabError } from '../util/errors.js';
@@ -8,8 +9,10 @@ import { runCell } from './cell.js';
 import type { CellMessage, CellRequest } from './cell-process.js';
 import { chooseWorkloads, loadWorkloads } from './workloads.js';
 
+const out = new Output(process.stdout);
+
 function say(message: CellMessage): void {
-  process.stdout.write(`${JSON.stringify(message)}\n`);
+  void out.write(`${JSON.stringify(message)}\n`);
 }
 
 async function main(): Promise<void> {
@@ -41,5 +44,6 @@ try {
 } catch (error) {
   say({ type: 'failed', error: describeError(error) });
 }
-// What is written to a pipe is written when this returns; nothing that is left pending may keep the process.
+await out.flush();
+// Nothing that is left pending may keep the process.
 process.exit();

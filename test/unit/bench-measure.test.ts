@@ -324,32 +324,36 @@ describe('the folder of a bench', () => {
 });
 
 describe('the process of a cell', () => {
-  it('says why it failed, and ends', async () => {
-    const ctx = {
-      log: silentLog,
-      progress: silentProgress,
-      signal: new AbortController().signal,
-      cacheDir: '/nonexistent',
-      dataDir: '/nonexistent',
-      runsDir: '/nonexistent',
-    };
-    const spec = {
-      config: 'vanilla',
-      workload: 'nonsense',
-      lane: 'deterministic',
-      repeat: 0,
-      size: 'quick',
-      accelerator: 'tcg',
-      verify: false,
-      runDir: '/nonexistent/run',
-    } as const;
-    const step = silentProgress.step('');
-    let said: unknown;
-    await runCellProcess({ spec, programs: '/nonexistent', folders: ctx }, step, ctx).catch((error: unknown) => {
-      said = error;
+  for (const { name, workload } of [
+    { name: 'says why it failed, and ends', workload: 'nonsense' },
+    { name: 'says it to its end, however long it is', workload: 'nonsense'.repeat(500_000) },
+  ])
+    it(name, async () => {
+      const ctx = {
+        log: silentLog,
+        progress: silentProgress,
+        signal: new AbortController().signal,
+        cacheDir: '/nonexistent',
+        dataDir: '/nonexistent',
+        runsDir: '/nonexistent',
+      };
+      const spec = {
+        config: 'vanilla',
+        workload,
+        lane: 'deterministic',
+        repeat: 0,
+        size: 'quick',
+        accelerator: 'tcg',
+        verify: false,
+        runDir: '/nonexistent/run',
+      } as const;
+      const step = silentProgress.step('');
+      let said: unknown;
+      await runCellProcess({ spec, programs: '/nonexistent', folders: ctx }, step, ctx).catch((error: unknown) => {
+        said = error;
+      });
+      expect(said).to.be.instanceOf(LabError);
+      expect((said as LabError).message.includes(`there is no workload '${workload}'`)).to.equal(true);
+      expect(runningChildren()).to.deep.equal([]);
     });
-    expect(said).to.be.instanceOf(LabError);
-    expect((said as LabError).message).to.include("there is no workload 'nonsense'");
-    expect(runningChildren()).to.deep.equal([]);
-  });
 });
