@@ -274,15 +274,25 @@ static void stream_unlock(struct lemona_stream *s, unsigned long flags)
 	local_irq_restore(flags);
 }
 
+/*
+ * Each CPU needs another one for what it records next. Asked again for each: what
+ * was free a moment ago is not, when the hypervisor let others go on meanwhile.
+ */
+static bool may_push(bool spare)
+{
+	return !spare || lemona_pool_nr_free() > num_possible_cpus();
+}
+
 /**
  * lemona_push - queue all open sub-buffers that hold records
+ * @spare: only where enough are free for what is recorded next
  *
  * A push takes one sub-buffer of what was lost for each CPU along, if it finds
  * them free.
  *
  * Return: whether nothing is left to be said of what was lost.
  */
-bool lemona_push(void)
+bool lemona_push(bool spare)
 {
 	unsigned long flags;
 	bool all = true;
@@ -292,10 +302,11 @@ bool lemona_push(void)
 	for_each_possible_cpu(cpu) {
 		struct lemona_stream *s = stream_lock(cpu, &flags);
 
-		if (s->sub && s->sub->data->records)
+		if (s->sub && s->sub->data->records && may_push(spare))
 			stream_close(s);
 		/* one may be open and empty: others took the notes that it was for */
 		if ((s->loss.records || lemona_lost_pending()) &&
+		    may_push(spare) &&
 		    (s->sub || stream_supply(s, cpu, ktime_get_mono_fast_ns()))) {
 			stream_declare(s);
 			stream_note(s, 0);
@@ -325,7 +336,7 @@ int lemona_drain(void)
 	int error;
 
 	do {
-		all = lemona_push();
+		all = lemona_push(false);
 		error = lemona_pool_wait(lemona_pool_closed());
 	} while (!error && !all && pushes--);
 	return error;

@@ -199,7 +199,7 @@ static int lemona_freeze(struct lemona_file *lf, struct lemona_freeze *arg)
 			msleep(MARK_PAUSE_MS);
 		arg->seq = lemona_capture_frozen(sb, &lf->held, arg->label,
 						 arg->label_len);
-		lemona_push();
+		lemona_push(false);
 	}
 	if (!arg->seq) {
 		lemona_thaw(lf);

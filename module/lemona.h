@@ -97,7 +97,7 @@ static __always_inline void lemona_copy(void *to, const void *from, size_t len)
 		memcpy(to, from, len % sizeof(u64));
 }
 
-bool lemona_push(void);
+bool lemona_push(bool spare);
 int lemona_drain(void);
 void lemona_get_stats(struct lemona_stats *stats);
 

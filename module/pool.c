@@ -253,7 +253,7 @@ static void tick(void)
 {
 	lemona_prepare();
 	if (READ_ONCE(pool.nr_full) <= max(pool.limit / 4, 1U) && any_idle())
-		lemona_push();
+		lemona_push(true);
 }
 
 /* Captures nothing, and so waits for no disk. */

@@ -673,7 +673,7 @@ void lemona_servers_stop(void)
 {
 	unsigned int i;
 
-	while (!lemona_push() && any_attached() &&
+	while (!lemona_push(false) && any_attached() &&
 	       lemona_pool_wait_free(SILENCE))
 		;
 	lemona_servers_end();

@@ -6,6 +6,7 @@ import { eventsOf } from '../../lab/trace/events.js';
 import { describeUnvouched } from '../../replay/unvouched.js';
 import { isNothingKnown } from '../../replay/verify.js';
 import { accountOf, type Bench, describeVerdict, testSeed, useBench } from '../harness/boot.js';
+import { withBusyHost } from '../harness/busy-host.js';
 import { guestProgram } from '../harness/program.js';
 
 /** Calls of each of the 16 flooding processes; the acceptance takes 1,000,000. */
@@ -92,7 +93,7 @@ describe('lossy mode under a flood', () => {
   for (const { pool_mb, subbuf_kb } of BUFFERS) {
     const size = `${pool_mb} MiB in ${subbuf_kb} KiB`;
     it(`declares every loss, and a process that does not flood loses nothing: ${size}`, async () => {
-      await record('flood', `mkdir /root/f; ${FLOOD}`, { pool_mb, subbuf_kb });
+      await withBusyHost(() => record('flood', `mkdir /root/f; ${FLOOD}`, { pool_mb, subbuf_kb }));
       const account = await accountOf(bench().runDir('r'));
       expect(account.missing).to.equal(0n);
       expect(account.isHonest).to.equal(true);
