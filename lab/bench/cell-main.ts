@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** The process of one cell: see cell-process.ts, which starts it and says what its lines mean. */
 import { text } from 'node:stream/consumers';
-import { Output } from '../cli/output.js';
 import { catchInterrupts } from '../proc/interrupt.js';
 import type { LabContext } from '../util/context.js';
 import { describeError, LabError } from '../util/errors.js';
+import { Output } from '../util/output.js';
 import { runCell } from './cell.js';
 import type { CellMessage, CellRequest } from './cell-process.js';
 import { chooseWorkloads, loadWorkloads } from './workloads.js';

@@ -4,8 +4,8 @@ import path from 'node:path';
 import { defaultCacheDir, defaultDataDir, type LabContext } from '../util/context.js';
 import { LabError } from '../util/errors.js';
 import { silentLog, stderrLog } from '../util/log.js';
+import type { Output } from '../util/output.js';
 import { silentProgress, stderrProgress } from '../util/progress.js';
-import type { Output } from './output.js';
 import { COMMON_FLAGS, type FlagKind, type VerbSpec } from './table.js';
 
 /** The repository's root. */

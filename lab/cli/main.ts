@@ -5,9 +5,9 @@ import path from 'node:path';
 import { CommanderError } from 'commander';
 import { catchInterrupts } from '../proc/interrupt.js';
 import { describeError, exitStatusOf, LabError } from '../util/errors.js';
+import { Output } from '../util/output.js';
 import { withCustody } from './custody.js';
 import { Invocation, ROOT, type VerbHandler } from './invocation.js';
-import { Output } from './output.js';
 import { buildProgram, helpOfTwo, unknownTopic } from './parse.js';
 import { withoutPasswords } from './passphrase.js';
 

@@ -2,7 +2,6 @@
 /** A verb of the command line, called in this process: fast, where no launcher and no Ctrl-C is wanted. */
 import { Writable } from 'node:stream';
 import { Invocation, type VerbHandler } from '../../lab/cli/invocation.js';
-import { Output } from '../../lab/cli/output.js';
 import { buildProgram } from '../../lab/cli/parse.js';
 import * as audit from '../../lab/cli/verbs/audit.js';
 import * as benchCompare from '../../lab/cli/verbs/bench-compare.js';
@@ -13,6 +12,7 @@ import * as index from '../../lab/cli/verbs/index.js';
 import * as keyframes from '../../lab/cli/verbs/keyframes.js';
 import * as merge from '../../lab/cli/verbs/merge.js';
 import * as stats from '../../lab/cli/verbs/stats.js';
+import { Output } from '../../lab/util/output.js';
 
 const VERBS: Readonly<Record<string, { readonly run: VerbHandler }>> = {
   audit,

@@ -17,11 +17,11 @@ import { faultsOf, profile, recordRows, rivalRows, summarise } from '../../lab/b
 import { timeoutMs, type Workload } from '../../lab/bench/workload.js';
 import { chooseWorkloads, loadWorkloads } from '../../lab/bench/workloads.js';
 import { Invocation } from '../../lab/cli/invocation.js';
-import { Output } from '../../lab/cli/output.js';
 import { buildProgram } from '../../lab/cli/parse.js';
 import { optionsOf } from '../../lab/cli/verbs/bench.js';
 import { describeComparison, isSame } from '../../lab/cli/verbs/bench-compare.js';
 import { LabError } from '../../lab/util/errors.js';
+import { Output } from '../../lab/util/output.js';
 import { callVerb } from '../harness/verb.js';
 
 const MAP = `0000000000000000 D per_cpu_start

@@ -8,11 +8,11 @@ import { loadWorkloads } from '../../lab/bench/workloads.js';
 import { checkImports, importsOf } from '../../lab/check-deps.js';
 import { renderDocs } from '../../lab/cli/docs.js';
 import { type FlagValue, ROOT } from '../../lab/cli/invocation.js';
-import { Output } from '../../lab/cli/output.js';
 import { buildProgram, helpOfTwo, unknownTopic } from '../../lab/cli/parse.js';
 import { withoutPasswords } from '../../lab/cli/passphrase.js';
 import { VERBS, WORKLOADS } from '../../lab/cli/table.js';
 import { toJson } from '../../lab/util/json.js';
+import { Output } from '../../lab/util/output.js';
 
 interface Called {
   readonly verb: string;

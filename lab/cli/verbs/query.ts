@@ -5,8 +5,8 @@ import { isPostgres, PostgresQueries } from '../../store/postgres-db.js';
 import { type Answer, parseQuestion, QueryDb, upTo } from '../../store/query.js';
 import { QUERIES } from '../../store/views.js';
 import type { Log } from '../../util/log.js';
+import type { Output } from '../../util/output.js';
 import type { Invocation } from '../invocation.js';
-import type { Output } from '../output.js';
 import { plainTable } from '../plain-table.js';
 import { DATABASE_NAME } from './index.js';
 

@@ -5,8 +5,8 @@ import { summaryOf, warningsOf } from '../../../replay/shortfalls.js';
 import { replayVm } from '../../parts/parts.js';
 import { findRunDir } from '../../run/folder.js';
 import { describeError, exitStatusOf, LabError } from '../../util/errors.js';
+import type { Output } from '../../util/output.js';
 import type { Invocation } from '../invocation.js';
-import type { Output } from '../output.js';
 
 /** What a line of input asks for. */
 export type StepCommand =

@@ -2,8 +2,8 @@
 /** Data on stdout: back-pressure is obeyed, and a reader that left is no error. */
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
-import { toJson } from '../util/json.js';
-import { printable } from '../util/printable.js';
+import { toJson } from './json.js';
+import { printable } from './printable.js';
 
 export class Output {
   readonly #stream: Writable & { readonly isTTY?: boolean };
