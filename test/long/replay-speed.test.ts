@@ -84,6 +84,10 @@ async function ddRate(vm: ReplayVm, bench: Bench, runDir: string): Promise<numbe
   }
 }
 
+/** Files that come and go, or writes of 1 KiB. */
+const ROUNDS = 8000;
+const WANTED_PER_SECOND = 20_000;
+
 describe('the speed of the way back', () => {
   const bench = useBench();
 
@@ -109,27 +113,44 @@ describe('the speed of the way back', () => {
     expect(best, figures).to.be.at.least(0.5);
   });
 
-  it('applies small effects no slower than half as fast as the guest made them', async () => {
-    const program = path.join(bench().folder, 'many-effects');
-    await sh`gcc -static -O1 -o ${program} ${MANY_EFFECTS}`;
-    const rounds = 8000;
-    const { output } = await bench().record(
-      'r',
-      `chmod +x /root/many-effects; read a rest < /proc/uptime; /root/many-effects /root/w 1 ${rounds}; read b rest < /proc/uptime; echo "took $a $b"`,
-      { copyIn: [{ source: program, destination: '/root/many-effects' }] },
-    );
-    const took = /took ([\d.]+) ([\d.]+)/.exec(output);
-    const runDir = bench().runDir('r');
-    const vm = await replayVm(runDir, bench().ctx);
-    const image = path.join(bench().folder, 'out.raw');
-    const result = await reconstruct(
-      { runDir, at: 'end', output: image, format: 'raw', vm: async () => vm },
-      bench().ctx,
-    );
-    const made = Number(result.effects) / (Number(took?.[2]) - Number(took?.[1]));
-    const figures = `${result.effectsPerSecond} effects/s applied, ${made.toFixed(0)} effects/s made and recorded`;
-    process.stderr.write(`    ${figures}\n`);
-    expect(Number(result.effects)).to.be.at.least(rounds * 5);
-    expect(result.effectsPerSecond, figures).to.be.at.least(made / 2);
-  });
+  for (const { name, setUp, work, atLeast, wanted } of [
+    {
+      name: 'on names',
+      setUp: 'chmod +x /root/many-effects',
+      work: `/root/many-effects /root/w 1 ${ROUNDS}`,
+      atLeast: 5 * ROUNDS,
+      // Of docs/adr/0019: what ext4 does for a name takes longer than the bar allows, on an emulated core.
+      wanted: 0,
+    },
+    {
+      name: 'on content',
+      setUp: 'mkdir /root/w',
+      work: `for n in 1 2 3 4; do dd if=/dev/zero of=/root/w/f$n bs=1k count=${ROUNDS} 2>/dev/null; done`,
+      atLeast: 4 * ROUNDS,
+      wanted: WANTED_PER_SECOND,
+    },
+  ])
+    it(`applies small effects ${name} no slower than half as fast as the guest made them`, async () => {
+      const program = path.join(bench().folder, 'many-effects');
+      await sh`gcc -static -O1 -o ${program} ${MANY_EFFECTS}`;
+      const { output } = await bench().record(
+        'r',
+        `${setUp}; read a rest < /proc/uptime; ${work}; read b rest < /proc/uptime; echo "took $a $b"`,
+        { copyIn: [{ source: program, destination: '/root/many-effects' }] },
+      );
+      const took = /took ([\d.]+) ([\d.]+)/.exec(output);
+      const runDir = bench().runDir('r');
+      const vm = await replayVm(runDir, bench().ctx);
+      const image = path.join(bench().folder, 'out.raw');
+      const result = await reconstruct(
+        { runDir, at: 'end', output: image, format: 'raw', vm: async () => vm },
+        bench().ctx,
+      );
+      const made = Number(result.effects) / (Number(took?.[2]) - Number(took?.[1]));
+      const figures = `${result.effectsPerSecond} effects/s applied, ${made.toFixed(0)} effects/s made and recorded`;
+      process.stderr.write(`    ${name}: ${figures}\n`);
+      expect(Number(result.effects)).to.be.at.least(atLeast);
+      expect(result.effectsPerSecond, figures).to.be.at.least(made / 2);
+      expect(result.effectsPerSecond, figures).to.be.at.least(wanted);
+    });
 });
