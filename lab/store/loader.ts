@@ -27,7 +27,6 @@ export interface Base {
   readonly passwd: () => Promise<readonly PasswdLine[]>;
 }
 
-/** Looked at for every record: constants of this module are read much faster than tables. */
 const { PART, ELSEWHERE, ENTRY, EXIT, EFFECT, SWITCH } = KIND;
 const SWITCH_BYTES: number = SIZE.lemona_switch;
 const { next_tid: NEXT_TID, prev_state: PREV_STATE } = AT.lemona_switch;
@@ -152,7 +151,6 @@ export class Loader {
     } else this.#rare(spot, decodeRecord(spot.buf, spot.off, spot.cursor.stored.header), what);
   }
 
-  /** No method makes a function here: each would cost more than the row. */
   #event(spot: Spot, what: number, text: TextRef | null, args: readonly (number | bigint)[]): number {
     return this.#calls.event(spot, what, this.#processes.get(spot.tid), null, text, args);
   }

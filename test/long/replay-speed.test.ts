@@ -86,6 +86,7 @@ async function ddRate(vm: ReplayVm, bench: Bench, runDir: string): Promise<numbe
 
 /** Files that come and go, or writes of 1 KiB. */
 const ROUNDS = 8000;
+/** Missed on names: docs/adr/0019 says why. */
 const WANTED_PER_SECOND = 20_000;
 
 describe('the speed of the way back', () => {
@@ -113,21 +114,18 @@ describe('the speed of the way back', () => {
     expect(best, figures).to.be.at.least(0.5);
   });
 
-  for (const { name, setUp, work, atLeast, wanted } of [
+  for (const { name, setUp, work, atLeast } of [
     {
       name: 'on names',
       setUp: 'chmod +x /root/many-effects',
       work: `/root/many-effects /root/w 1 ${ROUNDS}`,
       atLeast: 5 * ROUNDS,
-      // Of docs/adr/0019: what ext4 does for a name takes longer than the bar allows, on an emulated core.
-      wanted: 0,
     },
     {
       name: 'on content',
       setUp: 'mkdir /root/w',
       work: `for n in 1 2 3 4; do dd if=/dev/zero of=/root/w/f$n bs=1k count=${ROUNDS} 2>/dev/null; done`,
       atLeast: 4 * ROUNDS,
-      wanted: WANTED_PER_SECOND,
     },
   ])
     it(`applies small effects ${name} no slower than half as fast as the guest made them`, async () => {
@@ -151,6 +149,6 @@ describe('the speed of the way back', () => {
       process.stderr.write(`    ${name}: ${figures}\n`);
       expect(Number(result.effects)).to.be.at.least(atLeast);
       expect(result.effectsPerSecond, figures).to.be.at.least(made / 2);
-      expect(result.effectsPerSecond, figures).to.be.at.least(wanted);
+      expect(result.effectsPerSecond, figures).to.be.at.least(WANTED_PER_SECOND);
     });
 });
