@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * What is captured of a system call: the table of lemona_syscalls.h applied.
+ * System calls, entered and left, and what is captured of them: the table of
+ * lemona_syscalls.h applied.
  */
 #include <linux/compat.h>
 #include <linux/errno.h>
@@ -15,10 +16,14 @@
 #include "capture.h"
 #include "lemona.h"
 #include "lemona_syscalls.h"
+#include "stream.h"
 
 #define UNBOUNDED	255	/* a result that no argument bounds */
 
 static_assert(LEMONA_WHEN_ENTRY == LEMONA_ARG_IN);
+
+/* Entries that were dropped; the second: of calls through an ia32 entry */
+static atomic_long_t lost_calls[2];
 
 static const struct lemona_sysdesc unknown_call = { .nargs = 6 };
 
@@ -319,15 +324,8 @@ static void capture_args(struct lemona_call *call)
 	}
 }
 
-/**
- * lemona_call_enter - look a call up, and capture what it is going to read
- * @call: to be filled in; lemona_call_end() lets go of it
- * @regs: of the task
- * @nr: number as the entry code has it
- *
- * Return: how many arguments there are.
- */
-unsigned int lemona_call_enter(struct lemona_call *call, struct pt_regs *regs,
+/* Look a call up, capture what it is going to read; how many arguments it has */
+static unsigned int call_enter(struct lemona_call *call, struct pt_regs *regs,
 			       long nr)
 {
 	call_begin(call, nr);
@@ -340,13 +338,8 @@ unsigned int lemona_call_enter(struct lemona_call *call, struct pt_regs *regs,
 	return call->desc->nargs;
 }
 
-/**
- * lemona_call_return - look a call up, and capture what it wrote
- * @call: to be filled in; lemona_call_end() lets go of it
- * @regs: of the task
- * @ret: its result
- */
-void lemona_call_return(struct lemona_call *call, struct pt_regs *regs,
+/* Look a call up, and capture what it wrote */
+static void call_return(struct lemona_call *call, struct pt_regs *regs,
 			long ret)
 {
 	call_begin(call, syscall_get_nr(current, regs));
@@ -386,14 +379,8 @@ static bool is_socket(unsigned int fd)
 	return S_ISSOCK(mode);
 }
 
-/**
- * lemona_call_about - is a call about a socket, as far as one can tell now?
- * @call: it was looked up
- * @regs: of the task
- *
- * Return: LEMONA_F_SOCKET or 0.
- */
-u16 lemona_call_about(const struct lemona_call *call, struct pt_regs *regs)
+/* LEMONA_F_SOCKET if a call is about a socket, as far as one can tell now */
+static u16 call_about(const struct lemona_call *call, struct pt_regs *regs)
 {
 	unsigned long args[6];
 
@@ -405,6 +392,101 @@ u16 lemona_call_about(const struct lemona_call *call, struct pt_regs *regs)
 		return is_socket(args[0]) ? LEMONA_F_SOCKET : 0;
 	}
 	return 0;
+}
+
+static __always_inline u16
+call_flags(const struct lemona_call *call, struct pt_regs *regs)
+{
+	u16 flags = call->abi | (call->cut ? LEMONA_F_CUT : 0);
+
+	if (static_branch_unlikely(&lemona_by_category))
+		flags |= call_about(call, regs);
+	return flags;
+}
+
+/* What memcpy() costs is more than what it copies here. */
+static void put_args(__u64 *to, const unsigned long *args, unsigned int nargs)
+{
+	switch (nargs) {
+	case 6:
+		to[5] = args[5];
+		fallthrough;
+	case 5:
+		to[4] = args[4];
+		fallthrough;
+	case 4:
+		to[3] = args[3];
+		fallthrough;
+	case 3:
+		to[2] = args[2];
+		fallthrough;
+	case 2:
+		to[1] = args[1];
+		fallthrough;
+	case 1:
+		to[0] = args[0];
+	}
+}
+
+void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied)
+{
+	struct lemona_call call __uninitialized;
+	struct lemona_slot slot __uninitialized;
+	struct lemona_entry *e;
+	unsigned int nargs;
+
+	/* stores made before this call come before its effects */
+	lemona_capture_current();
+	lemona_wait_for_space();
+
+	nargs = call_enter(&call, regs, nr);
+	lemona_prepare();
+	e = lemona_stream_begin(&slot, LEMONA_KIND_ENTRY, call.nr,
+				sizeof(*e) + nargs * sizeof(u64) + call.len);
+	if (e) {
+		e->h.flags = call_flags(&call, regs) |
+			     nargs << LEMONA_F_NARGS_SHIFT |
+			     (denied ? LEMONA_F_DENIED : 0);
+		put_args(e->args, call.args, nargs);
+		if (call.len)
+			lemona_copy(e->args + nargs, call.scratch, call.len);
+		lemona_stream_end(&slot);
+	} else {
+		atomic_long_inc(&lost_calls[call.abi == LEMONA_F_ABI_IA32]);
+	}
+	lemona_call_end(&call);
+}
+
+void lemona_on_syscall_exit(struct pt_regs *regs)
+{
+	long ret = syscall_get_return_value(current, regs);
+	struct lemona_call call __uninitialized;
+	struct lemona_slot slot __uninitialized;
+	struct lemona_exit *e;
+
+	/* what the call stored: others may be told by a signal, or by its results */
+	lemona_capture_current();
+	call_return(&call, regs, ret);
+	lemona_prepare();
+	e = lemona_stream_begin(&slot, LEMONA_KIND_EXIT, call.nr,
+				sizeof(*e) + call.len);
+	if (e) {
+		e->h.flags = call_flags(&call, regs);
+		e->ret = ret;
+		if (call.len)
+			lemona_copy(e->tlvs, call.scratch, call.len);
+		lemona_stream_end(&slot);
+	}
+	lemona_call_end(&call);
+}
+
+/**
+ * lemona_lost_calls - how many entries were dropped
+ * @ia32: of calls through an ia32 entry, else of the others
+ */
+long lemona_lost_calls(bool ia32)
+{
+	return atomic_long_read(&lost_calls[ia32]);
 }
 
 static const struct lemona_sysdesc *request_of(unsigned int opcode)

@@ -42,8 +42,9 @@ void lemona_scratch_put(void *scratch)
 }
 
 /* Begin a TLV with room for up to @want bytes; @room is set to what there is. */
-static struct lemona_tlv *tlv_begin(struct lemona_call *call, u16 type, u16 arg,
-				    size_t want, size_t *room)
+static __always_inline struct lemona_tlv *
+tlv_begin(struct lemona_call *call, u16 type, u16 arg, size_t want,
+	  size_t *room)
 {
 	struct lemona_tlv *tlv;
 
@@ -75,8 +76,8 @@ static void tlv_end(struct lemona_call *call, struct lemona_tlv *tlv,
 }
 
 /* Copy into a TLV at @at. Return: the bytes copied; fewer set FAULT. */
-static size_t tlv_copy(struct lemona_tlv *tlv, size_t at, unsigned long addr,
-		       size_t len)
+static __always_inline size_t
+tlv_copy(struct lemona_tlv *tlv, size_t at, unsigned long addr, size_t len)
 {
 	size_t left = copy_from_user((void *)(tlv + 1) + at,
 				     (void __user *)addr, len);

@@ -43,11 +43,7 @@ struct lemona_call {
 };
 
 /* call.c */
-unsigned int lemona_call_enter(struct lemona_call *call, struct pt_regs *regs,
-			       long nr);
-void lemona_call_return(struct lemona_call *call, struct pt_regs *regs,
-			long ret);
-u16 lemona_call_about(const struct lemona_call *call, struct pt_regs *regs);
+long lemona_lost_calls(bool ia32);
 void lemona_call_request(struct lemona_call *call,
 			 const struct io_uring_sqe *sqe);
 u16 lemona_request_about(unsigned int opcode);

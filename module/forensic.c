@@ -9,99 +9,9 @@
 #include <linux/sched.h>
 #include <linux/utsname.h>
 
-#include <asm/syscall.h>
-
 #include "capture.h"
 #include "lemona.h"
 #include "stream.h"
-
-/* Entries that were dropped; the second: of calls through an ia32 entry */
-static atomic_long_t lost_calls[2];
-
-static u16 call_flags(const struct lemona_call *call, struct pt_regs *regs)
-{
-	u16 flags = call->abi | (call->cut ? LEMONA_F_CUT : 0);
-
-	if (static_branch_unlikely(&lemona_by_category))
-		flags |= lemona_call_about(call, regs);
-	return flags;
-}
-
-/* What memcpy() costs is more than what it copies here. */
-static void put_args(__u64 *to, const unsigned long *args, unsigned int nargs)
-{
-	switch (nargs) {
-	case 6:
-		to[5] = args[5];
-		fallthrough;
-	case 5:
-		to[4] = args[4];
-		fallthrough;
-	case 4:
-		to[3] = args[3];
-		fallthrough;
-	case 3:
-		to[2] = args[2];
-		fallthrough;
-	case 2:
-		to[1] = args[1];
-		fallthrough;
-	case 1:
-		to[0] = args[0];
-	}
-}
-
-void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied)
-{
-	struct lemona_call call __uninitialized;
-	struct lemona_slot slot __uninitialized;
-	struct lemona_entry *e;
-	unsigned int nargs;
-
-	/* stores made before this call come before its effects */
-	lemona_capture_current();
-	lemona_wait_for_space();
-
-	nargs = lemona_call_enter(&call, regs, nr);
-	lemona_prepare();
-	e = lemona_stream_begin(&slot, LEMONA_KIND_ENTRY, call.nr,
-				sizeof(*e) + nargs * sizeof(u64) + call.len);
-	if (e) {
-		e->h.flags = call_flags(&call, regs) |
-			     nargs << LEMONA_F_NARGS_SHIFT |
-			     (denied ? LEMONA_F_DENIED : 0);
-		put_args(e->args, call.args, nargs);
-		if (call.len)
-			lemona_copy(e->args + nargs, call.scratch, call.len);
-		lemona_stream_end(&slot);
-	} else {
-		atomic_long_inc(&lost_calls[call.abi == LEMONA_F_ABI_IA32]);
-	}
-	lemona_call_end(&call);
-}
-
-void lemona_on_syscall_exit(struct pt_regs *regs)
-{
-	long ret = syscall_get_return_value(current, regs);
-	struct lemona_call call __uninitialized;
-	struct lemona_slot slot __uninitialized;
-	struct lemona_exit *e;
-
-	/* what the call stored: others may be told by a signal, or by its results */
-	lemona_capture_current();
-	lemona_call_return(&call, regs, ret);
-	lemona_prepare();
-	e = lemona_stream_begin(&slot, LEMONA_KIND_EXIT, call.nr,
-				sizeof(*e) + call.len);
-	if (e) {
-		e->h.flags = call_flags(&call, regs);
-		e->ret = ret;
-		if (call.len)
-			lemona_copy(e->tlvs, call.scratch, call.len);
-		lemona_stream_end(&slot);
-	}
-	lemona_call_end(&call);
-}
 
 void lemona_on_user_preempt(void)
 {
@@ -223,7 +133,7 @@ static void take_tally(void *arg)
 	tally->number = ++number;
 	for (i = 0; i < 2; i++) {
 		tally->exempt[i] = lemona_exempt_calls(i);
-		tally->lost[i] = atomic_long_read(&lost_calls[i]);
+		tally->lost[i] = lemona_lost_calls(i);
 	}
 }
 

@@ -295,12 +295,14 @@ void lemona_page_put(const struct lemona_page *p, struct folio *folio,
 		     const void *shadow);
 void lemona_page_put_disk(const struct lemona_page *p);
 
+/* call.c; more in capture.h */
+void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied);
+void lemona_on_syscall_exit(struct pt_regs *regs);
+
 /* forensic.c */
 void lemona_forensic_start(void);
 int lemona_account(void);
 void lemona_fault(struct inode *inode, u64 index, u64 address);
-void lemona_on_syscall_enter(struct pt_regs *regs, long nr, bool denied);
-void lemona_on_syscall_exit(struct pt_regs *regs);
 void lemona_on_user_preempt(void);
 void lemona_on_settle(void);
 void lemona_on_throttle(void);
