@@ -18,8 +18,8 @@
  *   taint.c     what effects do not tell
  *   mapped.c    stores through shared mappings
  *   page.c      what is recorded of a page that was stored to
- *   forensic.c  the forensic plane: system calls, switches, process life
- *   call.c      what is captured of a system call
+ *   call.c      the forensic plane: system calls, and what is captured of them
+ *   forensic.c  the rest of it: switches, process life, requests of io_uring
  *   capture.c   how user memory is copied
  */
 #ifndef LEMONA_H
