@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os';
 export async function withBusyHost<T>(work: () => Promise<T>): Promise<T> {
   const others = Array.from({ length: 2 * availableParallelism() }, () =>
     // Ends with this process, too: its stdin does.
-    spawn('sh', ['-c', 'while :; do :; done & read -r _; kill $!'], { stdio: ['pipe', 'ignore', 'inherit'] }),
+    spawn('sh', ['-c', 'trap "" INT; while :; do :; done & read -r _; kill $!'], { stdio: ['pipe', 'ignore', 'inherit'] }),
   );
   try {
     return await work();
