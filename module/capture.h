@@ -2,7 +2,6 @@
 #ifndef LEMONA_CAPTURE_H
 #define LEMONA_CAPTURE_H
 
-#include <linux/ptrace.h>
 #include <linux/types.h>
 
 #define LEMONA_STRUCT_MAX	2048	/* bytes kept of structures */

@@ -2,7 +2,7 @@
 /** The paper's Apache throughput, whoever asks for the pages. */
 import type { Size, Workload } from './workload.js';
 
-/** What is asked for, and how often: about as much work each, and so much that chance makes less than a thousandth of it. */
+/** What is asked for, and how often: about as much work each, and so much that chance makes a thousandth of it at most. */
 const REQUESTS = [
   { label: '1-KiB', path: 'file-1', quick: 5_600, full: 20_000 },
   { label: '16-KiB', path: 'file-16', quick: 4_800, full: 16_000 },
