@@ -176,21 +176,19 @@ static bool stream_start(struct lemona_stream *s, u64 now, size_t size)
 
 /*
  * In lossy mode: may the current process record so much? Of the bytes that this
- * CPU finds free, a sub-buffer for each CPU is in reserve: a CPU whose own is
- * full can't use the rest of another's. Stream locked.
+ * CPU finds free, those of a sub-buffer for each CPU are in reserve, be it open
+ * or not: a CPU whose own is full can't use the rest of another's. Stream locked.
  */
 static bool stream_share(const struct lemona_stream *s, size_t size, bool effect)
 {
 	u32 rest = s->sub ? lemona_capacity - s->sub->relic.used : 0;
-	u32 nr_free = lemona_pool_nr_free();
-	u32 nr_total = lemona_pool_nr_total();
-	u32 spare = nr_free - min(nr_free, num_possible_cpus());
-	/* each CPU has one open, too */
-	u32 most = nr_total - min(nr_total, 2 * num_possible_cpus());
+	u64 free = (u64)lemona_pool_nr_free() * lemona_capacity + rest;
+	u64 total = (u64)lemona_pool_nr_total() * lemona_capacity;
+	u64 reserve = (u64)num_possible_cpus() * lemona_capacity;
 
-	return lemona_has_share(size, (u64)nr_free * lemona_capacity + rest,
-				(u64)spare * lemona_capacity + rest,
-				(u64)most * lemona_capacity,
+	/* each CPU has one open, too */
+	return lemona_has_share(size, free, free - min(free, reserve),
+				total - min(total, 2 * reserve),
 				lemona_pool_turn(), effect);
 }
 

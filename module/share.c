@@ -11,9 +11,10 @@
  * That part is smaller for effects, which are so denied later. What was wanted
  * of late is halved each time the reader has taken as much as all buffers hold.
  *
- * Few sub-buffers can't be shared so finely: the last ones, one for each CPU,
- * and what is left of the open one are for those that want less than half of it,
- * or, as long as it is not known what they are like, less than a sixteenth.
+ * Few sub-buffers can't be shared so finely: the last ones, one for each CPU, are
+ * for those that want less than half of what is free. What a process is like is
+ * not known when it begins: it may want a sixteenth then, and more the longer it
+ * is there. Who is known to want little gets it as long as there is room at all.
  *
  * The table is read and written without a lock: its numbers decide who loses
  * records, not how losses are counted.
@@ -22,18 +23,19 @@
 #include <linux/sched.h>
 
 #include "lemona.h"
+#include "pool.h"
 
 #define SHARE_BITS	10
 #define PROBES		8
 
-/* Of what is free, that part may come from the reserve */
-#define NEW		16
-#define KNOWN		2
+/* Sixteenths of what is free; another one for each AGE that it has been there */
+#define KNOWN		8
+#define AGE		(HZ / 20)
 
 static struct share {
 	pid_t tgid;
-	u32 since;	/* the turn in which it came */
 	u32 turn;	/* of the halving that @bytes has seen */
+	unsigned long born;	/* when it came, in jiffies */
 	u64 bytes;
 } shares[BIT(SHARE_BITS) + PROBES];
 
@@ -53,7 +55,7 @@ static struct share *get_share(pid_t tgid, u32 turn)
 	s = least;
 	WRITE_ONCE(s->tgid, tgid);
 	s->bytes = 0;
-	s->since = turn;
+	s->born = jiffies;
 	s->turn = turn;
 found:
 	if (s->turn != turn) {
@@ -61,6 +63,16 @@ found:
 		s->turn = turn;
 	}
 	return s;
+}
+
+/* As much as a process may want and still be given what is in reserve */
+static u64 modest(const struct share *s, u64 free)
+{
+	unsigned long known = 1 + (jiffies - s->born) / AGE;
+
+	if (known < KNOWN)
+		return free * known / 16;
+	return max_t(u64, free * KNOWN / 16, lemona_capacity / 8);
 }
 
 /* A thread that records for others, and for whom just now */
@@ -98,5 +110,5 @@ bool lemona_has_share(size_t size, u64 free, u64 spare, u64 most, u32 turn,
 
 	s->bytes = bytes + size;
 	return min(bytes, effect ? most / 4 : most / 2) <= spare ||
-	       bytes + size <= free / (s->since == turn ? NEW : KNOWN);
+	       bytes + size <= modest(s, free);
 }

@@ -17,6 +17,10 @@ const MODEST_WRITES = 400;
 /** A host that is quick enough takes all of the flood: this one is not. */
 const HOST_BYTES_PER_S = 1024 * 1024;
 
+/** Takes what comes at once, but for pauses in which the flood fills all there is. */
+const PAUSE_MS = 250;
+const BYTES_BETWEEN_PAUSES = 2 * 1024 * 1024;
+
 /** Without a pool there are only three sub-buffers for each CPU, and two more. */
 const BUFFERS = [
   { pool_mb: 0, subbuf_kb: 64 },
@@ -79,31 +83,54 @@ async function expectHonestRebuild(bench: Bench, about: string): Promise<void> {
 describe('lossy mode under a flood', () => {
   const bench = useBench();
 
+  const isSlow = (bytes: number) => sleep((bytes / HOST_BYTES_PER_S) * 1000);
+
+  function pauses(): (bytes: number) => Promise<void> {
+    let taken = 0;
+    return async (bytes) => {
+      taken += bytes;
+      if (taken < BYTES_BETWEEN_PAUSES) return;
+      taken = 0;
+      await sleep(PAUSE_MS);
+    };
+  }
+
   /** Work of a guest's program on a host that is too slow for it. */
-  async function record(name: string, work: string, { pool_mb, subbuf_kb }: { pool_mb: number; subbuf_kb: number }) {
+  async function record(
+    name: string,
+    work: string,
+    { pool_mb, subbuf_kb }: { pool_mb: number; subbuf_kb: number },
+    tracePace: (bytes: number) => Promise<void> = isSlow,
+  ) {
     const { manifest, output } = await bench().record('r', `chmod +x /root/${name}; ${work}`, {
       smp: 2,
       copyIn: [{ source: await guestProgram(name, bench().folder), destination: `/root/${name}` }],
       kernelArgs: ['lemona.lossy=1', `lemona.pool_mb=${pool_mb}`, `lemona.subbuf_kb=${subbuf_kb}`],
-      tracePace: (bytes) => sleep((bytes / HOST_BYTES_PER_S) * 1000),
+      tracePace,
     });
     expect(manifest.exitStatus, output).to.equal(0);
+  }
+
+  async function expectModestWhole(): Promise<void> {
+    const account = await accountOf(bench().runDir('r'));
+    expect(account.missing).to.equal(0n);
+    expect(account.isHonest).to.equal(true);
+    expect(account.dropped > 0n, 'a flood that fits shows nothing').to.equal(true);
+    expect(await modestRecords(bench().runDir('r'))).to.deep.equal({ calls: MODEST_WRITES, effects: MODEST_WRITES });
   }
 
   for (const { pool_mb, subbuf_kb } of BUFFERS) {
     const size = `${pool_mb} MiB in ${subbuf_kb} KiB`;
     it(`declares every loss, and a process that does not flood loses nothing: ${size}`, async () => {
       await withBusyHost(() => record('flood', `mkdir /root/f; ${FLOOD}`, { pool_mb, subbuf_kb }));
-      const account = await accountOf(bench().runDir('r'));
-      expect(account.missing).to.equal(0n);
-      expect(account.isHonest).to.equal(true);
-      expect(account.dropped > 0n, 'a flood that fits shows nothing').to.equal(true);
-      expect(await modestRecords(bench().runDir('r'))).to.deep.equal({
-        calls: MODEST_WRITES,
-        effects: MODEST_WRITES,
-      });
+      await expectModestWhole();
     });
   }
+
+  it('a process that does not flood loses nothing while the reader pauses', async () => {
+    await record('flood', `mkdir /root/f; ${FLOOD}`, BUFFERS[0], pauses());
+    await expectModestWhole();
+  });
 
   for (const { pool_mb, subbuf_kb } of BUFFERS) {
     it(`a rebuild names what it is not sure of, and is right in the rest: ${pool_mb} MiB in ${subbuf_kb} KiB`, async () => {
