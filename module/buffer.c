@@ -187,7 +187,7 @@ static bool stream_share(const struct lemona_stream *s, size_t size, bool effect
 	u64 reserve = (u64)num_possible_cpus() * lemona_capacity;
 
 	/* each CPU has one open, too */
-	return lemona_has_share(size, free, free - min(free, reserve),
+	return lemona_has_share(size, free, reserve,
 				total - min(total, 2 * reserve),
 				lemona_pool_turn(), effect);
 }

@@ -169,7 +169,7 @@ int lemona_selftest(void);
 
 /* share.c */
 void lemona_charge(struct task_struct *task, pid_t tgid);
-bool lemona_has_share(size_t size, u64 free, u64 spare, u64 most, u32 turn,
+bool lemona_has_share(size_t size, u64 free, u64 reserve, u64 most, u32 turn,
 		      bool effect);
 
 /* lost.c */

@@ -12,9 +12,10 @@
  * of late is halved each time the reader has taken as much as all buffers hold.
  *
  * Few sub-buffers can't be shared so finely: the last ones, one for each CPU, are
- * for those that want less than half of what is free. What a process is like is
- * not known when it begins: it may want a sixteenth then, and more the longer it
- * is there. Who is known to want little gets it as long as there is room at all.
+ * for those that wanted less than half of these of late. That is a matter of time,
+ * not of turns: when the reader is fast, many turns pass between two times that
+ * one of many processes runs. What a process is like is not known when it begins:
+ * it may want a sixteenth of what is free then, and more the longer it is there.
  *
  * The table is read and written without a lock: its numbers decide who loses
  * records, not how losses are counted.
@@ -23,20 +24,24 @@
 #include <linux/sched.h>
 
 #include "lemona.h"
-#include "pool.h"
 
 #define SHARE_BITS	10
 #define PROBES		8
 
-/* Sixteenths of what is free; another one for each AGE that it has been there */
+/* A process is known after so many steps of time */
 #define KNOWN		8
-#define AGE		(HZ / 20)
+#define STEP		(HZ * 3 / 100)
+
+/* What it wanted is halved so often, for the reserve */
+#define HALF		(HZ / 2)
 
 static struct share {
 	pid_t tgid;
 	u32 turn;	/* of the halving that @bytes has seen */
-	unsigned long born;	/* when it came, in jiffies */
 	u64 bytes;
+	unsigned long born;	/* when it came, in jiffies */
+	unsigned long halved;	/* when @lately was */
+	u64 lately;
 } shares[BIT(SHARE_BITS) + PROBES];
 
 static struct share *get_share(pid_t tgid, u32 turn)
@@ -55,8 +60,10 @@ static struct share *get_share(pid_t tgid, u32 turn)
 	s = least;
 	WRITE_ONCE(s->tgid, tgid);
 	s->bytes = 0;
-	s->born = jiffies;
 	s->turn = turn;
+	s->born = jiffies;
+	s->halved = s->born;
+	s->lately = 0;
 found:
 	if (s->turn != turn) {
 		s->bytes >>= min(turn - s->turn, 63U);
@@ -65,14 +72,18 @@ found:
 	return s;
 }
 
-/* As much as a process may want and still be given what is in reserve */
-static u64 modest(const struct share *s, u64 free)
+/* Is what is in reserve for such a process? */
+static bool is_modest(struct share *s, size_t size, u64 free, u64 reserve)
 {
-	unsigned long known = 1 + (jiffies - s->born) / AGE;
+	unsigned long halves = (jiffies - s->halved) / HALF;
+	unsigned long steps = 1 + (jiffies - s->born) / STEP;
 
-	if (known < KNOWN)
-		return free * known / 16;
-	return max_t(u64, free * KNOWN / 16, lemona_capacity / 8);
+	if (halves) {
+		s->lately >>= min(halves, 63UL);
+		s->halved += halves * HALF;
+	}
+	s->lately += size;
+	return s->lately <= (steps < KNOWN ? free * steps / 16 : reserve / 2);
 }
 
 /* A thread that records for others, and for whom just now */
@@ -96,19 +107,20 @@ void lemona_charge(struct task_struct *task, pid_t tgid)
  * lemona_has_share - may the current process record?
  * @size: bytes of the record
  * @free: bytes that are free
- * @spare: of these, what is not in reserve
- * @most: what @spare can be at most
+ * @reserve: so many of these are in reserve
+ * @most: what can be free beside them
  * @turn: how often the reader has taken as much as all buffers hold, from 1
  * @effect: it is an effect
  */
-bool lemona_has_share(size_t size, u64 free, u64 spare, u64 most, u32 turn,
+bool lemona_has_share(size_t size, u64 free, u64 reserve, u64 most, u32 turn,
 		      bool effect)
 {
 	pid_t tgid = current == READ_ONCE(clerk) ? client : current->tgid;
 	struct share *s = get_share(tgid, turn);
+	bool modest = is_modest(s, size, free, reserve);
 	u64 bytes = s->bytes;
 
 	s->bytes = bytes + size;
-	return min(bytes, effect ? most / 4 : most / 2) <= spare ||
-	       bytes + size <= modest(s, free);
+	return modest || min(bytes, effect ? most / 4 : most / 2) <=
+			 free - min(free, reserve);
 }
