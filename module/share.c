@@ -75,11 +75,12 @@ found:
 /* Is what is in reserve for such a process? */
 static bool is_modest(struct share *s, size_t size, u64 free, u64 reserve)
 {
-	unsigned long halves = (jiffies - s->halved) / HALF;
 	unsigned long steps = 1 + (jiffies - s->born) / STEP;
+	/* another CPU may have been ahead */
+	long halves = (long)(jiffies - s->halved) / HALF;
 
-	if (halves) {
-		s->lately >>= min(halves, 63UL);
+	if (halves > 0) {
+		s->lately >>= min(halves, 63L);
 		s->halved += halves * HALF;
 	}
 	s->lately += size;
