@@ -255,9 +255,9 @@ module_exit(lemona_module_exit);
 
 /*
  * Built in, recording starts before there is a second CPU or a process. That is
- * also before another CPU could run code whose static branches are being
- * patched: QEMU's multi-threaded TCG (seen with 7.2) may keep a translation of
- * the breakpoint that stands there meanwhile.
+ * also before another CPU could run code whose static branches and calls are
+ * being patched: QEMU's multi-threaded TCG (seen with 7.2) may keep a translation
+ * of the breakpoint that stands there meanwhile.
  */
 static bool is_set_up __initdata;
 

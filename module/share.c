@@ -12,10 +12,11 @@
  * of late is halved each time the reader has taken as much as all buffers hold.
  *
  * Few sub-buffers can't be shared so finely: the last ones, one for each CPU, are
- * for those that wanted less than half of these of late. That is a matter of time,
- * not of turns: when the reader is fast, many turns pass between two times that
- * one of many processes runs. What a process is like is not known when it begins:
- * it may want a sixteenth of what is free then, and more the longer it is there.
+ * for those that wanted less than half of these of late, each until it has as much
+ * as is left. Of late is a matter of time here, not of turns: when the reader is
+ * fast, many turns pass between two times that one of many processes runs. What a
+ * process is like is not known when it begins: it may want a sixteenth of what is
+ * free then, and more the longer it is there.
  *
  * The table is read and written without a lock: its numbers decide who loses
  * records, not how losses are counted.
@@ -24,6 +25,7 @@
 #include <linux/sched.h>
 
 #include "lemona.h"
+#include "pool.h"
 
 #define SHARE_BITS	10
 #define PROBES		8
@@ -34,6 +36,9 @@
 
 /* What it wanted is halved so often, for the reserve */
 #define HALF		(HZ / 2)
+
+/* That part of a sub-buffer is nobody denied that is known to want little */
+#define LITTLE		8
 
 static struct share {
 	pid_t tgid;
@@ -58,12 +63,12 @@ static struct share *get_share(pid_t tgid, u32 turn)
 			least = s;
 	}
 	s = least;
-	WRITE_ONCE(s->tgid, tgid);
 	s->bytes = 0;
 	s->turn = turn;
 	s->born = jiffies;
 	s->halved = s->born;
 	s->lately = 0;
+	WRITE_ONCE(s->tgid, tgid);
 found:
 	if (s->turn != turn) {
 		s->bytes >>= min(turn - s->turn, 63U);
@@ -76,15 +81,17 @@ found:
 static bool is_modest(struct share *s, size_t size, u64 free, u64 reserve)
 {
 	unsigned long steps = 1 + (jiffies - s->born) / STEP;
+	unsigned long halved = READ_ONCE(s->halved);
 	/* another CPU may have been ahead */
-	long halves = (long)(jiffies - s->halved) / HALF;
+	long halves = (long)(jiffies - halved) / HALF;
 
 	if (halves > 0) {
 		s->lately >>= min(halves, 63L);
-		s->halved += halves * HALF;
+		WRITE_ONCE(s->halved, halved + halves * HALF);
 	}
 	s->lately += size;
-	return s->lately <= (steps < KNOWN ? free * steps / 16 : reserve / 2);
+	return s->lately <= (steps < KNOWN ? free * steps / 16 : reserve / 2) &&
+	       s->bytes <= max_t(u64, free, lemona_capacity / LITTLE);
 }
 
 /* A thread that records for others, and for whom just now */
@@ -118,10 +125,10 @@ bool lemona_has_share(size_t size, u64 free, u64 reserve, u64 most, u32 turn,
 {
 	pid_t tgid = current == READ_ONCE(clerk) ? client : current->tgid;
 	struct share *s = get_share(tgid, turn);
-	bool modest = is_modest(s, size, free, reserve);
 	u64 bytes = s->bytes;
 
 	s->bytes = bytes + size;
-	return modest || min(bytes, effect ? most / 4 : most / 2) <=
-			 free - min(free, reserve);
+	return is_modest(s, size, free, reserve) ||
+	       min(bytes, effect ? most / 4 : most / 2) <=
+	       free - min(free, reserve);
 }

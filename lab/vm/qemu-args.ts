@@ -55,7 +55,7 @@ export interface QemuArgsSpec {
   readonly name: string;
   readonly accelerator: Accelerator;
   readonly smp: number;
-  /** The guest switches static branches while several CPUs run: see `acceleratorArg`. */
+  /** The guest switches static branches and calls while several CPUs run: see `acceleratorArg`. */
   readonly patchesRunningCode?: boolean;
   /** Emulated CPUs take turns in one thread of the host, so that guests that are compared have the same emulator. */
   readonly hasOneThread?: boolean;

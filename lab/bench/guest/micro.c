@@ -206,6 +206,7 @@ int main(int argc, char **argv)
 		rounds = strtoull(argv[2], NULL, 10);
 		/* A leader of a session leads its group already. */
 		must(setpgid(0, 0) == 0 || errno == EPERM, "setpgid");
+		span_shrink_slabs();
 #ifdef SPAN_SETTLES
 		span_settle();
 #endif

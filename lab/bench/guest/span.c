@@ -17,6 +17,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: span LABEL UNITS COMMAND...\n");
 		return 2;
 	}
+	span_shrink_slabs();
 #ifdef SPAN_SETTLES
 	span_settle();
 #endif

@@ -13,6 +13,7 @@
 #ifndef LEMONA_BENCH_SPAN_H
 #define LEMONA_BENCH_SPAN_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <stdint.h>
@@ -73,31 +74,35 @@ static inline struct timespec span_settle(void)
 #endif
 
 /*
- * The allocator's caches begin with what is in use and no more: which of their
- * slabs are half full differs from kernel to kernel, and is no part of the work.
+ * The allocator's caches then hold what is in use and no more: which of their slabs
+ * are half full differs from kernel to kernel, and is no part of the work. To be
+ * called before span_settle(), for recorders see it.
  */
-static void span_shrink_slabs(void)
+static inline void span_shrink_slabs(void)
 {
 	glob_t caches;
 
-	if (glob("/sys/kernel/slab/*/shrink", 0, NULL, &caches) == 0) {
-		for (size_t i = 0; i < caches.gl_pathc; i++) {
-			int shrink = open(caches.gl_pathv[i], O_WRONLY | O_CLOEXEC);
-
-			if (shrink < 0 || write(shrink, "1", 1) != 1) {
-				perror(caches.gl_pathv[i]);
-				exit(1);
-			}
-			close(shrink);
-		}
-		globfree(&caches);
+	if (glob("/sys/kernel/slab/*/shrink", 0, NULL, &caches) != 0) {
+		fprintf(stderr, "span: no caches in /sys/kernel/slab\n");
+		exit(1);
 	}
+	for (size_t i = 0; i < caches.gl_pathc; i++) {
+		int shrink = open(caches.gl_pathv[i], O_WRONLY | O_CLOEXEC);
+
+		if (shrink < 0 && errno == ENOENT)
+			continue; /* gone meanwhile */
+		if (shrink < 0 || write(shrink, "1", 1) != 1) {
+			perror(caches.gl_pathv[i]);
+			exit(1);
+		}
+		close(shrink);
+	}
+	globfree(&caches);
 }
 
 /* Before the first span: what the driver had buffered by then is no part of it. */
 static inline void span_begin(void)
 {
-	span_shrink_slabs();
 	if (span_control < 0)
 		span_control = open("/dev/lemona", O_RDWR | O_CLOEXEC);
 	if (span_control >= 0 && ioctl(span_control, LEMONA_IOC_DRAIN)) {
