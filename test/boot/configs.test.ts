@@ -3,6 +3,7 @@
 import { expect } from 'chai';
 import { CONFIG_NAMES, type ConfigName, RUN_CONFIGS } from '../../lab/run/configs.js';
 import { useBench } from '../harness/boot.js';
+import { problemsOf } from '../harness/problems.js';
 import { demandWhole } from '../harness/whole.js';
 
 const WORK = `
@@ -34,7 +35,7 @@ describe('each configuration', () => {
 
     it(`${config}: the record is complete, and the disk is rebuilt of it`, async () => {
       const { manifest } = await bench().record('r', WORK, { config, smp: 2 });
-      expect([manifest.state, manifest.exitStatus, manifest.problems]).to.deep.equal(['complete', 0, []]);
+      expect([manifest.state, manifest.exitStatus, problemsOf(manifest)]).to.deep.equal(['complete', 0, []]);
       // A module starts in a guest that runs.
       expect(manifest.checkpoints.map(({ snapshot }) => snapshot !== null)).to.deep.equal([flavour === 'm']);
       // What came by two ways was compared; a difference is a problem.

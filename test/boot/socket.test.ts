@@ -19,6 +19,7 @@ import { LabError } from '../../lab/util/errors.js';
 import { serverAddress } from '../../lab/vm/qemu-args.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
 import { holdersOf } from '../harness/holders.js';
+import { problemsOf } from '../harness/problems.js';
 import { guestProgram } from '../harness/program.js';
 import { sh } from '../harness/sh.js';
 
@@ -75,7 +76,7 @@ describe('the socket backend', () => {
       ...{ config: 'static-relay-socket-plain', smp: 2, kernelArgs: ['lemona.flush_ms=1'] },
       tracePace: async () => void (await setTimeout(10)),
     });
-    expect([manifest.state, manifest.problems]).to.deep.equal(['complete', []]);
+    expect([manifest.state, problemsOf(manifest)]).to.deep.equal(['complete', []]);
   });
 
   it("encrypts for at most twice the instructions of the kernel's own ChaCha20-Poly1305", async () => {

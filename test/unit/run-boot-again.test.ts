@@ -6,6 +6,7 @@ import { expect } from 'chai';
 import { bootsAgain, failedBootProblem } from '../../lab/run/boot-again.js';
 import { createRunFolder, keepFailedBoot } from '../../lab/run/folder.js';
 import { LabError } from '../../lab/util/errors.js';
+import { problemsOf } from '../harness/problems.js';
 
 const stale = new LabError(
   'LAB_GUEST_PANIC',
@@ -33,6 +34,7 @@ describe('a boot that failed', () => {
     expect(text).to.match(/^boot 2 failed before the guest said hello.*the guest's kernel crashed/);
     expect(text).to.include('sh /r/one/boots/2/reproduce.sh');
     expect(text).not.to.include('\n');
+    expect(problemsOf({ problems: [text, 'a torn segment'] }), 'no matter to a test').to.deep.equal(['a torn segment']);
   });
 });
 
