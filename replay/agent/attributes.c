@@ -167,8 +167,12 @@ void apply_setattr(const struct lemona_setattr *s, struct object *o)
 void apply_fallocate(const struct lemona_fallocate *f, struct object *o)
 {
 	int fd = object_fd(o, ACCESS_RW);
+	int r = -1;
 
-	if (fd < 0 || fallocate(fd, f->mode, f->offset, f->len) < 0)
+	/* One that the kernel had allowed may come after what makes the file immutable. */
+	if (fd >= 0)
+		UNLOCKED(r, fallocate(fd, f->mode, f->offset, f->len), o, NULL, NULL);
+	if (r < 0)
 		failed(o, "fallocate");
 	if (f->mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
 		doubt_shift(o);

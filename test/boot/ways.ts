@@ -257,6 +257,12 @@ const MOUNTS: readonly Way[] = [
   { name: 'loop-raw', ms: MS, effects: { WRITE: 20, FALLOCATE: 2 }, kernelThreads: /^kworker\/|^loop/ },
   { name: 'loop-direct', ms: MS, effects: { WRITE: 20, FALLOCATE: 2 }, kernelThreads: /^kworker\/|^loop/ },
   { name: 'loop-zeroed', ms: 4 * MS, effects: { FALLOCATE: 40 }, kernelThreads: /^kworker\/|^loop/ },
+  {
+    name: 'loop-immutable',
+    ms: MS,
+    effects: { FALLOCATE: 10, SETATTR: 2 },
+    kernelThreads: /^kworker\/|^loop/,
+  },
   { name: 'thawed', ms: 2 * MS, effects: { WRITE: 20 } },
   { name: 'loop-mapped', ms: MS, effects: { WRITE: 20, PAGE: 20 }, kernelThreads: /^kworker\/|^loop/ },
   { name: 'loop-ext4', ms: MS, effects: { WRITE: 20 }, kernelThreads: /^kworker\/|^loop/ },

@@ -88,6 +88,27 @@ WAY("loop-zeroed")
 	loop_detach(device);
 }
 
+/* Whether the file may be changed is asked before a call gets there, and here by nobody: it is, though it is immutable. */
+WAY("loop-immutable")
+{
+	char name[32], *data = aligned_alloc(PAGE, SIZE);
+	int disk = make_disk(), device, flags, immutable;
+
+	fill(data, SIZE);
+	must(pwrite(disk, data, SIZE, 0) == (ssize_t)SIZE);
+	device = loop_attach("disk", 0, name);
+	need(ioctl(disk, FS_IOC_GETFLAGS, &flags));
+	immutable = flags | FS_IMMUTABLE_FL;
+	need(ioctl(disk, FS_IOC_SETFLAGS, &immutable));
+	do {
+		need(ioctl(device, BLKDISCARD, (uint64_t[]){ below(SIZE / PAGE - 4) * PAGE, 4 * PAGE }));
+		pause_us(1000);
+	} while (going());
+	need(ioctl(disk, FS_IOC_SETFLAGS, &flags));
+	need(close(disk));
+	loop_detach(device);
+}
+
 static void thaw_while_going(void *unused)
 {
 	int root = need(open("/", O_RDONLY | O_DIRECTORY));
