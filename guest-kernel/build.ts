@@ -4,9 +4,9 @@
  *
  *   kernel/src-<source>/src      one source tree for all flavours, patched in place
  *   kernel/src-<source>/build    one build tree for all flavours, but for those
- *                                whose options reach every object: build-debug
- *                                and build-traceable; make's own dependencies
- *                                share the objects
+ *                                whose options reach every object: build-debug,
+ *                                build-traceable and build-replay; make's own
+ *                                dependencies share the objects
  *   kernel/<digest>/<flavour>/   results: bzImage, vmlinux, System.map, config,
  *                                lemona.ko (m, debug-m), kmemleak-test.ko (debug-m), text.json (n, vanilla), build.json
  *
@@ -26,7 +26,7 @@ import { make } from './make.js';
 import { applySeries, type Patch, readDriver, readSeries, settle, syncDriver } from './series.js';
 import { findSource, type KernelSource, SOURCE_PACKAGE, unpackSource } from './source.js';
 
-export const FLAVOURS = ['vanilla', 'n', 'm', 'y', 'debug', 'debug-m', 'traceable'] as const;
+export const FLAVOURS = ['vanilla', 'n', 'm', 'y', 'debug', 'debug-m', 'traceable', 'replay'] as const;
 export type Flavour = (typeof FLAVOURS)[number];
 
 /** Raised when the same inputs would give other results. */
@@ -41,13 +41,14 @@ const FRAGMENTS: Record<Flavour, readonly string[]> = {
   debug: ['base', 'y', 'debug'],
   'debug-m': ['base', 'm', 'debug', 'leak'],
   traceable: ['base', 'n', 'traceable'],
+  replay: ['replay', 'y'],
 };
 
 const hasModule = (flavour: Flavour) => FRAGMENTS[flavour].includes('m');
 const hasLeak = (flavour: Flavour) => FRAGMENTS[flavour].includes('leak');
 
 /** Fragments that change every object: what has one gets a build tree of its own. */
-const OWN_TREE = ['debug', 'traceable'];
+const OWN_TREE = ['debug', 'traceable', 'replay'];
 
 function buildFolder(flavour: Flavour): string {
   const own = FRAGMENTS[flavour].find((name) => OWN_TREE.includes(name));
@@ -279,11 +280,14 @@ async function buildLocked(inputs: Inputs, digest: string, root: string, ctx: Bu
  * The kernel of one flavour, from the cache or built now. An interrupted
  * build continues where it stopped; two processes wait for each other.
  */
-export async function buildKernel(flavour: Flavour, ctx: BuildContext): Promise<KernelBuild> {
+export async function buildKernel<F extends Flavour>(
+  flavour: F,
+  ctx: BuildContext,
+): Promise<KernelBuild & { readonly flavour: F }> {
   const inputs = await readInputs(flavour, ctx);
   const digest = digestOf(inputs);
   const done = await readResult(resultFolder(ctx, inputs, digest), digest);
-  if (done !== undefined) return done;
+  if (done !== undefined) return { ...done, flavour };
   if (!inputs.source.tested) {
     ctx.log.warn(`the series was not tested with ${SOURCE_PACKAGE} ${inputs.source.version}: trying it`);
   }
@@ -293,7 +297,7 @@ export async function buildKernel(flavour: Flavour, ctx: BuildContext): Promise<
     return await withLock(lock, { signal: ctx.signal, onWait: (state) => step.update(state) }, async () => {
       step.done('locked');
       const root = await unpackSource(ctx, inputs.source);
-      return buildLocked(inputs, digest, root, ctx);
+      return { ...(await buildLocked(inputs, digest, root, ctx)), flavour };
     });
   } catch (error) {
     step.fail();

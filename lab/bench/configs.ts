@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** What the bench can measure: the lab's configurations, and rivals, each with what its cost is measured against. */
-import type { Flavour } from '../../guest-kernel/build.js';
 import type { ImageKind } from '../../images/build.js';
 import { CONFIG_NAMES, type ConfigName, findConfig, type RunConfig } from '../run/configs.js';
+import type { KernelArtifact } from '../run/record-options.js';
 import { LabError } from '../util/errors.js';
 import { findRival, RIVAL_NAMES, type Rival, type RivalName } from './rivals.js';
 
@@ -20,7 +20,7 @@ export interface BenchConfig {
   readonly name: BenchConfigName;
   /** Which guest is booted. */
   readonly run: RunConfig & { readonly name: ConfigName };
-  readonly flavour: Flavour;
+  readonly flavour: KernelArtifact['flavour'];
   /** In place of the workload's own. */
   readonly image?: ImageKind;
   readonly rival?: Rival;

@@ -65,7 +65,7 @@ export const INSTANTS = [
   ['+12.5s', 'seconds since the start of the record'],
 ] as const;
 
-export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug', 'debug-m', 'traceable'] as const;
+export const KERNEL_FLAVOURS = ['n', 'm', 'y', 'debug', 'debug-m', 'traceable', 'replay'] as const;
 export const IMAGES = ['tiny', 'debian', 'suite', 'bench', 'rivals'] as const;
 /** The files of lab/bench/workloads/. */
 export const WORKLOADS = ['apache', 'apache-host', 'kernel-build', 'micro', 'programs'] as const;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** Brings the built parts together: which kernel, image and initramfs a run or a rebuild boots. */
-import { buildKernel, type Flavour } from '../../guest-kernel/build.js';
+import { buildKernel } from '../../guest-kernel/build.js';
 import { buildImage, type ImageKind } from '../../images/build.js';
 import { buildInitramfs } from '../../images/initramfs.js';
 import type { ReplayVm } from '../../replay/agent-link.js';
@@ -14,7 +14,7 @@ import { buildIntake } from './intake.js';
 
 /** What a recorded guest boots. */
 export async function recordParts(
-  config: Pick<RunConfig, 'socket'> & { readonly flavour: Flavour },
+  config: Pick<RunConfig, 'socket'> & Pick<KernelArtifact, 'flavour'>,
   imageKind: ImageKind,
   debug: boolean,
   ctx: LabContext,
@@ -26,9 +26,9 @@ export async function recordParts(
   return { kernel, image, initramfs, ...(config.socket ? { intake: await buildIntake(ctx) } : {}) };
 }
 
-/** What a rebuild boots: our own kernel, because no other can set all four times. */
+/** What a rebuild boots: our own kernel, because no other can set all four times, and one that does little else. */
 export async function replayParts(ctx: LabContext) {
-  const kernel = await buildKernel('y', ctx);
+  const kernel = await buildKernel('replay', ctx);
   return { kernel, initramfs: await buildInitramfs({ role: 'replay', module: null }, ctx) };
 }
 

@@ -53,7 +53,8 @@ const VARIANTS: readonly Variant[] = [
   { tune: laidOut(BLOCK_MAPS) },
   { tune: laidOut(SMALL_INODES) },
   { mountOptions: 'data=journal' },
-  { tune: laidOut(SMALL_BLOCKS), mountOptions: 'data=journal' },
+  // Linux 6.12 itself loses the end of a write whose source ends early here; see linux-falls.test.ts.
+  { tune: laidOut(SMALL_BLOCKS), mountOptions: 'data=journal', without: ',faulting,' },
   // Only without delayed allocation does this flag of a file mean anything; see linux-falls.test.ts.
   { mountOptions: 'nodelalloc', without: ',journal-data,' },
   { mountOptions: 'nodelalloc', without: ',mapped,mapped-child,direct-mapped,' },

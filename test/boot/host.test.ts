@@ -4,10 +4,14 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
+import { buildImage } from '../../images/build.js';
+import { buildInitramfs } from '../../images/initramfs.js';
 import type { TracePace } from '../../lab/link/receiver.js';
+import { replayParts } from '../../lab/parts/parts.js';
 import { Child } from '../../lab/proc/child.js';
 import { openRun } from '../../lab/run/folder.js';
 import { pollUntil } from '../../lab/util/deadline.js';
+import { bootToHello } from '../../lab/vm/accel.js';
 import type { Machine } from '../../lab/vm/machine.js';
 import { accountOf, describeVerdict, testSeed, useBench } from '../harness/boot.js';
 import { GdbClient } from '../harness/gdb.js';
@@ -47,6 +51,20 @@ async function sha256(file: string): Promise<string> {
     .update(await readFile(file))
     .digest('hex');
 }
+
+describe('the kernel of replay VMs', () => {
+  const bench = useBench();
+
+  // It lacks what no agent needs; the boot that finds out about KVM is not one of an agent.
+  it('boots to hello, so that an accelerator can be tried on it', async () => {
+    const { ctx } = bench();
+    const { kernel } = await replayParts(ctx);
+    const { raw } = await buildImage('tiny', ctx);
+    const initrd = await buildInitramfs({ role: 'record', module: null }, ctx);
+    const guest = { digest: kernel.digest, kernel: kernel.bzImage, initrd, rootRaw: raw };
+    expect(await bootToHello(guest, 'tcg', ctx)).to.be.greaterThan(0);
+  });
+});
 
 describe('a boot that QEMU broke', () => {
   const bench = useBench();

@@ -68,6 +68,8 @@ export const CLUSTERS: Ext4Layout = { features: ['bigalloc'], args: ['-C', '6553
 export const INLINE_DATA: Ext4Layout = { features: ['inline_data'] };
 /** The taint of a file that does not any more: Linux 6.12 itself may lose what is stored in it next. */
 export const LEFT_INODE = /^its content left its inode$/;
+/** The taint of a file whose end was cut off while the journal was still writing it: see linux-falls.test.ts. */
+export const CUT_IN_JOURNAL = /^its end was cut while the journal had it$/;
 /** As ext3 laid files out: fallocate() is refused. */
 export const BLOCK_MAPS: Ext4Layout = { blockBytes: 1024, features: ['^extent', '^64bit'] };
 /** Mounted without any option about a journal. */
