@@ -21,8 +21,13 @@ import {
 } from '../harness/features.js';
 import { sh } from '../harness/sh.js';
 
-/** Of many-effects: more files and folders than fit into one block of a directory or of inodes. */
+/** Of many-effects, in 40 folders. */
 const ROUNDS = 800;
+/** Long names in one folder, which gets an index of several blocks, twice: the second time in blocks that were freed. */
+const INDEXED = `
+names() { n=0; while [ $n -lt 400 ]; do : > $1/$(printf '%0200d' $n); n=$((n + 1)); done; }
+mkdir c; names c; sync; rm -r c; mkdir d e; names d; sync; names e
+( cd d; for n in *[05]; do mv $n ../e/moved-$n; done )`;
 
 describe('a rebuilt disk', () => {
   const bench = useBench();
@@ -45,7 +50,8 @@ describe('a rebuilt disk', () => {
       const { folder, ctx } = bench();
       const program = path.join(folder, 'many-effects');
       await sh`gcc -static -O1 -o ${program} ${MANY_EFFECTS}`;
-      const script = `cd /root; chmod +x many-effects; ./many-effects a 1 ${ROUNDS}; lemona-mark half; ./many-effects b 2 ${ROUNDS}; rm -r a`;
+      const half = `./many-effects a 1 ${ROUNDS}${INDEXED}\nlemona-mark half`;
+      const script = `cd /root; chmod +x many-effects; ${half}; ./many-effects b 2 ${ROUNDS}; rm -r a d e`;
       const { manifest, output } = await bench().record('r', script, {
         tune,
         copyIn: [{ source: program, destination: '/root/many-effects' }],
