@@ -22,7 +22,7 @@ import {
 import { sh } from '../harness/sh.js';
 
 /** Of many-effects, in 40 folders. */
-const ROUNDS = 800;
+const ROUNDS = 300;
 /** Long names in one folder, which gets an index of several blocks, twice: the second time in blocks that were freed. */
 const INDEXED = `
 names() { n=0; while [ $n -lt 400 ]; do : > $1/$(printf '%0200d' $n); n=$((n + 1)); done; }
