@@ -220,7 +220,7 @@ static int lemona_close(void)
 	if (error)
 		return error;
 	lemona_servers_end();
-	return lemona_pool_wait(lemona_pool_closed());
+	return lemona_pool_wait(lemona_pool_closed()) ?: lemona_servers_wait();
 }
 
 static int lemona_set_times(const struct lemona_settimes *arg)

@@ -155,6 +155,7 @@ struct lemona_key;
 int lemona_servers_init(void);
 int lemona_servers_start(void);
 void lemona_servers_end(void);
+int lemona_servers_wait(void);
 void lemona_servers_stop(void);
 void lemona_servers_exit(void);
 int lemona_set_key(const struct lemona_key *key);

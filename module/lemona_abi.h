@@ -815,7 +815,7 @@ static_assert(offsetof(struct lemona_stats, throttled) == 56);
 #define LEMONA_IOC_THAW _IO('L', 3) /* thaw it */
 /*
  * end the record: wait until the consumer has everything, an account of
- * calls too; servers get no more
+ * calls too; servers get no more, and have sealed it
  */
 #define LEMONA_IOC_CLOSE _IO('L', 4)
 /*

@@ -39,7 +39,7 @@
  * @wait: entry in the socket's wait queue
  * @kicked: there may be something to do
  * @ending: no more will come: say so when all is sent
- * @done: the end is said, or there is nobody to tell
+ * @done: the server has closed the record, or there is nobody to tell
  * @link: the connection
  * @ready: the server has shown that it has the key
  * @part: what is being sent: a frame's header, its content
@@ -483,7 +483,7 @@ static int server_fn(void *arg)
 		delay = min(delay * 2, (long)RETRY_MAX);
 	}
 	lemona_sink_remove(&s->sink);
-	complete(&s->done);
+	complete_all(&s->done);
 	while (!kthread_should_stop())
 		rest(s, MAX_SCHEDULE_TIMEOUT);
 	memalloc_noio_restore(flags);
@@ -651,6 +651,23 @@ void lemona_servers_end(void)
 		smp_store_release(&servers[i].ending, true);
 		kick(&servers[i]);
 	}
+}
+
+/**
+ * lemona_servers_wait - wait until the servers that have come have closed the record
+ *
+ * After lemona_servers_end(). Return: 0 or -ERESTARTSYS.
+ */
+int lemona_servers_wait(void)
+{
+	unsigned int i;
+	int error = 0;
+
+	for (i = 0; !error && i < nr_servers; i++) {
+		if (servers[i].sink.attached)
+			error = wait_for_completion_interruptible(&servers[i].done);
+	}
+	return error;
 }
 
 static bool any_attached(void)

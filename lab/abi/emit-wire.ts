@@ -120,7 +120,7 @@ export function emitWireDoc(): string {
       'twice as late each time up to 5 s, however much it has to send; with a new key it comes at once.',
       '',
       'END is the last that a driver sends: no heartbeat follows it. It closes its direction then, and hears ACKs until the server',
-      'closes the other one.',
+      'closes the other one, which it does when it has sealed the record of the boot: the machine is not switched off before.',
     ].join('\n'),
     '### Modes',
     numberTable(WIRE_MODES),

@@ -706,7 +706,7 @@ export const IOCTLS = [
     name: 'CLOSE',
     nr: 4,
     dir: '_IO',
-    doc: 'end the record: wait until the consumer has everything, an account of calls too; servers get no more',
+    doc: 'end the record: wait until the consumer has everything, an account of calls too; servers get no more, and have sealed it',
   },
   {
     name: 'SETTIMES',

@@ -145,13 +145,13 @@ export class Boots {
     boot.forked = undefined;
   }
 
-  /** The connection is over: the boot stays open for a while. */
-  release(boot: Boot, owner: BootOwner): void {
+  /** The connection is over. A boot that has ended is closed when this resolves; others stay open for a while. */
+  async release(boot: Boot, owner: BootOwner): Promise<void> {
     boot.claims--;
     if (boot.owner !== owner) return;
     boot.owner = undefined;
     if (boot.store === undefined || boot.store.failure !== undefined || boot.ends !== undefined)
-      void this.#closeInTurn(boot);
+      await this.#closeInTurn(boot);
     else boot.idle = setTimeout(() => void this.#closeInTurn(boot), this.#idleMs);
   }
 

@@ -124,7 +124,7 @@ export class WireSession implements BootOwner {
       this.#over.abort();
       await this.#leave();
       this.#done.resolve();
-      if (this.#boot !== undefined) boots.release(this.#boot, this);
+      if (this.#boot !== undefined) await boots.release(this.#boot, this);
     }
     await this.#part();
     return this.#end ?? { status: STATUS.OK, why: 'closed by the driver' };
@@ -174,7 +174,7 @@ export class WireSession implements BootOwner {
 
   /** Called a few times a second: acknowledgements and heartbeats. */
   tick(): void {
-    if (this.#end !== undefined || this.#intake === undefined) return;
+    if (this.#intake === undefined || (this.#hasEnded && !this.#isAwaited)) return;
     this.#acknowledge();
     // A little early: the other side's limit counts from when ours arrives.
     if (performance.now() - this.#lastSentMs > WIRE_HEARTBEAT_MS / 2)
@@ -199,12 +199,17 @@ export class WireSession implements BootOwner {
     return this.#end !== undefined;
   }
 
+  /** The driver has said all, and by our end of the connection it knows that the record is sealed here. */
+  get #isAwaited(): boolean {
+    return this.#boot?.ends !== undefined;
+  }
+
   #finish(end: SessionEnd): void {
     if (this.#end !== undefined) return;
     this.#end = end;
     this.#over.abort();
     this.#intake?.leave();
-    this.#options.socket.end();
+    if (!this.#isAwaited) this.#options.socket.end();
   }
 
   /** The intake reads to the end: closing a socket with bytes unread would reset it, and our last words with it. */

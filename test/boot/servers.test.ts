@@ -9,6 +9,7 @@ import { listenForGuest, MACHINE } from '../../lab/run/socket-receiver.js';
 import { pollUntil } from '../../lab/util/deadline.js';
 import { freePort } from '../../lab/util/free-port.js';
 import { accountOf, describeVerdict, useBench } from '../harness/boot.js';
+import { FaultyLink } from '../harness/faulty-link.js';
 import { holdersOf } from '../harness/holders.js';
 import { bootOf } from '../harness/server-receiver.js';
 import { ask, loadFolder, useStore } from '../harness/store.js';
@@ -100,6 +101,25 @@ describe('several servers', () => {
     await loadFolder(run, ofRun);
     await loadFolder(second.dir, ofServer);
     expect(await ask(ofServer, COUNTS)).to.deep.equal(await ask(ofRun, COUNTS));
+  });
+
+  it('have all sealed it before the machine is switched off, also one that hears of it late', async () => {
+    const key = await startSecond();
+    const link = await FaultyLink.listen(() => second.port);
+    try {
+      // Much longer than a machine that has said all takes to be off.
+      link.lateMs = 2000;
+      link.lateEndMs = link.lateMs;
+      await bench().record('r', WORK, {
+        ...{ config: 'static-socket-encrypted', moreServers: [link.port] },
+        listenForGuest: (options) => listenForGuest({ ...options, key }),
+      });
+    } finally {
+      link.close();
+    }
+    await second.stop();
+    const mirror = (await bootOf(second)) ?? '';
+    expect(await isIntact(mirror), mirror).to.deep.equal([[], true]);
   });
 
   it('have what little there is at once, also while another one is away', async () => {

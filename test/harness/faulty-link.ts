@@ -20,7 +20,9 @@ export class FaultyLink {
   bytes = 0;
   /** When the guest connected, each time. */
   readonly connectedMs: number[] = [];
-  /** That the guest has no more to say, the server hears so much later. */
+  /** What the guest says, the server hears so much later. */
+  lateMs = 0;
+  /** That it has no more to say, the server hears so much later. */
   lateEndMs = 0;
   readonly #taps: Partial<Record<Side, Tap>> = {};
 
@@ -49,7 +51,9 @@ export class FaultyLink {
       const toGuest = isNoise ? link.#middle('server') : undefined;
       outer.on('data', (chunk: Buffer) => {
         link.bytes += chunk.length;
-        link.#forward(toServer?.(chunk) ?? chunk, outer, pair.inner);
+        const forward = () => link.#forward(toServer?.(chunk) ?? chunk, outer, pair.inner);
+        if (link.lateMs > 0) setTimeout(forward, link.lateMs);
+        else forward();
       });
       pair.inner.on('data', (chunk: Buffer) => link.#forward(toGuest?.(chunk) ?? chunk, pair.inner, outer));
       outer.on('end', () => setTimeout(() => pair.inner.end(), link.lateEndMs));

@@ -33,14 +33,14 @@ describe('boots of machines', () => {
     const [first, second] = [connection(), connection()];
     const boot = await boots.claim(id, 1, first);
     boot.ends = new Map();
-    boots.release(boot, first);
+    void boots.release(boot, first);
     const again = boots.claim(id, 1, second);
     await new Promise((resolve) => setImmediate(resolve));
     expect(acts).to.deep.equal(['open', 'closing for good']);
     letGo();
     const reopened = await again;
     expect(acts).to.deep.equal(['open', 'closing for good', 'closed', 'open']);
-    boots.release(reopened, second);
+    void boots.release(reopened, second);
     await boots.close();
     expect(acts.slice(4)).to.deep.equal(['closing for now', 'closed']);
     expect([...boots.open]).to.deep.equal([]);
@@ -80,7 +80,7 @@ describe('boots of machines', () => {
     letGo();
     await reopened;
     expect([noted, boot.store?.forked]).to.deep.equal([['put back'], 'put back']);
-    boots.release(boot, first);
+    void boots.release(boot, first);
 
     // Where it cannot be opened at all, whoever opens it next notes it.
     const second = connection();
@@ -91,8 +91,7 @@ describe('boots of machines', () => {
     await boots.fork(other, 'copied');
     letGo();
     await failed;
-    boots.release(other, second);
-    await other.turn.run(async () => {});
+    await boots.release(other, second);
     disk = 'good';
     const third = connection();
     const again = await boots.claim({ machine: 'm', bootId: 2n }, 1, third);
@@ -101,7 +100,7 @@ describe('boots of machines', () => {
     disk = 'full';
     expect(await boots.fork(again, 'a third').catch(String)).to.equal('Error: no space');
     disk = 'good';
-    boots.release(again, third);
+    void boots.release(again, third);
     await boots.close();
     expect([noted, [...boots.open]]).to.deep.equal([['put back', 'copied', 'a third'], []]);
   });

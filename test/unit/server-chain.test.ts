@@ -230,14 +230,13 @@ describe('the evidence on a logging server', () => {
     await rename(segments, aside);
     await writeFile(segments, 'no folder');
     expect(await boots.reopen(boot, new Map()).catch((reason: unknown) => reason)).to.be.instanceOf(LabError);
-    boots.release(boot, owner);
-    await boot.turn.run(async () => {});
+    await boots.release(boot, owner);
     expect([await isChainHeld(dir), [...boots.open]]).to.deep.equal([false, []]);
     await rm(segments);
     await rename(aside, segments);
     const again = await boots.claim(ID, 1, owner);
     again.ends = new Map();
-    boots.release(again, owner);
+    void boots.release(again, owner);
     await boots.close();
     expect(intact(await auditRun(dir, { witness }))).to.deep.equal([[], true, true]);
   });

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import { readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -135,8 +136,11 @@ describe('a storage point', () => {
     const another = serve(serving);
     expect(await codeOf(() => another)).to.equal('LAB_RUN_STATE');
     await driver.end();
+    // At this instant: a machine that sees its connection end may be switched off.
+    const chain = readFileSync(join(bootDir(point, { machine: 'web1', bootId: 0xabcn }), 'chain.jsonl'), 'utf8');
     stop.abort();
     await served;
+    expect(chain.trimEnd().split('\n').at(-1)).to.include('"kind":"close"');
     expect(seen?.server).to.equal(point.server);
     expect(seen?.senders.map(({ machine, boot, queued }) => [machine, boot, queued])).to.deep.equal([
       ['web1', '0000000000000def', null],
