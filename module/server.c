@@ -472,10 +472,12 @@ static int server_fn(void *arg)
 	await_key(s, MAX_SCHEDULE_TIMEOUT);
 	while (!kthread_should_stop()) {
 		error = connect_and_run(s);
-		/* it has been told, and has all of it */
-		if (s->end_sent && error == -ECONNRESET &&
-		    !READ_ONCE(s->sink.queued))
-			break;
+		/* it has all of it, and has been told, perhaps by the connection before */
+		if ((s->end_sent && error == -ECONNRESET) ||
+		    (READ_ONCE(s->ending) && error == -ESHUTDOWN)) {
+			if (!READ_ONCE(s->sink.queued))
+				break;
+		}
 		report(s, error);
 		if (s->ready)
 			delay = RETRY_MIN;

@@ -16,6 +16,7 @@ import {
   NO_JOURNAL,
   PROJECTS_AND_QUOTAS,
   SMALL_BLOCKS,
+  SMALL_GROUPS,
   SMALL_INODES,
   withFeatures,
 } from '../harness/features.js';
@@ -36,6 +37,7 @@ describe('a rebuilt disk', () => {
     'as ours are': laidOut({}),
     'with blocks of 1 KiB': laidOut(SMALL_BLOCKS),
     'with clusters': laidOut(CLUSTERS),
+    'with many groups, and small descriptors of them': laidOut(SMALL_GROUPS),
     'with content in inodes': laidOut(INLINE_DATA),
     'with block maps': laidOut(BLOCK_MAPS),
     'with inodes of 128 bytes': laidOut(SMALL_INODES),

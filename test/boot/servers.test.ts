@@ -107,9 +107,8 @@ describe('several servers', () => {
     const key = await startSecond();
     const link = await FaultyLink.listen(() => second.port);
     try {
-      // Much longer than a machine that has said all takes to be off.
-      link.lateMs = 2000;
-      link.lateEndMs = link.lateMs;
+      // Longer than a machine that has said all takes to be off, and its run to be complete.
+      link.lateEndMs = 10_000;
       await bench().record('r', WORK, {
         ...{ config: 'static-socket-encrypted', moreServers: [link.port] },
         listenForGuest: (options) => listenForGuest({ ...options, key }),
@@ -117,6 +116,7 @@ describe('several servers', () => {
     } finally {
       link.close();
     }
+    expect(second.log.map((line) => line.event)).to.include('sealed');
     await second.stop();
     const mirror = (await bootOf(second)) ?? '';
     expect(await isIntact(mirror), mirror).to.deep.equal([[], true]);

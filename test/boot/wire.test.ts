@@ -207,6 +207,19 @@ describe('the wire', () => {
     await demandWhole(bench(), 'r');
   });
 
+  it('says the end again to a server whose answer was lost', async () => {
+    const key = await enroll();
+    await server.start();
+    link.lostEnds = 1;
+    const { manifest } = await bench().record('r', WORK, {
+      config: 'static-socket-encrypted',
+      listenForGuest: ({ folder }) => Promise.resolve(receiverOf(server, key, link, folder)),
+    });
+    expect(manifest.state).to.equal('complete');
+    expect(link.connectedMs).to.have.length(2);
+    await demandWhole(bench(), 'r');
+  });
+
   it('brings a machine to no server that has more of its boot than there is, as after it was put back', async () => {
     const key = await enroll();
     await server.start();

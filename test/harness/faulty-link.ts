@@ -20,10 +20,10 @@ export class FaultyLink {
   bytes = 0;
   /** When the guest connected, each time. */
   readonly connectedMs: number[] = [];
-  /** What the guest says, the server hears so much later. */
-  lateMs = 0;
   /** That it has no more to say, the server hears so much later. */
   lateEndMs = 0;
+  /** So many times the guest does not hear that the server has closed. */
+  lostEnds = 0;
   readonly #taps: Partial<Record<Side, Tap>> = {};
 
   private constructor(server: Server) {
@@ -46,18 +46,25 @@ export class FaultyLink {
         pair.inner.destroy();
         pair.outer.destroy();
       };
-      for (const socket of [pair.inner, pair.outer]) socket.on('error', end).on('close', end);
+      let isEndLost = false;
+      for (const socket of [pair.inner, pair.outer]) socket.on('error', end);
+      pair.outer.on('close', end);
+      pair.inner.on('close', () => {
+        if (!isEndLost) end();
+      });
       const toServer = isNoise ? link.#middle('guest') : undefined;
       const toGuest = isNoise ? link.#middle('server') : undefined;
       outer.on('data', (chunk: Buffer) => {
         link.bytes += chunk.length;
-        const forward = () => link.#forward(toServer?.(chunk) ?? chunk, outer, pair.inner);
-        if (link.lateMs > 0) setTimeout(forward, link.lateMs);
-        else forward();
+        link.#forward(toServer?.(chunk) ?? chunk, outer, pair.inner);
       });
       pair.inner.on('data', (chunk: Buffer) => link.#forward(toGuest?.(chunk) ?? chunk, pair.inner, outer));
       outer.on('end', () => setTimeout(() => pair.inner.end(), link.lateEndMs));
-      pair.inner.on('end', () => outer.end());
+      pair.inner.on('end', () => {
+        isEndLost = link.lostEnds > 0;
+        if (isEndLost) link.lostEnds--;
+        else outer.end();
+      });
       if (link.#isStalled) link.#pause(pair);
     });
     const link = new FaultyLink(server);

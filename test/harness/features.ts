@@ -62,6 +62,8 @@ export function laidOut({
 
 /** A page of the cache is four of its blocks. */
 export const SMALL_BLOCKS: Ext4Layout = { blockBytes: 1024 };
+/** Most of the groups were never used, and a descriptor has room for half of a bitmap's sum. */
+export const SMALL_GROUPS: Ext4Layout = { features: ['^64bit'], args: ['-g', '2048'] };
 /** Blocks are allocated 16 at a time. */
 export const CLUSTERS: Ext4Layout = { features: ['bigalloc'], args: ['-C', '65536'] };
 /** Small files live in their inodes. */
