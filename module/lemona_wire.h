@@ -19,7 +19,7 @@
 #endif
 
 #define LEMONA_WIRE_MAGIC "LMNAWIRE" /* begins both openings */
-#define LEMONA_WIRE_VERSION 2 /* of this protocol */
+#define LEMONA_WIRE_VERSION 3 /* of this protocol */
 #define LEMONA_WIRE_NOISE_PROTOCOL "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s" /* its name */
 #define LEMONA_WIRE_NOISE_MESSAGE_MAX 65535u /* bytes, tag included */
 #define LEMONA_WIRE_NOISE_TAG 16u /* bytes of a tag */
@@ -54,6 +54,8 @@ enum lemona_wire_type {
 	LEMONA_WIRE_READY = 16,
 	LEMONA_WIRE_ACK = 17, /* server: `lemona_wire_stream`s: what is on its disk, synced */
 	LEMONA_WIRE_REFUSED = 18, /* server: u32 LEMONA_WIRE_*, u32 zero; it closes */
+	/* server: after END: the record of this boot is sealed; it closes */
+	LEMONA_WIRE_CLOSED = 19,
 };
 
 /* Statuses */

@@ -27,6 +27,7 @@
 #define RETRY_MAX	(5 * HZ)
 #define HEARTBEAT	msecs_to_jiffies(LEMONA_WIRE_HEARTBEAT_MS)
 #define SILENCE		msecs_to_jiffies(LEMONA_WIRE_SILENCE_MS)
+#define FAREWELL	(4 * SILENCE)
 
 /**
  * struct lemona_server - a server
@@ -50,6 +51,8 @@
  * @next: of each CPU, the number after the last that was sent
  * @sent: the sub-buffers that were closed before so many
  * @end_sent: and so is the frame END
+ * @shut: nothing more can be sent
+ * @closed: the server takes nothing more of this boot
  * @heard: when the server was heard
  * @beaten: when our last heartbeat was sent
  * @tried: the key that was tried last, by its number
@@ -79,6 +82,8 @@ struct lemona_server {
 	u64 *next;
 	u64 sent;
 	bool end_sent;
+	bool shut;
+	bool closed;
 	unsigned long heard;
 	unsigned long beaten;
 	unsigned int tried;
@@ -247,13 +252,18 @@ static int take_frame(void *arg, u16 type, const void *data, u32 len)
 {
 	struct lemona_server *s = arg;
 
-	if (type == LEMONA_WIRE_REFUSED && len == 8)
+	if (type == LEMONA_WIRE_REFUSED && len == 8) {
+		s->closed = *(const u32 *)data == LEMONA_WIRE_ENDED;
 		return lemona_status_error(*(const u32 *)data) ?: -EPROTO;
+	}
 	if (type == LEMONA_WIRE_READY)
 		return take_ready(s, data, len);
 	if (!s->ready)
 		return -EPROTO;
 	switch (type) {
+	case LEMONA_WIRE_CLOSED:
+		s->closed = s->end_sent;
+		return s->closed ? -ESHUTDOWN : -EPROTO;
 	case LEMONA_WIRE_ACK:
 		return take_streams(s, data, len);
 	case LEMONA_WIRE_HEARTBEAT:
@@ -389,8 +399,11 @@ static int run(struct lemona_server *s)
 			return -ESHUTDOWN;
 		if (time_after(jiffies, s->heard + SILENCE))
 			return -ETIMEDOUT;
-		if (s->end_sent && !s->parts && !s->link.out_len)
+		if (s->end_sent && !s->parts && !s->link.out_len && !s->shut) {
+			s->shut = true;
+			/* this wakes us */
 			kernel_sock_shutdown(s->link.sock, SHUT_WR);
+		}
 		if (!received && !sent)
 			rest(s, HEARTBEAT);
 	}
@@ -449,6 +462,8 @@ static int connect_and_run(struct lemona_server *s)
 	s->sending = NULL;
 	s->sent = 0;
 	s->end_sent = false;
+	s->shut = false;
+	s->closed = false;
 	s->heard = jiffies;
 	s->beaten = jiffies - HEARTBEAT;
 	error = lemona_link_open(&s->link, &s->address, &hello, key);
@@ -472,12 +487,10 @@ static int server_fn(void *arg)
 	await_key(s, MAX_SCHEDULE_TIMEOUT);
 	while (!kthread_should_stop()) {
 		error = connect_and_run(s);
-		/* it has all of it, and has been told, perhaps by the connection before */
-		if ((s->end_sent && error == -ECONNRESET) ||
-		    (READ_ONCE(s->ending) && error == -ESHUTDOWN)) {
-			if (!READ_ONCE(s->sink.queued))
-				break;
-		}
+		/* it has all of it, and there is nothing more to be told */
+		if (READ_ONCE(s->ending) && s->closed &&
+		    !READ_ONCE(s->sink.queued))
+			break;
 		report(s, error);
 		if (s->ready)
 			delay = RETRY_MIN;
@@ -658,18 +671,32 @@ void lemona_servers_end(void)
 /**
  * lemona_servers_wait - wait until the servers that have come have closed the record
  *
- * After lemona_servers_end(). Return: 0 or -ERESTARTSYS.
+ * After lemona_servers_end(). They have all of it: for one that is gone by then
+ * nobody waits for ever.
+ *
+ * Return: 0 or -ERESTARTSYS.
  */
 int lemona_servers_wait(void)
 {
+	unsigned long end = jiffies + FAREWELL;
 	unsigned int i;
-	int error = 0;
+	long ret;
 
-	for (i = 0; !error && i < nr_servers; i++) {
-		if (servers[i].sink.attached)
-			error = wait_for_completion_interruptible(&servers[i].done);
+	for (i = 0; i < nr_servers; i++) {
+		struct lemona_server *s = &servers[i];
+		long left = end - jiffies;
+
+		if (!s->sink.attached)
+			continue;
+		ret = wait_for_completion_interruptible_timeout(&s->done,
+								max(left, 0L));
+		if (ret < 0)
+			return ret;
+		if (!ret)
+			pr_warn("lemona: server %s: has the record, and has not closed it\n",
+				s->name);
 	}
-	return error;
+	return 0;
 }
 
 static bool any_attached(void)

@@ -9,7 +9,7 @@ import type { IoctlDef, NumberDef, StructDef } from './records.js';
 
 /** First bytes of both openings. */
 export const WIRE_MAGIC = 'LMNAWIRE';
-export const WIRE_VERSION = 2;
+export const WIRE_VERSION = 3;
 export const WIRE_NOISE_PROTOCOL = 'Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s';
 /** Largest transport message of Noise: ciphertext, its tag included. */
 export const WIRE_NOISE_MESSAGE_MAX = 65535;
@@ -114,6 +114,7 @@ export const WIRE_FRAMES = [
   { name: 'READY', value: 16, doc: 'server: first frame; 32 bytes of proof, then `lemona_wire_stream`s: what it has' },
   { name: 'ACK', value: 17, doc: 'server: `lemona_wire_stream`s: what is on its disk, synced' },
   { name: 'REFUSED', value: 18, doc: 'server: u32 LEMONA_WIRE_*, u32 zero; it closes' },
+  { name: 'CLOSED', value: 19, doc: 'server: after END: the record of this boot is sealed; it closes' },
 ] as const satisfies readonly NumberDef[];
 
 export const WIRE_MODES = [

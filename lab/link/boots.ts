@@ -24,8 +24,8 @@ export function bootName({ bootId, category }: Omit<BootId, 'machine'>): string 
 export interface BootKeeper {
   /** Opens what is there of a boot, or begins it. */
   open(id: BootId, cpus: number): Promise<BootStore>;
-  /** The store was closed; `ends`: the machine said that nothing more will come. */
-  closed(id: BootId, store: BootStore, ends: StreamEnds | undefined): Promise<void>;
+  /** The store was closed; `ends`: the machine said that nothing more will come. False: that could not be noted. */
+  closed(id: BootId, store: BootStore, ends: StreamEnds | undefined): Promise<boolean>;
   /** The store failed and could not be opened again: nothing is kept open for it any more. */
   lost?(id: BootId): Promise<void>;
   /** Keeps in mind that the boot has two histories: `open` gives a store that says so from now on. */
@@ -145,41 +145,50 @@ export class Boots {
     boot.forked = undefined;
   }
 
-  /** The connection is over. A boot that has ended is closed when this resolves; others stay open for a while. */
-  async release(boot: Boot, owner: BootOwner): Promise<void> {
+  /**
+   * The connection is over. A boot that has ended is closed before this resolves; others stay open for a while.
+   *
+   * @returns whether its record is sealed, and will have no more
+   */
+  async release(boot: Boot, owner: BootOwner): Promise<boolean> {
     boot.claims--;
-    if (boot.owner !== owner) return;
+    if (boot.owner !== owner) return false;
     boot.owner = undefined;
     if (boot.store === undefined || boot.store.failure !== undefined || boot.ends !== undefined)
-      await this.#closeInTurn(boot);
-    else boot.idle = setTimeout(() => void this.#closeInTurn(boot), this.#idleMs);
+      return this.#closeInTurn(boot);
+    boot.idle = setTimeout(() => void this.#closeInTurn(boot), this.#idleMs);
+    return false;
   }
 
-  async #closeInTurn(boot: Boot): Promise<void> {
-    await boot.turn.run(async () => {
-      if (boot.owner === undefined) await this.#close(boot);
-    });
+  async #closeInTurn(boot: Boot): Promise<boolean> {
+    return boot.turn.run(async () => boot.owner === undefined && this.#close(boot));
   }
 
-  async #close(boot: Boot): Promise<void> {
+  async #close(boot: Boot): Promise<boolean> {
     clearTimeout(boot.idle);
-    const { store } = boot;
+    const { store, ends } = boot;
     // There may be space by now.
     await this.#noteFork(boot).catch(() => {});
-    await this.#closeStore(boot);
+    const isWhole = await this.#closeStore(boot);
     // Whoever claims it meanwhile waits for its turn: its chain is still being written.
-    if (store !== undefined) await this.#keeper.closed(boot, store, boot.ends);
-    else await this.#keeper.lost?.(boot);
+    const isNoted = store !== undefined && (await this.#keeper.closed(boot, store, ends));
+    if (store === undefined) await this.#keeper.lost?.(boot);
     boot.ends = undefined;
     // What could not be noted yet, the next one to claim it notes.
     if (boot.claims === 0 && boot.forked === undefined) this.#boots.delete(boot.key);
+    return ends !== undefined && isWhole && isNoted;
   }
 
-  async #closeStore(boot: Boot): Promise<void> {
+  /** @returns false: what it could not seal, whoever opens it next goes on with */
+  async #closeStore(boot: Boot): Promise<boolean> {
     const { store } = boot;
     boot.store = undefined;
-    // What it could not seal, whoever opens it next goes on with.
-    await store?.close().catch(() => {});
+    return (
+      store?.close().then(
+        () => true,
+        () => false,
+      ) ?? true
+    );
   }
 
   /** Seals and closes all; the connections must be over. */

@@ -83,6 +83,8 @@ export class WireSender {
   serverId = 0n;
   ready: Streams = new Map();
   onAck: (streams: Streams) => void = () => {};
+  /** END was said, and the record of the boot is sealed. */
+  isClosed = false;
   /** When something last came, by `performance.now()`. */
   heardMs = 0;
   readonly #options: SenderOptions;
@@ -204,6 +206,7 @@ export class WireSender {
       const { type, body } = next.value;
       if (type === FRAME.ACK) this.onAck(unpackStreams(body) ?? new Map());
       else if (type === FRAME.HEARTBEAT) this.serverStatus = unpackWire('lemona_wire_status', body).status;
+      else if (type === FRAME.CLOSED) this.isClosed = true;
       else if (type === FRAME.REFUSED) this.#refused = body.readUInt32LE();
     }
     this.socket.end();

@@ -113,11 +113,11 @@ export class WireServer {
   /** Ends all connections, and seals and closes all boots. */
   async close(): Promise<void> {
     this.#isClosing = true;
-    clearInterval(this.#ticker);
     this.#server.close();
     for (const { socket } of this.#openings) socket.destroy();
     for (const session of this.sessions) session.stop('the server stops');
     await Promise.all(this.#connections);
+    clearInterval(this.#ticker);
     await this.boots.close();
   }
 

@@ -95,6 +95,7 @@ export class WireSession implements BootOwner {
   #lending: Promise<void> = Promise.resolve();
   #lastSentMs = 0;
   #end: SessionEnd | undefined;
+  #hasHeardEnd = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -124,9 +125,10 @@ export class WireSession implements BootOwner {
       this.#over.abort();
       await this.#leave();
       this.#done.resolve();
-      if (this.#boot !== undefined) await boots.release(this.#boot, this);
+      if (this.#boot !== undefined && (await boots.release(this.#boot, this)) && this.#hasHeardEnd)
+        this.#send(frame(FRAME.CLOSED));
+      await this.#part();
     }
-    await this.#part();
     return this.#end ?? { status: STATUS.OK, why: 'closed by the driver' };
   }
 
@@ -199,9 +201,9 @@ export class WireSession implements BootOwner {
     return this.#end !== undefined;
   }
 
-  /** The driver has said all, and by our end of the connection it knows that the record is sealed here. */
+  /** The driver has said all, and waits until the record is sealed here. */
   get #isAwaited(): boolean {
-    return this.#boot?.ends !== undefined;
+    return this.#hasHeardEnd && this.#boot?.ends !== undefined;
   }
 
   #finish(end: SessionEnd): void {
@@ -288,6 +290,7 @@ export class WireSession implements BootOwner {
       await boot.store?.flush();
       this.#acknowledge();
       boot.ends = ends;
+      this.#hasHeardEnd = true;
     } else throw new Refusal(STATUS.BAD_FRAME, `a frame of type ${type} and ${body.length} bytes`);
   }
 

@@ -80,9 +80,9 @@ class RunKeeper implements BootKeeper {
     return this.#store;
   }
 
-  closed(_id: BootId, _store: BootStore, ends: StreamEnds | undefined): Promise<void> {
+  closed(_id: BootId, _store: BootStore, ends: StreamEnds | undefined): Promise<boolean> {
     if (ends !== undefined) this.ended.resolve();
-    return Promise.resolve();
+    return Promise.resolve(true);
   }
 }
 

@@ -122,12 +122,13 @@ export class PointKeeper implements BootKeeper {
   }
 
   /** Notes what came; when nothing more will, the chain is closed, and no file of the boot changes any more. */
-  async closed(id: BootId, store: BootStore, ends: StreamEnds | undefined): Promise<void> {
+  async closed(id: BootId, store: BootStore, ends: StreamEnds | undefined): Promise<boolean> {
     const { folder, onEvent } = this.#options;
     const run = runFolderAt(bootDir(folder, id));
     const chain = this.#chains.get(run.dir);
     this.#chains.delete(run.dir);
-    if (chain === undefined) return;
+    // It was closed before.
+    if (chain === undefined) return true;
     const { segments, bytes, subbufs } = store.totals;
     try {
       const manifest = await readManifest(run.manifestFile);
@@ -140,9 +141,11 @@ export class PointKeeper implements BootKeeper {
       await writeManifest(run.manifestFile, { ...manifest, received, state, trace });
       if (ends !== undefined) await chain.close();
       onEvent('sealed', id, segments);
+      return true;
     } catch (error) {
       // The segments are the truth; a full disk may leave the note of them out.
       onEvent('not noted', id, messageOf(error));
+      return false;
     } finally {
       await this.#leave(id, chain);
     }

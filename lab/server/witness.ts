@@ -238,7 +238,7 @@ class HeadsSender {
     await sender.send(FRAME.END, packEnds([[0, { next: all, all }]]));
     sender.socket.end();
     const status = await this.#within(sender, sender.closed, `the end of the record at ${sender.where}`);
-    if (status !== undefined || sender.socket.errored !== null) await this.#gone(sender);
+    if (status !== undefined || !sender.isClosed) await this.#gone(sender);
     await this.#note({ ...state, boot: null }, 0);
   }
 

@@ -22,7 +22,7 @@ export class FaultyLink {
   readonly connectedMs: number[] = [];
   /** That it has no more to say, the server hears so much later. */
   lateEndMs = 0;
-  /** So many times the guest does not hear that the server has closed. */
+  /** So many times the guest does not hear what the server says to its end. */
   lostEnds = 0;
   readonly #taps: Partial<Record<Side, Tap>> = {};
 
@@ -58,12 +58,16 @@ export class FaultyLink {
         link.bytes += chunk.length;
         link.#forward(toServer?.(chunk) ?? chunk, outer, pair.inner);
       });
-      pair.inner.on('data', (chunk: Buffer) => link.#forward(toGuest?.(chunk) ?? chunk, pair.inner, outer));
-      outer.on('end', () => setTimeout(() => pair.inner.end(), link.lateEndMs));
-      pair.inner.on('end', () => {
+      pair.inner.on('data', (chunk: Buffer) => {
+        if (!isEndLost) link.#forward(toGuest?.(chunk) ?? chunk, pair.inner, outer);
+      });
+      outer.on('end', () => {
         isEndLost = link.lostEnds > 0;
         if (isEndLost) link.lostEnds--;
-        else outer.end();
+        setTimeout(() => pair.inner.end(), link.lateEndMs);
+      });
+      pair.inner.on('end', () => {
+        if (!isEndLost) outer.end();
       });
       if (link.#isStalled) link.#pause(pair);
     });

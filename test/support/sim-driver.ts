@@ -111,12 +111,13 @@ export class SimDriver {
     this.#isStopped = true;
   }
 
-  /** Says that nothing more will come, and waits until the server has it all. */
-  async end(): Promise<void> {
+  /** Says that nothing more will come, and waits until the server has left; true: it has sealed the record. */
+  async end(): Promise<boolean> {
     const connection = await SimConnection.open(this.options);
     const ends = [...connection.ready].map(([cpu, next]) => [cpu, { next, all: next }] as const);
     await connection.send(FRAME.END, packEnds(ends));
     connection.socket.end();
     await connection.closed;
+    return connection.isClosed;
   }
 }

@@ -31,6 +31,8 @@ export interface TestPoint {
   readonly events: WireEvent[];
   /** `closed` of the keeper, in order. */
   readonly closed: { readonly machine: string; readonly isEnded: boolean }[];
+  /** It cannot note that a boot was closed. */
+  isFull: boolean;
   driver(machine?: string, mode?: number, bootId?: bigint): SimDriver;
 }
 
@@ -63,6 +65,7 @@ export async function startPoint(folder: string, options: TestPointOptions = {})
     },
     closed: async ({ machine }, _store, ends) => {
       closed.push({ machine, isEnded: ends !== undefined });
+      return !point.isFull;
     },
   };
   const modes = options.modes ?? [MODE.NOISE, MODE.PLAIN];
@@ -78,7 +81,8 @@ export async function startPoint(folder: string, options: TestPointOptions = {})
   });
   const driver = (machine = 'm', mode: number = MODE.NOISE, bootId = SIM_BOOT) =>
     new SimDriver({ port: server.port, machine, key, mode, bootId, cpus: 4 });
-  return { server, key, events, closed, driver };
+  const point: TestPoint = { server, key, events, closed, isFull: false, driver };
+  return point;
 }
 
 /** Sub-buffers of a few streams, each with a few records of random sizes. */

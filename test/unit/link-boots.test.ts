@@ -25,6 +25,7 @@ describe('boots of machines', () => {
           acts.push(`closing ${ends ? 'for good' : 'for now'}`);
           await held;
           acts.push('closed');
+          return true;
         },
       },
       60_000,
@@ -58,7 +59,7 @@ describe('boots of machines', () => {
           if (disk === 'full') throw new Error('no space');
           return emptyStore();
         },
-        closed: async () => {},
+        closed: async () => true,
         forked: async (_id, why) => {
           if (disk === 'full') throw new Error('no space');
           noted.push(why);
