@@ -308,6 +308,7 @@ export class Recording {
     // Read before our own `quit` changes it: a QEMU that was killed by somebody else.
     if (guest !== undefined) {
       const dump = await this.#saveMemory(guest);
+      await guest.machine.noteDiskQueues();
       await guest.machine.quit();
       await guest.settle();
       if (dump !== undefined) await this.#recover(dump);

@@ -13,7 +13,7 @@ import type { Socket } from 'node:net';
 import path from 'node:path';
 import { Child, type ChildExit, describeExit, shellQuote } from '../proc/child.js';
 import { type DeadlineOptions, withDeadline } from '../util/deadline.js';
-import { type ErrorCode, ioError, LabError } from '../util/errors.js';
+import { type ErrorCode, ioError, LabError, messageOf } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { Scope } from '../util/scope.js';
 import { GuestConsole } from './console.js';
@@ -269,6 +269,22 @@ export class Machine {
   async dumpMemory(file: string): Promise<void> {
     const args = { paging: false, protocol: `file:${file}` };
     await this.qmp.execute('dump-guest-memory', args, { timeoutMs: DUMP_TIMEOUT_MS });
+  }
+
+  /**
+   * Asks QEMU how far its disks' queues are: of a guest that hangs, `qmp.jsonl` then tells whether QEMU knows of what it
+   * waits for. QEMU before 7.2 can't say.
+   */
+  async noteDiskQueues(): Promise<void> {
+    const ask = (command: string, args?: Record<string, string | number>) =>
+      this.qmp.execute(command, args, { timeoutMs: 3_000 });
+    try {
+      const devices = (await ask('x-query-virtio')) as readonly { readonly path: string; readonly name: string }[];
+      for (const { path: at, name } of devices)
+        if (name === 'virtio-blk') await ask('x-query-virtio-queue-status', { path: at, queue: 0 });
+    } catch (error) {
+      this.#log.debug(`QEMU does not tell of its disks: ${messageOf(error)}`);
+    }
   }
 
   /** Ends it: QMP `quit`, SIGTERM, SIGKILL, then the wait. Safe to call twice, and after its own end. */

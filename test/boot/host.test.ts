@@ -88,6 +88,7 @@ describe('a boot that QEMU broke', () => {
     expect(failed.manifest.problems.join('\n')).to.match(/Oops: int3/);
     expect(await readFile(path.join(kept, 'console.log'), 'latin1')).to.match(/Oops: int3/);
     expect(await readdir(kept)).to.include.members(['run.json', 'qemu.argv', 'qmp.jsonl', 'disk', 'segments']);
+    expect(await readFile(path.join(kept, 'qmp.jsonl'), 'latin1')).to.match(/"last-avail-idx": ?\d/);
 
     const result = await bench().verify('r');
     expect(describeVerdict(result)).to.equal('');
