@@ -86,7 +86,8 @@ async function ddRate(vm: ReplayVm, bench: Bench, runDir: string): Promise<numbe
 
 /** Files that come and go, or writes of 1 KiB. */
 const ROUNDS = 8000;
-const WANTED_PER_SECOND = 20_000;
+/** The bar; what ext4 itself does most for is below it, and is only kept from becoming slower (ADR 0019). */
+const [WANTED_PER_SECOND, FOLDERS_PER_SECOND, LARGE_FOLDER_PER_SECOND] = [20_000, 10_000, 8_000];
 
 describe('the speed of the way back', () => {
   const bench = useBench();
@@ -113,12 +114,26 @@ describe('the speed of the way back', () => {
     expect(best, figures).to.be.at.least(0.5);
   });
 
-  for (const { name, setUp, work, atLeast } of [
+  for (const { name, setUp, work, atLeast, wanted = WANTED_PER_SECOND } of [
     {
       name: 'on names',
       setUp: 'chmod +x /root/many-effects',
       work: `/root/many-effects /root/w 1 ${ROUNDS}`,
       atLeast: 5 * ROUNDS,
+    },
+    {
+      name: 'on folders',
+      setUp: 'mkdir /root/w; cd /root/w',
+      work: `seq 1 ${ROUNDS} | xargs mkdir; seq 1 ${ROUNDS} | xargs rmdir`,
+      atLeast: 3 * ROUNDS,
+      wanted: FOLDERS_PER_SECOND,
+    },
+    {
+      name: 'on names of one large folder',
+      setUp: 'mkdir /root/w; cd /root/w',
+      work: `seq 1 ${2 * ROUNDS} | sed s/^/name-of-a-file-/ | xargs touch`,
+      atLeast: 2 * ROUNDS,
+      wanted: LARGE_FOLDER_PER_SECOND,
     },
     {
       name: 'on content',
@@ -142,7 +157,7 @@ describe('the speed of the way back', () => {
       // Other work on the host slows a rebuild, and never speeds one up.
       let best = 0;
       let figures = '';
-      for (let attempt = 0; attempt < 3 && best < WANTED_PER_SECOND; attempt++) {
+      for (let attempt = 0; attempt < 3 && best < wanted; attempt++) {
         await warmMemory(WARM_MIB);
         const result = await reconstruct(
           { runDir, at: 'end', output: image, format: 'raw', vm: async () => vm },
@@ -155,6 +170,6 @@ describe('the speed of the way back', () => {
         figures = `${result.effectsPerSecond} effects/s applied, ${made.toFixed(0)} effects/s made and recorded`;
         process.stderr.write(`    ${name}: ${figures}\n`);
       }
-      expect(best, figures).to.be.at.least(WANTED_PER_SECOND);
+      expect(best, figures).to.be.at.least(wanted);
     });
 });
