@@ -327,7 +327,7 @@ describe('the receiver', () => {
     expect(await driver.end()).to.equal(false);
     point.isFull = false;
     expect(await driver.end()).to.equal(true);
-    // One that stops closes what has ended, and what it is just told may come too late for it.
+    // Nor does a server that stops say so to a machine whose end it has not heard.
     const ending = point.driver('m', undefined, 2n);
     feed(ending, 8);
     await ending.deliver();
