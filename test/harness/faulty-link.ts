@@ -20,7 +20,7 @@ export class FaultyLink {
   bytes = 0;
   /** When the guest connected, each time. */
   readonly connectedMs: number[] = [];
-  /** That it has no more to say, the server hears so much later. */
+  /** That the guest has no more to say, the server hears so much later. */
   lateEndMs = 0;
   /** So many times the guest does not hear what the server says to its end. */
   lostEnds = 0;

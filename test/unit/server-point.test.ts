@@ -136,7 +136,7 @@ describe('a storage point', () => {
     const another = serve(serving);
     expect(await codeOf(() => another)).to.equal('LAB_RUN_STATE');
     expect(await driver.end()).to.equal(true);
-    // At this instant: a machine that sees its connection end may be switched off.
+    // At this instant: a machine that hears CLOSED may be switched off.
     const chain = readFileSync(join(bootDir(point, { machine: 'web1', bootId: 0xabcn }), 'chain.jsonl'), 'utf8');
     stop.abort();
     await served;
